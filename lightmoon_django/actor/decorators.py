@@ -1,0 +1,224 @@
+"""`@actor`, `@message`, `@event`: how a class says that it is live."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from django.db.models import Model
+
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
+from lightmoon_django.actor.schema import ActorOptions, Options
+from lightmoon_django.actor.turn import current
+from lightmoon_django.errors import UsageError
+from lightmoon_django.fields import OwnerField
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_Method = Callable[Concatenate[Any, P], R]
+
+
+class Message(Generic[P, R]):
+    """A method that can be sent to an actor. Reached through an instance or a ref it is a `BoundMessage`."""
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        self.function = function
+        self.options = options
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__wrapped__ = function
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Message[P, R]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> BoundMessage[P, R]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Message[P, R] | BoundMessage[P, R]:
+        if instance is None:
+            return self
+        return of_instance(owner, instance, self.__name__)
+
+
+class BoundEvent(Generic[P]):
+    """An event of the actor whose turn is running; calling it emits."""
+
+    __slots__ = ("_instance", "_name", "_owner")
+
+    alters_data = True  # a template must not emit
+
+    def __init__(self, owner: type, instance: object, name: str) -> None:
+        self._owner = owner
+        self._instance = instance
+        self._name = name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Emit to subscribers once the turn is durable; not at all if it fails. Arguments are taken by value now."""
+        turn = current()
+        if turn is None or turn.instance is not self._instance:
+            raise UsageError(f"Event {self._name!r} can be emitted only inside a turn of its own actor.")
+        data = registry.schema_of(self._owner).events[self._name].encode(args, kwargs)
+        if turn.events is None:
+            turn.events = []
+        turn.events.append((self._name, data))
+
+
+class Event(Generic[P]):
+    """A signature that an actor emits under. Its body never runs."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__wrapped__ = function
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Event[P]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> BoundEvent[P]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Event[P] | BoundEvent[P]:
+        return self if instance is None else BoundEvent(owner, instance, self.__name__)
+
+
+class _MessageDecorator:
+    """`@message(…)` with its options. Typed for async and plain methods apart."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, function: _Method[P, Coroutine[Any, Any, R]]) -> Message[P, R]: ...
+
+    @overload
+    def __call__(self, function: _Method[P, R]) -> Message[P, R]: ...
+
+    def __call__(self, function: Callable[..., Any]) -> Message[Any, Any]:
+        return Message(function, self._options)
+
+
+@overload
+def message(function: _Method[P, Coroutine[Any, Any, R]], /) -> Message[P, R]: ...
+
+
+@overload
+def message(function: _Method[P, R], /) -> Message[P, R]: ...
+
+
+@overload
+def message(
+    *,
+    exposed: bool = False,
+    permission_classes: Iterable[Any] | None = None,
+    read_only: bool = False,
+    timeout: float | datetime.timedelta | None = None,
+) -> _MessageDecorator: ...
+
+
+def message(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    exposed: bool = False,
+    permission_classes: Iterable[Any] | None = None,
+    read_only: bool = False,
+    timeout: float | datetime.timedelta | None = None,
+) -> Message[Any, Any] | _MessageDecorator:
+    """Declare what may be sent to an actor.
+
+    `exposed` lets clients send it, judged by `permission_classes` (the actor's, then the project's default, when not
+    given). `read_only` turns may overlap each other and must not change fields. `timeout` is the deadline in seconds
+    of calls that name none. An `async def` runs on the event loop, a `def` in a worker thread inside a transaction.
+    """
+    options = Options(
+        exposed=exposed,
+        permission_classes=None if permission_classes is None else tuple(permission_classes),
+        read_only=read_only,
+        timeout=_seconds(timeout, "timeout"),
+    )
+    return Message(function, options) if function is not None else _MessageDecorator(options)
+
+
+def event(function: _Method[P, None], /) -> Event[P]:
+    """Declare what an actor emits. Calling it inside a turn sends it to all subscribers after the commit."""
+    return Event(function)
+
+
+@overload
+def actor(cls: type[T], /) -> type[T]: ...
+
+
+@overload
+def actor(
+    *,
+    view: Any = None,
+    permission_classes: Iterable[Any] | None = None,
+    create: bool = False,
+    idle_after: float | datetime.timedelta | None = None,
+    placement: str = "local",
+) -> Callable[[type[T]], type[T]]: ...
+
+
+def actor(
+    cls: type[T] | None = None,
+    /,
+    *,
+    view: Any = None,
+    permission_classes: Iterable[Any] | None = None,
+    create: bool = False,
+    idle_after: float | datetime.timedelta | None = None,
+    placement: str = "local",
+) -> type[T] | Callable[[type[T]], type[T]]:
+    """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
+
+    `view` is the state that clients mirror: field names or a DRF serializer class. `permission_classes` judge every
+    exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
+    defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
+    """
+    options = ActorOptions(
+        view=tuple(view) if isinstance(view, (list, tuple)) else view,
+        permission_classes=None if permission_classes is None else tuple(permission_classes),
+        create=create,
+        idle_after=_seconds(idle_after, "idle_after"),
+        placement=placement,
+    )
+
+    def decorate(cls: type[T]) -> type[T]:
+        if issubclass(cls, Model):
+            _adopt_model(cls)
+        else:
+            _adopt_plain(cls)
+        registry.register(cls, options, ref_class(cls))
+        return cls
+
+    return decorate(cls) if cls is not None else decorate
+
+
+def _adopt_model(cls: type[Model]) -> None:
+    if cls._meta.abstract:
+        raise UsageError(f"{cls.__name__} is abstract: there are no rows of it. Decorate its concrete children.")
+    OwnerField.attach(cls, registry.OWNER_FIELD)
+    cls.lightmoon_key = property(_instance_key)  # type: ignore[attr-defined]
+
+
+def _adopt_plain(cls: type) -> None:
+    if cls.__init__ is not object.__init__:
+        raise UsageError(f"{cls.__name__} is an actor in memory and takes no arguments: set it up in on_activate.")
+    cls.lightmoon_key = property(lambda self: self.key)  # type: ignore[attr-defined]
+
+
+def _instance_key(instance: Model) -> str | None:
+    return None if instance.pk is None else str(instance.pk)
+
+
+def _seconds(value: float | datetime.timedelta | None, name: str) -> float | None:
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
+        raise UsageError(f"{name} must be a number of seconds above 0 or a timedelta, not {value!r}.")
+    return value

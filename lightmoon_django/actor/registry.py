@@ -1,0 +1,167 @@
+"""Which classes are actors, and the schema of each, built at first use when all models are loaded."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model
+from django.utils.module_loading import import_string
+
+from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema
+from lightmoon_django.errors import InvalidParams, UsageError
+
+OWNER_FIELD = "lightmoon_owner"
+HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
+KEY_LIMIT = 255  # characters of a memory-only actor's key
+
+_registered: dict[type, ActorOptions] = {}
+_refs: dict[type, type] = {}
+_schemas: dict[type, ActorSchema] = {}
+_lock = threading.RLock()
+
+
+def register(cls: type, options: ActorOptions, ref_class: type) -> None:
+    """Note that `cls` is an actor. Its schema is built later, when its hints can be read."""
+    _registered[cls] = options
+    _refs[cls] = ref_class
+
+
+def is_actor(cls: object) -> bool:
+    return cls in _registered if isinstance(cls, type) else False
+
+
+def options_of(cls: type) -> ActorOptions:
+    return _registered[cls]
+
+
+def ref_class_of(cls: type) -> type:
+    """The class of refs to `cls`. Raises `UsageError` for a class that is no actor."""
+    found = _refs.get(cls)
+    if found is None:
+        raise UsageError(f"{cls.__qualname__} is not an actor. Decorate the class with @actor.")
+    return found
+
+
+def schema_of(cls: type) -> ActorSchema:
+    """The schema of an actor class. Raises `SchemaError` for a wrong declaration, `UsageError` for no actor."""
+    found = _schemas.get(cls)
+    return found if found is not None else _build(cls)
+
+
+def by_name(name: str) -> ActorSchema | None:
+    """The schema with that wire name, or None."""
+    for cls in _registered:
+        if name_of(cls) == name:
+            return schema_of(cls)
+    return None
+
+
+def registered() -> Iterator[type]:
+    """All actor classes that are part of an installed app, in wire-name order."""
+    return iter(sorted(_registered, key=name_of))
+
+
+def name_of(cls: type) -> str:
+    """The wire name, `app_label.Class`."""
+    meta = getattr(cls, "_meta", None)
+    if meta is not None:
+        return f"{meta.app_label}.{cls.__name__}"
+    app = apps.get_containing_app_config(cls.__module__)
+    label = app.label if app is not None else cls.__module__.rpartition(".")[2]
+    return f"{label}.{cls.__name__}"
+
+
+def _build(cls: type) -> ActorSchema:
+    with _lock:
+        if cls in _schemas:
+            return _schemas[cls]
+        options = _registered.get(cls)
+        if options is None:
+            raise UsageError(f"{cls.__qualname__} is not an actor. Decorate the class with @actor.")
+        schema = ActorSchema(
+            cls=cls,
+            name=name_of(cls),
+            persistent=issubclass(cls, Model),
+            fields=_fields(cls),
+            options=options,
+            keys=_model_key(cls._meta.pk) if issubclass(cls, Model) else _memory_key,
+            substitute=_travels_as,
+            zoned=django_settings.USE_TZ,
+        )
+        schema.ref_class = _refs[cls]
+        schema.permission_classes = _permissions(options.permission_classes)
+        _add_methods(schema)
+        _schemas[cls] = schema
+        return schema
+
+
+def _permissions(classes: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    if classes is None:
+        return None
+    return tuple(import_string(one) if isinstance(one, str) else one for one in classes)
+
+
+def _fields(cls: type) -> tuple[str, ...]:
+    if issubclass(cls, Model):
+        return tuple(field.attname for field in cls._meta.concrete_fields if field.name != OWNER_FIELD)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple(name for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar)
+
+
+def _add_methods(schema: ActorSchema) -> None:
+    from lightmoon_django.actor.decorators import Event, Message
+
+    messages, events = {}, {}
+    for name in dir(schema.cls):
+        found = inspect.getattr_static(schema.cls, name, None)
+        if isinstance(found, Message):
+            messages[name] = MessageSchema(schema, name, found.function, found.options)
+            messages[name].permission_classes = _permissions(messages[name].permission_classes)
+        elif isinstance(found, Event):
+            events[name] = EventSchema(schema, name, found.function)
+        elif name in HOOKS and callable(found):
+            schema.hooks[name] = found
+    schema.finish(messages, events)
+
+
+def _travels_as(hint: Any) -> Any:
+    return _refs.get(hint, hint) if isinstance(hint, type) else hint
+
+
+def _model_key(field: Field[Any, Any]) -> Callable[[object], str]:
+    while field.remote_field is not None:  # multi-table inheritance: the child's key is the parent's
+        field = field.target_field  # type: ignore[attr-defined]
+
+    def canonical(key: object) -> str:
+        try:
+            value = field.to_python(key)
+            field.run_validators(value)
+        except (ValidationError, ValueError, TypeError, OverflowError) as error:
+            raise _bad_key(key, field) from error
+        rendered = str(value)
+        if value is None or not rendered or (isinstance(key, str) and rendered != key) or "\x00" in rendered:
+            raise _bad_key(key, field)
+        return rendered
+
+    return canonical
+
+
+def _bad_key(key: object, field: Field[Any, Any]) -> InvalidParams:
+    return InvalidParams(
+        f"{str(key)[:100]!r} is not a key in the form that {field.model.__name__}.{field.name} renders it.", path="$.key"
+    )
+
+
+def _memory_key(key: object) -> str:
+    if not isinstance(key, str):
+        key = str(key)
+    if not key or len(key) > KEY_LIMIT or "\x00" in key:
+        raise InvalidParams(f"A key is a text of 1 to {KEY_LIMIT} characters without NUL.", path="$.key")
+    return key

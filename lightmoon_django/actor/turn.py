@@ -1,0 +1,150 @@
+"""The current turn, as user code sees it: `from lightmoon_django import turn`."""
+
+from __future__ import annotations
+
+import contextvars
+import datetime
+import enum
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.call import Call
+
+_ids = itertools.count(1)
+
+
+class TurnState(enum.Enum):
+    """Where a turn is between its start and its release."""
+
+    RUNNING = "its handler runs"
+    COMMITTING = "its handler is done; its changes are on their way to the database"
+    RELEASED = "durable; its reply, events and tells are out"
+    FAILED = "it raised, and left no trace"
+    ABANDONED = "its deadline passed or its actor was lost; it can't commit any more"
+
+
+class Turn:
+    """One run of one message. User code reaches it through `turn`; the runtime drives it.
+
+    `events` are pairs of event name and encoded data, `tells` are calls: both leave when the turn is durable.
+    """
+
+    __slots__ = (
+        "activation",
+        "before",
+        "call",
+        "deletes",
+        "error",
+        "events",
+        "instance",
+        "number",
+        "on_abandon",
+        "payload",
+        "runner",
+        "saves",
+        "state",
+        "suspended",
+        "tells",
+        "waiting",
+    )
+
+    def __init__(self, call: Call, instance: Any, activation: Any) -> None:
+        self.call = call
+        self.instance = instance
+        self.activation = activation
+        self.state = TurnState.RUNNING
+        self.number = next(_ids)
+        self.before: tuple[Any, ...] = ()  # the actor's snapshot before this turn
+        self.payload: bytes = b""  # the encoded result
+        self.error: Exception | None = None
+        self.suspended = False  # it awaited something: it can't be run again unseen
+        self.runner: Any = None  # the task or thread that runs it
+        self.waiting: list[Any] | None = None  # addresses of the asks it awaits
+        self.events: list[tuple[str, bytes]] | None = None
+        self.tells: list[Call] | None = None
+        self.saves: list[Any] | None = None
+        self.deletes: list[Any] | None = None
+        self.on_abandon: Callable[[], None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.state is TurnState.RUNNING
+
+
+_current: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("lightmoon_turn", default=None)
+
+
+def current() -> Turn | None:
+    """The turn that this code runs in; None outside, also in tasks that outlived their turn."""
+    found = _current.get()
+    return found if found is not None and found.state is TurnState.RUNNING else None
+
+
+def enter(turn: Turn) -> None:
+    """Make `turn` the current one of this context."""
+    _current.set(turn)
+
+
+class TurnProxy:
+    """The current turn. Using it outside a turn raises `UsageError`."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """An identifier of this turn, unique in this process."""
+        return f"{self._turn.call.address}#{self._turn.number}"
+
+    @property
+    def caller(self) -> str | None:
+        """Who sent the message: an actor as `app.Class:key`, a client's session id, or None for plain Python."""
+        return self._turn.call.caller
+
+    @property
+    def user(self) -> Any:
+        """The user on whose behalf the chain of calls began; Django's `AnonymousUser` or None when there is none."""
+        return self._turn.call.user
+
+    @property
+    def deadline(self) -> datetime.timedelta:
+        """The time left until this turn is abandoned."""
+        found = self._turn
+        return datetime.timedelta(seconds=max(0.0, found.call.deadline - found.activation.monotonic()))
+
+    def save(self, obj: Any) -> None:
+        """Write another model instance in the same commit as the actor. Nothing is written if the turn fails."""
+        found = self._other(obj, "turn.save(self) is not needed: the actor's own fields are stored with its turn.")
+        if found.saves is None:
+            found.saves = []
+        found.saves.append(obj)
+
+    def delete(self, obj: Any) -> None:
+        """Delete another model instance, or the actor itself, in the same commit."""
+        found = self._turn
+        if found.deletes is None:
+            found.deletes = []
+        found.deletes.append(obj)
+
+    def _other(self, obj: Any, reason: str) -> Turn:
+        found = self._turn
+        if obj is found.instance:
+            raise UsageError(reason)
+        return found
+
+    @property
+    def _turn(self) -> Turn:
+        found = current()
+        if found is None:
+            raise UsageError("There is no current turn here. `turn` works inside an actor's message while it runs.")
+        return found
+
+    def __repr__(self) -> str:
+        found = current()
+        return "<no current turn>" if found is None else f"<turn of {found.call.message.wire_name}>"
+
+
+turn = TurnProxy()

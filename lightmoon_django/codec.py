@@ -1,0 +1,335 @@
+"""Bytes to values and back. The only module that knows msgspec.
+
+Two encodings: JSON towards clients, MessagePack between actors (it keeps 64-bit integers and non-finite floats).
+Both are typed: a `Shape` is built once from a type hint and then checks while it decodes. On the wire a shape is
+stricter: integers stay within ±2^53, datetimes carry a zone under USE_TZ, decimals are finite, strings have no NUL.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import decimal
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+
+from lightmoon_django.errors import InvalidParams, InvalidRequest, ParseError
+
+UNSET = msgspec.UNSET
+UnsetType = msgspec.UnsetType
+Raw = msgspec.Raw
+
+SAFE_INTEGER = 2**53  # beyond it JavaScript's numbers are no longer exact
+DECIMAL_EXPONENT = 1000  # a larger one makes a few bytes into megabytes of digits
+
+_SCALARS = frozenset({int, str, bool, type(None)})
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """One JSON-RPC 2.0 request or notification with its parts still encoded."""
+
+    jsonrpc: str | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_raw_list = msgspec.json.Decoder(list[Raw])
+_anything = msgspec.json.Decoder()
+
+
+def decode_envelope(frame: str | bytes | Raw) -> Envelope:
+    """One message. Raises `ParseError` for what is not JSON and `InvalidRequest` for what is not a request object."""
+    try:
+        return _envelope.decode(frame)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"Not a JSON-RPC request: {error}") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ParseError(f"Not valid JSON: {error}") from None
+
+
+def decode_items(frame: str | bytes | Raw) -> list[Raw]:
+    """The items of a JSON array, still encoded. Raises `ParseError`."""
+    try:
+        return _raw_list.decode(frame)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ParseError(f"Not a valid JSON array: {error}") from None
+
+
+def decode_any(frame: str | bytes | Raw) -> Any:
+    """Untyped JSON. Raises `ParseError`."""
+    try:
+        return _anything.decode(frame)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ParseError(f"Not valid JSON: {error}") from None
+
+
+class Linked:
+    """Base of values that travel as a string key: refs. Decoded by their class's `from_key`."""
+
+    __slots__ = ()
+    key: str
+
+    @classmethod
+    def from_key(cls, key: str) -> Linked:
+        raise NotImplementedError
+
+
+def _encode_hook(value: Any) -> Any:
+    if isinstance(value, Linked):
+        return value.key
+    key = getattr(value, "lightmoon_key", None)  # an actor's instance stands for its ref
+    if isinstance(key, str):
+        return key
+    raise TypeError(f"{type(value).__name__} can't be sent; use plain values, dataclasses, TypedDicts or msgspec.Struct")
+
+
+def _decode_hook(wanted: type, value: Any) -> Any:
+    if issubclass(wanted, Linked) and isinstance(value, str):
+        return wanted.from_key(value)
+    raise TypeError(f"Expected `{wanted.__name__}`, got `{type(value).__name__}`")
+
+
+_json = msgspec.json.Encoder(enc_hook=_encode_hook)
+_msgpack = msgspec.msgpack.Encoder(enc_hook=_encode_hook)
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON for a client. Raises `TypeError`, `ValueError` or `OverflowError` for what can't be carried."""
+    return _guarded(_json.encode, value)
+
+
+def encode_local(value: Any) -> bytes:
+    """MessagePack between actors; raises like `encode_json`."""
+    return _guarded(_msgpack.encode, value)
+
+
+def _guarded(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    try:
+        return encode(value)
+    except RecursionError:
+        raise ValueError("The value is nested too deeply, or contains itself.") from None
+    except msgspec.MsgspecError as error:
+        raise TypeError(str(error)) from None
+
+
+class Shape:
+    """One type hint, ready to encode, decode and check. `substitute` maps classes in the hint to what travels."""
+
+    __slots__ = ("_local", "_scalar", "_suspect", "_wire", "hint")
+
+    def __init__(self, hint: Any, substitute: Callable[[Any], Any] = lambda hint: hint, *, zoned: bool = True) -> None:
+        """Raises `TypeError` when the hint can't be carried."""
+        self.hint = _rebuild(hint, substitute)
+        wire = _rebuild(self.hint, functools.partial(_strict, zoned=zoned))
+        self._wire = msgspec.json.Decoder(wire, dec_hook=_decode_hook)
+        self._local = msgspec.msgpack.Decoder(self.hint, dec_hook=_decode_hook)
+        self._scalar = hint if hint in _SCALARS else None
+        self._suspect = _mentions(self.hint, (decimal.Decimal, Any, object))
+
+    def from_wire(self, raw: bytes | Raw) -> Any:
+        """Decode what a client sent. Raises `InvalidParams` with the path."""
+        try:
+            value = self._wire.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise _invalid(error) from None
+        if self._suspect:
+            refuse_unsafe(value)
+        return value
+
+    def from_local(self, payload: bytes) -> Any:
+        """Decode what another actor sent. Raises `InvalidParams` with the path."""
+        try:
+            return self._local.decode(payload)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise _invalid(error) from None
+
+    def to_wire(self, value: Any) -> bytes:
+        """Encode a result for a client, checked against the hint. Raises `TypeError`, `ValueError` or `InvalidParams`."""
+        payload = encode_json(value)
+        if type(value) is not self._scalar or self._scalar is int:
+            self.from_wire(payload)
+        return payload
+
+    def to_local(self, value: Any) -> bytes:
+        """Encode for another actor, checked against the hint. Raises like `to_wire`."""
+        payload = encode_local(value)
+        if type(value) is not self._scalar:
+            self.from_local(payload)
+        return payload
+
+
+def mentions_nul(raw: bytes | Raw) -> bool:
+    """Whether encoded JSON may hold a NUL inside a string. False is certain; True needs `refuse_unsafe`."""
+    return b"\\u0000" in bytes(raw)
+
+
+def refuse_unsafe(value: Any, path: str = "$") -> None:
+    """Raise `InvalidParams` for NULs, non-finite or huge decimals and unsafe integers anywhere inside `value`."""
+    kind = type(value)
+    if kind is str:
+        if "\x00" in value:
+            raise InvalidParams(f"A string must not contain NUL - at `{path}`", path=path)
+    elif kind is int:
+        if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
+            raise InvalidParams(f"An integer beyond ±2^53 must travel as a string - at `{path}`", path=path)
+    elif kind is decimal.Decimal:
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or abs(exponent) > DECIMAL_EXPONENT:
+            raise InvalidParams(f"A decimal must be finite and of a sensible size - at `{path}`", path=path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_unsafe(key, path)
+            refuse_unsafe(item, f"{path}.{key}")
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, item in enumerate(value):
+            refuse_unsafe(item, f"{path}[{index}]")
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            refuse_unsafe(getattr(value, name), f"{path}.{name}")
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            refuse_unsafe(getattr(value, name, None), f"{path}.{name}")
+
+
+def _invalid(error: Exception) -> InvalidParams:
+    text = str(error) if not isinstance(error, RecursionError) else "The value is nested too deeply"
+    _, found, path = text.partition(" - at `")
+    return InvalidParams(text, path=path.rstrip("`") if found else None)
+
+
+def _strict(hint: Any, *, zoned: bool) -> Any:
+    if hint is int:
+        return Annotated[int, msgspec.Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
+    if hint is datetime.datetime and zoned:
+        return Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+    return hint
+
+
+def _rebuild(hint: Any, change: Callable[[Any], Any]) -> Any:
+    """The same hint with `change` applied to every leaf."""
+    if isinstance(hint, typing.TypeVar):
+        return hint
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is None or origin is typing.Literal:
+        return change(hint)
+    if origin is Annotated:
+        return Annotated[(_plain(args[0], change), *args[1:])]  # type: ignore[return-value]
+    inner = tuple(_rebuild(arg, change) if arg is not Ellipsis else arg for arg in args)
+    if origin is Union or origin is types.UnionType:
+        return Union[inner]  # noqa: UP007
+    return hint.copy_with(inner) if hasattr(hint, "copy_with") else origin[inner]
+
+
+def _plain(hint: Any, change: Callable[[Any], Any]) -> Any:
+    """Inside `Annotated` the user's own bounds stand; only classes are exchanged."""
+    changed = _rebuild(hint, change)
+    return hint if get_origin(changed) is Annotated else changed
+
+
+def _mentions(hint: Any, wanted: tuple[Any, ...]) -> bool:
+    if any(hint is one for one in wanted):
+        return True
+    if isinstance(hint, type) and (hasattr(hint, "__struct_fields__") or hasattr(hint, "__dataclass_fields__")):
+        return True  # its fields may be
+    if typing.is_typeddict(hint):
+        return True
+    return any(_mentions(arg, wanted) for arg in get_args(hint))
+
+
+class Arguments:
+    """The parameters of one message or event, decoded and checked in one pass.
+
+    On the wire they come by name, `{"key": "42", "amount": 1}`, or by position, `["42", 1]`; `keyed` says whether the
+    reserved `key` leads them. Between actors they are a MessagePack array without the key.
+    """
+
+    __slots__ = ("_by_name", "_by_position", "_local", "_suspect", "names", "optional")
+
+    def __init__(
+        self,
+        name: str,
+        fields: list[tuple[Any, ...]],
+        substitute: Callable[[Any], Any],
+        *,
+        keyed: bool = True,
+        zoned: bool = True,
+    ) -> None:
+        """`fields` are `(name, hint)` or `(name, hint, default)`. Raises `TypeError` when a hint can't be carried."""
+        local = [(field[0], _rebuild(field[1], substitute), *map(_default, field[2:])) for field in fields]
+        strict = functools.partial(_strict, zoned=zoned)
+        wire = [(field[0], _rebuild(field[1], strict), *field[2:]) for field in local]
+        if keyed:
+            wire.insert(0, ("key", str))
+        self.names = tuple(field[0] for field in fields)
+        self.optional = frozenset(field[0] for field in fields if len(field) > 2 and not _admits_none(field[1]))
+        self._suspect = any(_mentions(field[1], (decimal.Decimal, Any, object)) for field in local)
+        self._by_name = msgspec.json.Decoder(_record(name, wire, positional=False), dec_hook=_decode_hook)
+        self._by_position = msgspec.json.Decoder(_record(name, wire, positional=True), dec_hook=_decode_hook)
+        self._local = msgspec.msgpack.Decoder(_record(name, local, positional=True), dec_hook=_decode_hook)
+
+    def from_wire(self, raw: bytes | Raw) -> tuple[Any, ...]:
+        """The key and the arguments. Raises `InvalidParams` with the path."""
+        data = bytes(raw)
+        try:
+            struct = self._decode_wire(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise _invalid(error) from None
+        found: tuple[Any, ...] = msgspec.structs.astuple(struct)
+        if self._suspect or b"\\u0000" in data:
+            for name, value in zip(struct.__struct_fields__, found, strict=True):
+                refuse_unsafe(value, f"$.{name}")
+        return found
+
+    def _decode_wire(self, data: bytes) -> Any:
+        if not data.startswith(b"["):
+            return self._by_name.decode(data)
+        try:
+            return self._by_position.decode(data)
+        except msgspec.ValidationError:
+            if b"null" not in data:
+                raise
+            return self._by_name.decode(self._unpadded(data))
+
+    def _unpadded(self, data: bytes) -> bytes:
+        """The same by name, without the nulls that stock clients send for parameters that were left out."""
+        names = self._by_position.type.__struct_fields__
+        items = _raw_list.decode(data)
+        if len(items) > len(names):
+            raise msgspec.ValidationError(f"Expected `array` of at most length {len(names)}")
+        kept = {
+            name: item
+            for name, item in zip(names, items, strict=False)
+            if not (name in self.optional and bytes(item) == b"null")
+        }
+        return msgspec.json.encode(kept)
+
+    def from_local(self, payload: bytes) -> tuple[Any, ...]:
+        """The arguments. Raises `InvalidParams` with the path."""
+        try:
+            found: tuple[Any, ...] = msgspec.structs.astuple(self._local.decode(payload))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise _invalid(error) from None
+        return found
+
+
+def _record(name: str, fields: list[tuple[Any, ...]], *, positional: bool) -> Any:
+    return msgspec.defstruct(name, fields, array_like=positional, forbid_unknown_fields=True)
+
+
+def _default(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float, bool, bytes, decimal.Decimal, datetime.datetime)):
+        return value
+    return msgspec.field(default_factory=functools.partial(copy.deepcopy, value))
+
+
+def _admits_none(hint: Any) -> bool:
+    return hint is None or hint is type(None) or hint is Any or hint is object or type(None) in get_args(hint)

@@ -1,0 +1,96 @@
+"""The one place that reads settings. Everything else gets them passed in."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`LIGHTMOON = {…}`, every key optional. Durations are seconds or `timedelta`; sizes are bytes."""
+
+    LEASE_SECONDS: float = 5.0
+    """How long a node owns its actors without renewing. The longest pause that a node survives."""
+    CALL_TIMEOUT: float = 30.0
+    """The deadline of an ask that names none, queueing included."""
+    ACTIVATE_TIMEOUT: float = 10.0
+    """How long loading and `on_activate` may take together before waiting callers get an error."""
+    IDLE_AFTER: float = 300.0
+    """An activation that nobody called for this long leaves memory."""
+    MAILBOX_LIMIT: int = 1000
+    """Messages waiting for one actor; the next is answered with `Overloaded`."""
+    WORKER_THREADS: int = 8
+    """`def` messages that run at once on a node."""
+    MAX_REQUEST_BYTES: int = 1024 * 1024
+    """The largest frame or request body that a client may send."""
+    MAX_RESPONSE_BYTES: int = 8 * 1024 * 1024
+    """The largest result or state that is sent to a client."""
+    OUTBOX_BYTES: int = 1024 * 1024
+    """What may wait for one client that reads slowly; beyond it its subscriptions are reset, then it is dropped."""
+    RATE_LIMIT: float = 200.0
+    """Calls per second from one connection, in the long run. 0 means no limit."""
+    RATE_BURST: int = 400
+    """Calls that a connection may send at once before the rate applies."""
+    HEARTBEAT: float = 25.0
+    """How often a client should ping, so that either side notices a dead connection."""
+    PERMISSION_TTL: float = 10.0
+    """How long a judgement by permission classes is kept for one session; also how often subscriptions are rejudged."""
+    MAX_SUBSCRIPTIONS: int = 1000
+    """Subscriptions of one session."""
+    MAX_SESSIONS: int = 100_000
+    """Client sessions of one node."""
+    MAX_ACTIVATIONS: int = 1_000_000
+    """Actors in one node's memory."""
+    DEFAULT_PERMISSION_CLASSES: tuple[str, ...] = ("rest_framework.permissions.IsAuthenticated",)
+    """Who may send exposed messages and subscribe where the actor doesn't say. Closed to anonymous users."""
+    HARMLESS_RECEIVERS: tuple[str, ...] = ()
+    """Dotted paths of `pre_save`/`post_save` receivers without a sender that needn't run for an actor's own commits."""
+
+
+_DURATIONS = frozenset({"LEASE_SECONDS", "CALL_TIMEOUT", "ACTIVATE_TIMEOUT", "IDLE_AFTER", "HEARTBEAT", "PERMISSION_TTL"})
+
+
+def parse(values: Mapping[str, Any]) -> Settings:
+    """Settings from a mapping. Raises `ImproperlyConfigured` for unknown names and values that can't work."""
+    known = {field.name: field for field in dataclasses.fields(Settings)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ImproperlyConfigured(
+            f"LIGHTMOON has unknown settings: {', '.join(unknown)}. Known are: {', '.join(sorted(known))}."
+        )
+    return Settings(**{name: _value(name, value, known[name].default) for name, value in values.items()})
+
+
+def _value(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, tuple):
+        return tuple(value)
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be a number of at least 0, not {value!r}.")
+    if name in _DURATIONS and value == 0:
+        raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be longer than 0 seconds.")
+    return type(default)(value)
+
+
+@functools.cache
+def settings() -> Settings:
+    """The project's settings, read once and again after `override_settings`."""
+    from django.conf import settings as django_settings
+
+    return parse(getattr(django_settings, "LIGHTMOON", {}))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "LIGHTMOON":
+        settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="lightmoon.conf")

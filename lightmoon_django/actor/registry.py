@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema
+from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema, SchemaError
 from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
@@ -97,6 +97,7 @@ def _build(cls: type) -> ActorSchema:
         )
         schema.ref_class = _refs[cls]
         schema.permission_classes = _permissions(options.permission_classes)
+        schema.view_positions = _view(cls, schema)
         _add_methods(schema)
         _schemas[cls] = schema
         return schema
@@ -113,6 +114,26 @@ def _fields(cls: type) -> tuple[str, ...]:
         return tuple(field.attname for field in cls._meta.concrete_fields if field.name != OWNER_FIELD)
     hints = typing.get_type_hints(cls, include_extras=True)
     return tuple(name for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar)
+
+
+def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
+    if not schema.view:
+        return ()
+    if not isinstance(schema.view, tuple):
+        raise SchemaError(
+            f"{schema.name} has view={schema.view!r}, which is not a list of field names.",
+            "Name the fields that clients mirror: view=['title', 'price'].",
+        )
+    attributes = {name: name for name in schema.fields}
+    if issubclass(cls, Model):
+        attributes.update((field.name, field.attname) for field in cls._meta.concrete_fields)
+    unknown = [name for name in schema.view if name not in attributes or attributes[name] == OWNER_FIELD]
+    if unknown:
+        raise SchemaError(
+            f"{schema.name} has a view of fields that it doesn't have: {', '.join(map(str, unknown))}.",
+            f"Its fields are: {', '.join(schema.fields)}.",
+        )
+    return tuple((name, schema.fields.index(attributes[name])) for name in schema.view)
 
 
 def _add_methods(schema: ActorSchema) -> None:

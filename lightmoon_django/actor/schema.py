@@ -179,7 +179,9 @@ class ActorSchema:
         "ref_class",
         "subscription",
         "substitute",
+        "lifecycle",
         "view",
+        "view_positions",
         "zoned",
     )
 
@@ -212,6 +214,8 @@ class ActorSchema:
         self.events: dict[str, EventSchema] = {}
         self.hooks: dict[str, Callable[..., Any]] = {}
         self.ref_class: type = object
+        self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
+        self.view_positions: tuple[tuple[str, int], ...] = ()  # names of view fields with their places in a snapshot
         self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
 
     def finish(self, messages: Mapping[str, MessageSchema], events: Mapping[str, EventSchema]) -> None:
@@ -219,11 +223,12 @@ class ActorSchema:
         self.messages.update(messages)
         self.events.update(events)
         self.exposed.update((name, message) for name, message in messages.items() if message.options.exposed)
-        self.subscription = MessageSchema(self, "lm.subscribe", _subscribe, Options(read_only=True))
+        self.subscription = MessageSchema(self, "on_subscribe", self.hooks.get("on_subscribe", _nothing), Options())
+        self.lifecycle.update((name, MessageSchema(self, name, hook, Options())) for name, hook in self.hooks.items())
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"
 
 
-async def _subscribe(self: Any) -> None:
+async def _nothing(self: Any) -> None:
     """The body of a subscription's turn, where the actor has no `on_subscribe`."""

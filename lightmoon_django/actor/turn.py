@@ -6,7 +6,7 @@ import contextvars
 import datetime
 import enum
 import itertools
-from collections.abc import Callable
+import threading
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.errors import UsageError
@@ -35,17 +35,20 @@ class Turn:
 
     __slots__ = (
         "activation",
+        "after",
+        "answered",
         "before",
         "call",
+        "cancelled",
         "deletes",
         "error",
         "events",
         "instance",
         "number",
-        "on_abandon",
         "payload",
         "runner",
         "saves",
+        "sealed",
         "state",
         "suspended",
         "tells",
@@ -59,6 +62,10 @@ class Turn:
         self.state = TurnState.RUNNING
         self.number = next(_ids)
         self.before: tuple[Any, ...] = ()  # the actor's snapshot before this turn
+        self.after: tuple[Any, ...] = ()  # and after it
+        self.answered = False  # its caller has an answer already, as OutcomeUnknown at its deadline
+        self.cancelled = False  # its caller wants it undone
+        self.sealed = False  # its worker has begun to commit: too late to abandon it
         self.payload: bytes = b""  # the encoded result
         self.error: Exception | None = None
         self.suspended = False  # it awaited something: it can't be run again unseen
@@ -68,7 +75,6 @@ class Turn:
         self.tells: list[Call] | None = None
         self.saves: list[Any] | None = None
         self.deletes: list[Any] | None = None
-        self.on_abandon: Callable[[], None] | None = None
 
     @property
     def running(self) -> bool:
@@ -87,6 +93,25 @@ def current() -> Turn | None:
 def enter(turn: Turn) -> None:
     """Make `turn` the current one of this context."""
     _current.set(turn)
+
+
+_sealing = threading.Lock()  # a deadline on the loop and a commit in a worker meet here
+
+
+def seal(turn: Turn) -> bool:
+    """Begin the commit of a turn in a worker. False: it was abandoned or cancelled, and must roll back."""
+    with _sealing:
+        turn.sealed = turn.state is not TurnState.ABANDONED and not turn.cancelled
+        return turn.sealed
+
+
+def abandon(turn: Turn) -> bool:
+    """Make it certain that the turn can't commit. False: its commit has begun."""
+    with _sealing:
+        if turn.sealed:
+            return False
+        turn.state = TurnState.ABANDONED
+        return True
 
 
 class TurnProxy:

@@ -34,6 +34,9 @@ class Columns(Protocol):
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
         """Give the instance those values back, and forget related objects that no longer fit."""
 
+    def value(self, snapshot: Snapshot, position: int) -> Any:
+        """One value of a snapshot as user code would see it. Must not be changed."""
+
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         """What to write: positions in `ActorSchema.fields` with values ready for the database.
 
@@ -129,6 +132,7 @@ class Write:
     base: Snapshot  # what is stored, as far as this node knows
     changes: dict[int, Any]
     fence: bool = False
+    take: Callable[[], None] = lambda: None  # called on the loop when the write leaves for the store's thread
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

@@ -1,0 +1,195 @@
+"""Between the event loop and a store: groups what comes up in one pass of the loop, and hands it to the store's thread.
+
+One group is in the database at a time. While it is there, the next one gathers; so the busier the store, the larger
+its groups, which is what makes group commit cheap (prior art: PostgreSQL's own commit_delay, and every database log).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lightmoon_django.persistence.store import (
+    Barrier,
+    CommitOutcome,
+    Down,
+    Failed,
+    Load,
+    LoadOutcome,
+    Locked,
+    Store,
+    Unsettled,
+    Write,
+)
+
+logger = logging.getLogger("lightmoon")
+
+GROUP_LIMIT = 2000  # requests in one group, so that one transaction stays short
+RETRY_FIRST = 0.02  # seconds until a locked row or an absent database is tried again, doubling
+RETRY_LONGEST = 1.0  # seconds
+
+Job = Callable[[], Any]
+Done = Callable[[Any], None]
+
+
+class Executor(Protocol):
+    """Runs jobs one after another where their database connection lives."""
+
+    def submit(self, job: Job, done: Done) -> None:
+        """Run `job` there; then `done(result)`, or `done(exception)`, on the event loop."""
+
+    def stop(self) -> None:
+        """End after what was submitted."""
+
+
+class StoreThread:
+    """The one thread of a store."""
+
+    def __init__(self, name: str, call_soon: Callable[..., object], close: Callable[[], None]) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Job, Done] | None] = queue.SimpleQueue()
+        self._call_soon = call_soon
+        self._close = close
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job, done: Done) -> None:
+        self._jobs.put((job, done))
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=10.0)  # seconds; a database that hangs must not hold up the exit
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, done = item
+            try:
+                result = job()
+            except Exception as error:
+                result = error
+            try:
+                self._call_soon(done, result)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                break
+        self._close()
+
+
+class _Request:
+    """One load or write with the way its outcome takes back."""
+
+    __slots__ = ("done", "item", "tries")
+
+    def __init__(self, item: Load | Write, done: Callable[[Any], None]) -> None:
+        self.item = item
+        self.done = done
+        self.tries = 0
+
+
+class StoreQueue:
+    """One store, as the event loop sees it. All methods are called on the loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        call_soon: Callable[..., object],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.store = store
+        self._executor = executor
+        self._call_soon = call_soon
+        self._call_later = call_later
+        self._pause = getattr(store, "pause_after_commit", 0.0)
+        self._waiting: list[_Request] = []
+        self._busy = False
+        self._scheduled = False
+
+    def load(self, load: Load, done: Callable[[LoadOutcome], None]) -> None:
+        """Claim and read. A locked row is tried again until `done` has been called with something else."""
+        self._add(_Request(load, done))
+
+    def commit(self, write: Write, done: Callable[[CommitOutcome], None]) -> None:
+        """Store. Locked rows and an absent database are tried again, apart from everybody else's writes."""
+        self._add(_Request(write, done))
+
+    def disown(self, keys: list[Any], done: Callable[[Any], None]) -> None:
+        self._executor.submit(lambda: self.store.disown(keys), done)
+
+    def transact(self, barrier: Barrier) -> CommitOutcome:
+        """Passed through to the store, for the worker thread that runs the barrier turn."""
+        return self.store.transact(barrier)
+
+    def stop(self) -> None:
+        self._executor.stop()
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy and not self._waiting
+
+    def _add(self, request: _Request) -> None:
+        self._waiting.append(request)
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._busy or not self._waiting:
+            return
+        group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
+        self._busy = True
+        loads = [request for request in group if type(request.item) is Load]
+        writes = [request for request in group if type(request.item) is Write]
+        for request in writes:
+            request.item.take()  # type: ignore[union-attr]
+        self._executor.submit(
+            lambda: self._run(loads, writes), lambda outcomes: self._finished(loads + writes, outcomes)
+        )
+
+    def _run(self, loads: list[_Request], writes: list[_Request]) -> list[Any]:
+        """In the store's thread."""
+        outcomes: list[Any] = []
+        if loads:
+            outcomes += self._guarded(self.store.load, loads, Down)
+        if writes:
+            outcomes += self._guarded(self.store.commit, writes, Unsettled)
+            if self._pause:
+                time.sleep(self._pause)  # lets ordinary writers have the file's lock
+        return outcomes
+
+    def _guarded(self, run: Callable[[Any], list[Any]], requests: list[_Request], broken: type) -> list[Any]:
+        try:
+            return run([request.item for request in requests])
+        except Exception as error:  # a store reports failures as outcomes; this one is a defect
+            logger.exception("The store failed unexpectedly.", extra={"action": "store_defect"})
+            return [Failed(error) if broken is Down else broken(error)] * len(requests)
+
+    def _finished(self, group: list[_Request], outcomes: Any) -> None:
+        self._busy = False
+        if isinstance(outcomes, BaseException):
+            outcomes = [Unsettled(RuntimeError(str(outcomes)))] * len(group)
+        if self._waiting:
+            self._scheduled = True
+            self._call_soon(self._flush)
+        for request, outcome in zip(group, outcomes, strict=True):
+            if type(outcome) is Locked or type(outcome) is Down:
+                self._retry(request, outcome)
+            else:
+                request.done(outcome)
+
+    def _retry(self, request: _Request, outcome: Locked | Down) -> None:
+        delay = min(RETRY_FIRST * 2**request.tries, RETRY_LONGEST)
+        if request.tries == 0:
+            logger.info(
+                "%s:%s waits: %s",
+                request.item.schema.name,
+                request.item.key,
+                "an open transaction holds its row" if type(outcome) is Locked else "the database is away",
+                extra={"action": "store_retry"},
+            )
+        request.tries += 1
+        self._call_later(delay, lambda: self._add(request))

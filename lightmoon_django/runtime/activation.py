@@ -1,0 +1,255 @@
+"""One actor in memory: its instance, its mailbox, and the turn that runs.
+
+What happens inside one turn stands in `execution` and `barriers`; between the end of a turn and its release, in
+`gate`; when something that turns built on is gone, in `recovery`; where activations come from and go to, in `catalog`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.turn import Turn, TurnState
+from lightmoon_django.errors import Cancelled, Overloaded
+from lightmoon_django.identity import Address
+from lightmoon_django.persistence.store import Columns, Committed, Snapshot
+from lightmoon_django.runtime.failure import explained
+from lightmoon_django.runtime.gate import Gate
+from lightmoon_django.runtime.release import release
+from lightmoon_django.runtime.streams import Stream
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.schema import ActorSchema
+    from lightmoon_django.persistence.driver import StoreQueue
+    from lightmoon_django.runtime.node import Node
+
+RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
+
+
+class ActivationState(enum.Enum):
+    """Where an activation is in its life. Messages queue in all but `ENDED`."""
+
+    LOADING = "its row is being claimed and read"
+    STARTING = "on_activate runs"
+    ACTIVE = "it takes messages"
+    STOPPING = "it starts no more turns; on_deactivate runs"
+    ENDED = "it is out of the catalog; a new activation answers"
+
+
+class Activation:
+    """One actor in this node's memory. Belongs to the node's loop; one turn runs at a time."""
+
+    __slots__ = (
+        "_stream",
+        "barrier",
+        "columns",
+        "epoch",
+        "gate",
+        "guard",
+        "head",
+        "hook",
+        "idle_since",
+        "instance",
+        "key",
+        "mailbox",
+        "node",
+        "opened_at",
+        "running",
+        "scheduled",
+        "schema",
+        "stale",
+        "state",
+        "store",
+        "touched",
+        "verified_at",
+        "version",
+        "view",
+    )
+
+    def __init__(self, node: Node, schema: ActorSchema, key: str, columns: Columns, store: StoreQueue | None) -> None:
+        self.node = node
+        self.schema = schema
+        self.key = key
+        self.columns = columns
+        self.store = store  # None: the actor lives in memory only
+        self.view = schema.view_positions
+        self.state = ActivationState.LOADING
+        self.opened_at = node.clock.monotonic()
+        self.instance: Any = None
+        self.head: Snapshot = ()  # the fields after the latest finished turn, durable or not
+        self.version: Any = None  # what the store compares to notice outside writes
+        self.epoch = ""
+        self.verified_at = 0.0
+        self.mailbox: deque[Call] = deque()
+        self.gate = Gate(self)
+        self.running: Turn | None = None
+        self.hook: Call | None = None  # the on_activate or on_deactivate that runs next
+        self.barrier = False  # a turn that commits alone waits or runs: nothing else may start
+        self.scheduled = False  # in the runners' queue
+        self.stale = False  # must be replaced as soon as nothing is under way
+        self.touched = True
+        self.idle_since = 0.0
+        self.guard: Callable[[], bool] | None = None  # under a test runner: whether its transaction still stands
+        self._stream: Stream | None = None
+
+    @property
+    def address(self) -> Address:
+        return Address(self.schema.name, self.key)
+
+    @property
+    def stream(self) -> Stream:
+        if self._stream is None:
+            self._stream = Stream(self.address, self.epoch)
+        return self._stream
+
+    @property
+    def subscribed(self) -> bool:
+        return self._stream is not None and bool(self._stream.subscribers)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing runs and nothing is on its way to the database."""
+        return self.running is None and not self.barrier and not self.gate
+
+    @property
+    def quiet(self) -> bool:
+        """Settled, and nobody waits."""
+        return self.settled and not self.mailbox and self.hook is None and self.state is ActivationState.ACTIVE
+
+    def monotonic(self) -> float:
+        return self.node.clock.monotonic()
+
+    def receive(self, call: Call) -> None:
+        """Queue a call, or answer it at once when the mailbox is full or it would wait for itself."""
+        if len(self.mailbox) >= self.node.settings.MAILBOX_LIMIT:
+            waiting = len(self.mailbox)
+            call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
+            return
+        if call.chain:
+            deadlock = self.node.deadlock(call, self)
+            if deadlock is not None:
+                call.reject(deadlock)
+                return
+        self.mailbox.append(call)
+        self.touched = True
+        self.node.deadlines.watch(self, call.deadline)
+        if not self.scheduled:
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Let a runner visit, if there is something that may start now."""
+        if self.scheduled or self.running is not None or self.barrier or self.gate.full:
+            return
+        if self.hook is None and (not self.mailbox or self.stale or self.state is not ActivationState.ACTIVE):
+            return
+        self.scheduled = True
+        self.node.runners.add(self)
+
+    def next_call(self) -> Call | None:
+        """Take the call whose turn starts now. None: not now, or nothing left."""
+        if self.running is not None or self.barrier or self.gate.full:
+            return None
+        if self.hook is not None:
+            call, self.hook = self.hook, None
+            return call
+        if self.stale or self.state is not ActivationState.ACTIVE or not self.mailbox:
+            return None
+        return self.mailbox.popleft()
+
+    def cancel(self, call: Call) -> None:
+        """Take a call back: it never runs, or its turn is undone, or it is too late and its answer comes."""
+        turn = self.running
+        if turn is not None and turn.call is call:
+            turn.cancelled = True
+            if turn.runner is not None:
+                turn.runner.cancel()
+            return
+        try:
+            self.mailbox.remove(call)
+        except ValueError:
+            return
+        call.reject(Cancelled("The caller cancelled the call before it ran."))
+
+    def conclude(self, turn: Turn, result: Any, error: BaseException | None) -> None:
+        """A turn's handler has ended: keep the outcome in the gate until it may leave."""
+        self.running = None
+        try:
+            if error is not None:
+                raise error
+            turn.payload = turn.call.encode(result)
+            before, after = self.head, self.columns.snapshot(turn.instance)
+            changes: dict[int, Any] = {}
+            if after != before:
+                after, changes = self.changes(turn, after)
+            else:
+                after = before
+        except BaseException as found:
+            self.fail(turn, found)
+            return
+        turn.before, turn.after, self.head = before, after, after
+        turn.state = TurnState.COMMITTING
+        self._hold(turn, changes)
+
+    def changes(self, turn: Turn, after: Snapshot) -> tuple[Snapshot, dict[int, Any]]:
+        """What a turn has to store. Raises when a value can't be stored, or the message is read-only."""
+        if turn.call.message.options.read_only:
+            raise TypeError(f"{turn.call.message.wire_name} is read_only, yet it changed fields.")
+        return self.columns.changes(self.head, after, turn.instance)
+
+    def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
+        if self.store is None:
+            release(self, turn)
+        elif turn.saves or turn.deletes or (changes and self.columns.barrier):
+            self.barrier = True
+            self.gate.hold_barrier(turn, changes)
+        elif changes:
+            self.gate.hold_changes(turn, turn.before, changes)
+        elif not self.fresh():
+            self.gate.hold_unverified(turn, turn.before)
+        elif self.gate:
+            self.gate.hold(turn)
+        else:
+            release(self, turn)
+
+    def fresh(self) -> bool:
+        """Whether memory may be trusted without a look at the row."""
+        return self.monotonic() - self.verified_at < self.node.verify_after and self.node.lease.valid()
+
+    def fail(self, turn: Turn, error: BaseException) -> None:
+        """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
+        turn.error = explained(error, turn.call, self.node.debug)
+        turn.events = turn.tells = turn.saves = turn.deletes = None
+        turn.before = turn.after = self.head
+        turn.state = TurnState.FAILED
+        if turn.instance is self.instance:
+            self.columns.restore(self.instance, self.head)
+        if self.gate:
+            self.gate.hold(turn)
+        else:
+            release(self, turn)
+
+    def committed(self, outcome: Committed, *, last: bool) -> None:
+        """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
+        self.version = outcome.version
+        self.verified_at = self.monotonic()
+        if outcome.snapshot is not None and last and self.running is None:
+            self.head = outcome.snapshot
+            self.columns.restore(self.instance, outcome.snapshot)
+
+    def distrust(self) -> None:
+        """Somebody else wrote the row: take no more turns on this memory, and be replaced when nothing is under way."""
+        self.stale = True
+        self.verified_at = float("-inf")
+        self.gate_opened()
+
+    def gate_opened(self) -> None:
+        """Nothing waits in the gate any more."""
+        if self.stale and self.settled and self.state is not ActivationState.LOADING:
+            self.node.catalog.replace(self, [], "changed")
+        elif self.state is ActivationState.STOPPING and self.settled and self.hook is None:
+            self.node.catalog.stopped(self)
+        else:
+            self.schedule()

@@ -1,0 +1,249 @@
+"""The output gate: turns run ahead on memory, but nothing leaves before what it depends on is durable.
+
+Each activation has one gate. Finished turns wait in it in order; a turn that changed fields carries a `Ticket`, the
+write that makes it durable, and a turn that changed nothing rides behind the ones before it. While one ticket is in
+the database the next gathers the changes of all turns that finish meanwhile, so that a hot actor costs one write per
+group however many turns it ran.
+
+Prior art: output gates of Durable Objects, early lock release and group commit in databases. The price is that a
+failed commit unwinds what was built on it: those turns leave the gate backwards, and run again if nobody could have
+seen them (they never suspended), or end as `Conflict`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.turn import Turn
+from lightmoon_django.persistence.store import (
+    CommitOutcome,
+    Committed,
+    Failed,
+    Missing,
+    Snapshot,
+    Unsettled,
+    Write,
+)
+from lightmoon_django.runtime import recovery
+from lightmoon_django.runtime.release import release
+
+if TYPE_CHECKING:
+    from lightmoon_django.runtime.activation import Activation
+
+SPECULATION_LIMIT = 1000  # turns of one actor that may wait for the disk before it stops running ahead
+
+
+class Ticket:
+    """One write of one activation, and the turns that it makes durable."""
+
+    __slots__ = ("done", "taken", "turns", "write")
+
+    def __init__(self, write: Write, turns: list[Turn]) -> None:
+        self.write = write
+        self.turns = turns
+        self.taken = False  # on its way: takes no more changes
+        self.done = False
+
+
+class Entry:
+    """What waits in the gate: a finished turn with its ticket, or a call that a running turn sends."""
+
+    __slots__ = ("barrier", "begun", "changes", "departure", "ticket", "turn")
+
+    def __init__(
+        self,
+        turn: Turn | None,
+        ticket: Ticket | None = None,
+        changes: dict[int, Any] | None = None,
+        departure: Call | None = None,
+        barrier: bool = False,
+    ) -> None:
+        self.turn = turn
+        self.ticket = ticket
+        self.changes = changes
+        self.departure = departure
+        self.barrier = barrier
+        self.begun = False
+
+
+class Gate:
+    """The turns of one activation that are not durable yet. All methods run on the node's loop."""
+
+    __slots__ = ("_activation", "_entries", "_tickets")
+
+    def __init__(self, activation: Activation) -> None:
+        self._activation = activation
+        self._entries: deque[Entry] | None = None  # made when first needed: an idle activation has none
+        self._tickets: deque[Ticket] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries) if self._entries else 0
+
+    @property
+    def full(self) -> bool:
+        return self._entries is not None and len(self._entries) >= SPECULATION_LIMIT
+
+    def turns(self) -> list[Turn]:
+        """The turns that wait, oldest first."""
+        return [entry.turn for entry in self._entries or () if entry.turn is not None]
+
+    def hold(self, turn: Turn) -> None:
+        """Keep a turn that changed nothing behind those before it."""
+        self._queue().append(Entry(turn))
+
+    def hold_changes(self, turn: Turn, base: Snapshot, changes: dict[int, Any]) -> None:
+        """Keep a turn until its changes are stored. `base` is the state that they were made on."""
+        ticket = self._open_ticket(base)
+        ticket.write.changes.update(changes)
+        ticket.turns.append(turn)
+        self._queue().append(Entry(turn, ticket, changes))
+
+    def hold_unverified(self, turn: Turn, base: Snapshot) -> None:
+        """Keep a turn that changed nothing until the database has confirmed that what it read is still stored."""
+        ticket = self._open_ticket(base)
+        self._queue().append(Entry(turn, ticket))
+
+    def hold_barrier(self, turn: Turn, changes: dict[int, Any]) -> None:
+        """Keep a turn that commits by itself in a worker's transaction, once those before it are durable."""
+        self._queue().append(Entry(turn, None, changes, barrier=True))
+        self.advance()
+
+    def depart(self, call: Call) -> None:
+        """Send `call` when all turns before the one that asks are durable."""
+        self._queue().append(Entry(None, departure=call))
+
+    def verify(self, base: Snapshot, then: Callable[[], None]) -> None:
+        """Confirm the row with nothing else to write, then call `then` unless the activation was lost."""
+        self._queue().append(_Callback(self._open_ticket(base), then))
+
+    def advance(self) -> None:
+        """Let out, in order, whatever no longer waits for anything."""
+        entries = self._entries
+        while entries:
+            entry = entries[0]
+            if entry.ticket is not None and not entry.ticket.done:
+                return
+            if entry.barrier:
+                if not entry.begun:
+                    entry.begun = True
+                    self._activation.node.barriers.commit(self._activation, entry)
+                return
+            entries.popleft()
+            if entry.departure is not None:
+                self._activation.node.post(entry.departure)
+            elif entry.turn is not None:
+                release(self._activation, entry.turn)
+            elif isinstance(entry, _Callback):
+                entry.then()
+        self._activation.gate_opened()
+
+    def drop_barrier(self) -> None:
+        """The barrier turn at the front has ended."""
+        assert self._entries and self._entries[0].barrier
+        self._entries.popleft()
+
+    def unwind(self) -> list[Entry]:
+        """Give up everything that waits, oldest first. The caller decides what becomes of each."""
+        entries = list(self._entries or ())
+        self._entries = self._tickets = None
+        return entries
+
+    def _queue(self) -> deque[Entry]:
+        if self._entries is None:
+            self._entries = deque()
+        return self._entries
+
+    def _open_ticket(self, base: Snapshot) -> Ticket:
+        """The ticket that still takes changes, or a new one."""
+        if self._tickets is None:
+            self._tickets = deque()
+        if self._tickets and not self._tickets[-1].taken:
+            return self._tickets[-1]
+        activation = self._activation
+        ticket = Ticket(Write(activation.schema, activation.key, None, base, {}), [])
+        self._tickets.append(ticket)
+        if len(self._tickets) == 1:
+            self._submit()
+        return ticket
+
+    def _submit(self) -> None:
+        """Hand the first ticket to the store; one of an activation is there at a time."""
+        assert self._tickets
+        ticket, activation = self._tickets[0], self._activation
+
+        def take() -> None:
+            ticket.taken = True
+            ticket.write.version = activation.version
+
+        ticket.write.take = take
+        assert activation.store is not None
+        activation.store.commit(ticket.write, lambda outcome: self._settled(ticket, outcome))
+
+    def _settled(self, ticket: Ticket, outcome: CommitOutcome) -> None:
+        if not self._tickets or self._tickets[0] is not ticket:
+            return  # unwound meanwhile
+        if type(outcome) is Committed:
+            self._tickets.popleft()
+            ticket.done = True
+            self._activation.committed(outcome, last=not self._tickets)
+            if self._tickets:
+                self._submit()
+            self.advance()
+        elif type(outcome) is Failed and len(ticket.turns) > 1:
+            self._split(ticket)
+        elif type(outcome) is Failed:
+            self._fail(ticket, outcome.error)
+        elif type(outcome) is Unsettled:
+            recovery.lose(self._activation, "The connection broke during the commit.", unsettled=set(ticket.turns))
+        else:
+            reason = "The row was deleted." if type(outcome) is Missing else "Somebody else changed the row."
+            recovery.lose(self._activation, reason)
+
+    def _split(self, ticket: Ticket) -> None:
+        """Store the turns of a failed write one by one, so that only the bad one fails."""
+        assert self._tickets and self._entries
+        self._tickets.popleft()
+        singles: list[Ticket] = []
+        lookers: list[Entry] = []  # they only asked for a verification, before any change
+        for entry in self._entries:
+            if entry.ticket is not ticket:
+                continue
+            if entry.changes is not None and entry.turn is not None:
+                singles.append(self._single(ticket, entry.turn, entry.changes))
+            if singles:
+                entry.ticket = singles[-1]
+            else:
+                lookers.append(entry)
+        for entry in lookers:
+            entry.ticket = singles[0]
+        self._tickets.extendleft(reversed(singles))
+        self._submit()
+
+    @staticmethod
+    def _single(ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
+        single = Ticket(Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes)), [turn])
+        single.taken = True
+        return single
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        """The database refused one turn's changes: it fails, and what was built on it is unwound."""
+        entries = self.unwind()
+        for entry in entries:
+            if entry.ticket is ticket and entry.changes is not None and entry.turn is not None:
+                entries.remove(entry)
+                recovery.undo(self._activation, entry.turn, error, entries)
+                return
+        recovery.lose(self._activation, f"The database refused a look at the row: {error}", unwound=entries)
+
+
+class _Callback(Entry):
+    """Something to do once the gate has let out all before it."""
+
+    __slots__ = ("then",)
+
+    def __init__(self, ticket: Ticket, then: Callable[[], None]) -> None:
+        super().__init__(None, ticket)
+        self.then = then

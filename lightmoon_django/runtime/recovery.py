@@ -1,0 +1,81 @@
+"""What becomes of turns and calls when something they built on is gone.
+
+Two ways back to what is stored. `undo` takes one actor's memory back in place: one turn's changes were refused, the
+row is still ours and still what we know. `lose` gives the activation up: the row may hold anything, so whatever can
+run again runs on a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from lightmoon_django.actor.call import Call, Unsubscription
+from lightmoon_django.actor.turn import Turn, abandon
+from lightmoon_django.errors import Conflict, LightMoonError, OutcomeUnknown
+from lightmoon_django.runtime.failure import explained
+from lightmoon_django.runtime.release import reject
+
+if TYPE_CHECKING:
+    from lightmoon_django.runtime.activation import Activation
+    from lightmoon_django.runtime.gate import Entry
+
+
+def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Entry]) -> None:
+    """The database refused the changes of `turn`: it fails, and the unwound turns run again on what is stored."""
+    reject(turn, explained(error, turn.call, activation.node.debug))
+    calls = _again(unwound, "An earlier turn of the actor could not be stored.")
+    if activation.running is not None or activation.stale:
+        give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing of it was kept."))
+        activation.node.catalog.replace(activation, calls, "undone")
+        return
+    activation.head = turn.before
+    activation.columns.restore(activation.instance, turn.before)
+    activation.mailbox.extendleft(reversed(calls))
+    activation.schedule()
+
+
+def lose(
+    activation: Activation,
+    reason: str,
+    *,
+    unsettled: Collection[Turn] = (),
+    unwound: list[Entry] | None = None,
+) -> None:
+    """Give up memory and go on from what is stored. Turns in `unsettled` may be stored: they end as OutcomeUnknown."""
+    entries = activation.gate.unwind() if unwound is None else unwound
+    for turn in unsettled:
+        reject(turn, OutcomeUnknown(f"It can't be told whether the call happened: {reason}"))
+    calls = _again(entries, reason)
+    give_up_running(activation, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
+    activation.node.catalog.replace(activation, calls, "changed")
+
+
+def give_up_running(activation: Activation, error: LightMoonError) -> bool:
+    """Abandon the turn that runs, if any, and answer its caller. False: its commit has begun and must be awaited."""
+    turn = activation.running
+    if turn is None:
+        return True
+    if not abandon(turn):
+        return False
+    activation.running = None
+    activation.barrier = False
+    if turn.runner is not None:
+        turn.runner.cancel()
+    reject(turn, error)
+    return True
+
+
+def _again(entries: list[Entry], reason: str) -> list[Call]:
+    """The calls to run again, in order. Those whose turn somebody may have seen are answered with `Conflict`."""
+    calls: list[Call] = []
+    for entry in entries:
+        if entry.departure is not None:
+            entry.departure.reject(Conflict(f"The asking turn was undone: {reason}"))
+        elif entry.turn is None or entry.turn.answered or isinstance(entry.turn.call, Unsubscription):
+            continue
+        elif entry.turn.suspended:
+            reject(entry.turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
+        else:
+            calls.append(entry.turn.call)
+    return calls

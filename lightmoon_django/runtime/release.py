@@ -1,0 +1,68 @@
+"""The release of a durable turn: patches, events and tells go out, then its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightmoon_django import codec
+from lightmoon_django.actor.call import Subscription
+from lightmoon_django.actor.turn import Turn, TurnState
+from lightmoon_django.errors import LightMoonError
+
+if TYPE_CHECKING:
+    from lightmoon_django.persistence.store import Snapshot
+    from lightmoon_django.runtime.activation import Activation
+
+
+def release(activation: Activation, turn: Turn) -> None:
+    """Let a turn out. Called once per turn, in the order of turns, when all it depends on is durable."""
+    if turn.error is not None:
+        reject(turn, turn.error)
+        return
+    turn.state = TurnState.RELEASED
+    if activation.view and turn.before is not turn.after and activation.subscribed:
+        _patch(activation, turn)
+    for name, data in turn.events or ():
+        activation.stream.emit(name, data)
+    for tell in turn.tells or ():
+        activation.node.post(tell)
+    if isinstance(turn.call, Subscription):
+        turn.payload = _follow(activation, turn.call, turn.after)
+    if not turn.answered:
+        turn.answered = True
+        turn.call.resolve(turn.payload)
+
+
+def reject(turn: Turn, error: LightMoonError) -> None:
+    """Answer a turn's caller with an error, unless it has an answer already."""
+    if not turn.answered:
+        turn.answered = True
+        turn.call.reject(error)
+
+
+def _patch(activation: Activation, turn: Turn) -> None:
+    """Tell subscribers the view fields that the turn changed."""
+    before, after = turn.before, turn.after
+    changed = {
+        name: activation.columns.value(after, position)
+        for name, position in activation.view
+        if before[position] != after[position]
+    }
+    if changed:
+        activation.stream.patch(codec.encode_json(changed))
+
+
+def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
+    """Add a subscriber; its answer is the position and the state from which its frames go on."""
+    stream = activation.stream
+    stream.subscribers[call.subscriber.id] = call.subscriber
+    state = {name: activation.columns.value(snapshot, position) for name, position in activation.view}
+    return codec.encode_json(
+        {
+            "epoch": stream.epoch,
+            "seq": stream.seq,
+            "recovered": False,
+            "state": state if activation.view else None,
+            "events": [],
+        }
+    )

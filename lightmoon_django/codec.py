@@ -44,6 +44,7 @@ class Envelope(msgspec.Struct, gc=False):
 _envelope = msgspec.json.Decoder(Envelope)
 _raw_list = msgspec.json.Decoder(list[Raw])
 _anything = msgspec.json.Decoder()
+_identifier = msgspec.json.Decoder(str | int | float | None)
 
 
 def decode_envelope(frame: str | bytes | Raw) -> Envelope:
@@ -70,6 +71,14 @@ def decode_any(frame: str | bytes | Raw) -> Any:
         return _anything.decode(frame)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ParseError(f"Not valid JSON: {error}") from None
+
+
+def decode_id(raw: bytes | Raw) -> str | float | None:
+    """The id of a request. Raises `InvalidRequest` for anything but a string, a number or null."""
+    try:
+        return _identifier.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise InvalidRequest(f"An id is a string, a number or null: {error}") from None
 
 
 class Linked:

@@ -47,4 +47,5 @@ class OwnerField(models.BigIntegerField):  # type: ignore[type-arg]
                 kwargs["update_fields"] = frozenset(fields) | {name}
             save_base(self, *args, **kwargs)
 
+        lightmoon_save_base.__wrapped__ = save_base  # type: ignore[attr-defined]
         model.save_base = lightmoon_save_base  # type: ignore[method-assign]

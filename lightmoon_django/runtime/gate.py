@@ -119,6 +119,10 @@ class Gate:
         """Confirm the row with nothing else to write, then call `then` unless the activation was lost."""
         self._queue().append(_Callback(self._open_ticket(base), then))
 
+    def when_open(self, then: Callable[[], None]) -> None:
+        """Call `then` once everything in the gate is durable, unless the activation is lost before."""
+        self._queue().append(_Callback(None, then))
+
     def advance(self) -> None:
         """Let out, in order, whatever no longer waits for anything."""
         entries = self._entries
@@ -244,6 +248,6 @@ class _Callback(Entry):
 
     __slots__ = ("then",)
 
-    def __init__(self, ticket: Ticket, then: Callable[[], None]) -> None:
+    def __init__(self, ticket: Ticket | None, then: Callable[[], None]) -> None:
         super().__init__(None, ticket)
         self.then = then

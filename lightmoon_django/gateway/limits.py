@@ -1,0 +1,52 @@
+"""How much one client may ask for."""
+
+from __future__ import annotations
+
+import sys
+
+from lightmoon_django.errors import Overloaded, TooLarge
+
+BATCH_LIMIT = 1000  # messages; a million of two bytes each would be answered with a hundred megabytes
+KEPT_ANSWERS = 64  # answers by string id of one session
+
+
+class Bucket:
+    """A token bucket: `rate` calls per second in the long run, `burst` at once."""
+
+    __slots__ = ("_burst", "_rate", "_stamp", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, burst)
+        self._tokens = self._burst
+        self._stamp = now
+
+    def take(self, now: float) -> None:
+        """Spend one call. Raises `Overloaded` with the time until the next one is free."""
+        tokens = self._tokens + (now - self._stamp) * self._rate
+        self._stamp = now
+        if tokens >= 1.0:
+            self._tokens = tokens - 1.0 if tokens < self._burst else self._burst - 1.0
+            return
+        self._tokens = tokens
+        raise Overloaded(
+            f"More than {self._rate:g} calls per second came from this connection.",
+            retry_after=round((1.0 - tokens) / self._rate, 3),
+        )
+
+
+def weigh(frame: str) -> int:
+    """Bytes that a frame occupies while it waits."""
+    return len(frame) if frame.isascii() else sys.getsizeof(frame)
+
+
+def check_request(frame: str, limit: int) -> None:
+    """Raise `TooLarge` for a frame of more than `limit` bytes."""
+    if len(frame) > limit or (not frame.isascii() and len(frame.encode(errors="replace")) > limit):
+        raise TooLarge(f"A request may have {limit} bytes.")
+
+
+def check_response(payload: bytes, limit: int) -> None:
+    """Raise `TooLarge` for a result of more than `limit` bytes."""
+    if len(payload) > limit:
+        raise TooLarge(f"The answer has {len(payload)} bytes and may have {limit}.")

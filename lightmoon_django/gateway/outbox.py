@@ -1,0 +1,191 @@
+"""What one client still has to read.
+
+A frame is handed to the server by stepping its `send` coroutine by hand: as long as the socket takes it, which is
+nearly always, no task is made and nothing is queued, so a fan-out costs one call per client. A `send` that suspends
+says that the client reads slowly. A task then finishes it, and what follows waits in a bounded queue. The queue
+never grows past its limit: stream frames go first, since a stream can be joined again, then the client itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from typing import Any, Protocol
+
+from lightmoon_django.gateway.limits import weigh
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Owner(Protocol):
+    """Whose outbox it is."""
+
+    def overflowed(self) -> None:
+        """Stream frames were dropped: end those streams and say so."""
+
+    def drop(self) -> None:
+        """The client doesn't read. End the connection."""
+
+
+class Outbox:
+    """Frames on their way to one client, in order."""
+
+    __slots__ = ("_backlog", "_limit", "_owner", "_queue", "_send", "_strained", "_task", "_waiting", "closed")
+
+    def __init__(self, send: Send, limit: int, owner: Owner, backlog: Callable[[], int] | None = None) -> None:
+        """`backlog` tells the bytes that the server holds, where its `send` never waits."""
+        self._send = send
+        self._limit = limit
+        self._owner = owner
+        self._backlog = backlog
+        self._queue: collections.deque[tuple[str, bool]] | None = None
+        self._waiting = 0  # bytes in the queue
+        self._task: asyncio.Task[None] | None = None  # finishes a send that suspended
+        self._strained = False  # overflowed since it was last empty
+        self.closed = False
+
+    def send(self, frame: str, droppable: bool = False) -> None:
+        """Send now, or queue. `droppable` frames belong to streams and are the first to go. Never raises or blocks."""
+        if self._task is not None or self._backlog is not None:
+            self._send_slowly(frame, droppable)
+            return
+        if self.closed:
+            return
+        coroutine = self._send(_message(frame))
+        try:
+            awaited = coroutine.send(None)  # type: ignore[attr-defined]
+        except StopIteration:
+            return
+        except Exception:  # the client is gone; the server says so to the reader
+            self.close()
+            return
+        self._task = asyncio.get_running_loop().create_task(self._drain(coroutine, awaited))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Forget everything that waits. Later frames are ignored."""
+        self.closed = True
+        self._queue = None
+        self._waiting = 0
+        self._backlog = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in the queue."""
+        return self._waiting
+
+    def _send_slowly(self, frame: str, droppable: bool) -> None:
+        if self.closed:
+            return
+        if self._task is not None:
+            self._enqueue(frame, droppable)
+            return
+        backlog, self._backlog = self._backlog, None
+        held = backlog() if backlog is not None else 0
+        try:
+            if held == 0:
+                self._strained = False
+            if held > self._limit and (droppable or not self._strained):
+                self._overflow()
+            if not (self.closed or (held > self._limit and droppable) or self._over_twice(held)):
+                self.send(frame, droppable)
+        finally:
+            if not self.closed:
+                self._backlog = backlog
+
+    def _over_twice(self, held: int) -> bool:
+        """A server's own queue can't be emptied: it gets room for the resets, and then the client is dropped."""
+        if held > 2 * self._limit:
+            self._give_up()
+            return True
+        return False
+
+    def _enqueue(self, frame: str, droppable: bool) -> None:
+        size = weigh(frame)
+        if self._is_full(size, droppable):
+            self._overflow()
+            if self.closed or droppable:
+                return
+            if self._is_full(size, droppable):
+                self._give_up()
+                return
+        if self._queue is None:
+            self._queue = collections.deque()
+        self._queue.append((frame, droppable))
+        self._waiting += size
+
+    def _is_full(self, size: int, droppable: bool) -> bool:
+        """A reply may pass the limit by its own size, or one larger than the outbox could never be sent."""
+        return self._waiting + size > self._limit if droppable else self._waiting > self._limit
+
+    def _overflow(self) -> None:
+        if self._strained:
+            self._give_up()
+            return
+        self._strained = True
+        if self._queue is not None:
+            self._queue = collections.deque(item for item in self._queue if not item[1])
+            self._waiting = sum(weigh(frame) for frame, _ in self._queue)
+        self._owner.overflowed()
+
+    def _give_up(self) -> None:
+        self.close()
+        self._owner.drop()
+
+    async def _drain(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
+        try:
+            await _resumed(coroutine, awaited)
+            while self._queue:
+                frame, _ = self._queue.popleft()
+                self._waiting -= weigh(frame)
+                await self._send(_message(frame))
+        except Exception:  # the client is gone
+            self._task = None
+            self.close()
+        else:
+            self._queue = self._task = None
+            self._strained = False
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was stepped by hand until it yielded `awaited`."""
+    while True:
+        try:
+            sent = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:
+            step: Callable[[], Any] = _thrower(coroutine, error)
+        else:
+            step = _sender(coroutine, sent)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+
+
+def _thrower(coroutine: Coroutine[Any, Any, None], error: BaseException) -> Callable[[], Any]:
+    return lambda: coroutine.throw(error)
+
+
+def _sender(coroutine: Coroutine[Any, Any, None], value: Any) -> Callable[[], Any]:
+    return lambda: coroutine.send(value)
+
+
+_last_frame = ""
+_last_message: dict[str, Any] = {"type": "websocket.send", "text": ""}
+
+
+def _message(frame: str) -> dict[str, Any]:
+    """The server's form of a frame, shared by all clients that get the same one in a row."""
+    global _last_frame, _last_message
+    if frame is not _last_frame:
+        _last_message = {"type": "websocket.send", "text": frame}
+        _last_frame = frame
+    return _last_message

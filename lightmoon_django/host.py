@@ -1,0 +1,293 @@
+"""The host: wires the wings together, once per process, and carries calls to the node from wherever they are made.
+
+The node lives on the event loop that the ASGI wrapper first runs in. Where there is none (WSGI, Celery, the shell,
+management commands) it gets a thread with a loop of its own. It starts lazily, with the first call or connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings as django_settings
+
+from lightmoon_django import conf, testrun
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Ask, Call, Tell
+from lightmoon_django.actor.ref import CallOptions
+from lightmoon_django.actor.schema import ActorSchema, MessageSchema
+from lightmoon_django.actor.turn import Turn, current
+from lightmoon_django.clock import Clock, SystemClock
+from lightmoon_django.conf import Settings
+from lightmoon_django.errors import Unavailable, UsageError
+from lightmoon_django.identity import Address
+from lightmoon_django.persistence import transactions
+from lightmoon_django.runtime.node import Node
+from lightmoon_django.runtime.streams import Subscriber
+from lightmoon_django.runtime.workers import Workers, blocked
+from lightmoon_django.storage import DatabaseStorage, RunnerStorage
+
+logger = logging.getLogger("lightmoon")
+
+START_TIMEOUT = 30.0  # seconds for the node's thread to come up
+ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
+
+
+class Host:
+    """The one node of this process, and the ways to reach it. Methods may be called from any thread, unless they are async."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._node: Node | None = None
+        self._storage: Any = None
+        self._thread: threading.Thread | None = None
+
+    # The node's life
+
+    @property
+    def node(self) -> Node | None:
+        return self._node
+
+    def on_this_loop(self) -> Node:
+        """The node, on the running loop if this process serves ASGI. A node started in a thread before hands over."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            node = self._node
+            if node is not None and (node.loop is loop or testrun.active()):
+                return node
+            if node is not None:
+                self.stop()
+            return self._start(loop) if not testrun.active() else self._in_thread()
+
+    def anywhere(self) -> Node:
+        """The node, in a thread of its own if there is none yet."""
+        with self._lock:
+            return self._node if self._node is not None else self._in_thread()
+
+    def _in_thread(self) -> Node:
+        ready: concurrent.futures.Future[Node] = concurrent.futures.Future()
+
+        async def live() -> None:
+            ready.set_result(self._start(asyncio.get_running_loop()))
+            await asyncio.Event().wait()
+
+        def run() -> None:
+            try:
+                asyncio.run(live())
+            except BaseException as error:
+                if not ready.done():
+                    ready.set_exception(error)
+
+        self._thread = threading.Thread(target=run, name="lightmoon-node", daemon=True)
+        self._thread.start()
+        return ready.result(START_TIMEOUT)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
+        settings = conf.settings()
+        storage: Any = RunnerStorage(loop) if testrun.active() else DatabaseStorage(loop, self._lease_lost)
+        workers: Any = testrun.LentThread(loop.call_soon_threadsafe) if testrun.active() else Workers(
+            settings.WORKER_THREADS, loop.call_soon_threadsafe
+        )
+        self._storage = storage
+        self._node = Node(
+            loop=loop,
+            clock=SystemClock(),
+            settings=settings,
+            lease=storage.lease,
+            storage=storage,
+            workers=workers,
+            debug=django_settings.DEBUG,
+            verify_after=0.0 if testrun.active() else 1.0,
+        )
+        return self._node
+
+    def _lease_lost(self) -> None:
+        node = self._node
+        if node is not None:
+            node.loop.call_soon_threadsafe(node.distrust_all)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""
+        with self._lock:
+            node, self._node = self._node, None
+            if node is None or node.loop.is_closed():
+                return
+            done = asyncio.run_coroutine_threadsafe(node.stop(grace), node.loop)
+            try:
+                done.result(grace + ANSWER_GRACE)
+            except concurrent.futures.TimeoutError:
+                logger.warning("The node did not stop in time.", extra={"action": "stop_timeout"})
+
+    async def shut_down(self, grace: float = 10.0) -> None:
+        """Stop the node on its own loop."""
+        node, self._node = self._node, None
+        if node is not None:
+            await node.stop(grace)
+
+    def drop(self) -> None:
+        """In a forked child: forget the parent's node without touching what it shares with the parent."""
+        self._lock = threading.RLock()
+        self._node = self._storage = self._thread = None
+
+    # Calls from Python
+
+    async def ask(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes:
+        node = self._node or self.anywhere()
+        call = self._prepare(Ask, node, message, key, payload, options)
+        turn = call.origin
+        address = call.address
+        if turn is not None:
+            turn.waiting = [*(turn.waiting or ()), address]
+        try:
+            return await self._ask(node, call)
+        finally:
+            if turn is not None and turn.waiting:
+                turn.waiting = _without(turn.waiting, address)
+
+    async def _ask(self, node: Node, call: Ask) -> bytes:
+        loop = asyncio.get_running_loop()
+        if loop is node.loop:
+            call.future = loop.create_future()
+            node.send(call)
+            try:
+                return await call.future
+            except asyncio.CancelledError:
+                node.cancel(call)
+                raise
+        waiting: concurrent.futures.Future[bytes] = concurrent.futures.Future()
+        call.future = waiting
+        node.loop.call_soon_threadsafe(node.send, call)
+        try:
+            if testrun.active():
+                return await testrun.wait_async(waiting)
+            return await asyncio.wrap_future(waiting)
+        except asyncio.CancelledError:
+            node.loop.call_soon_threadsafe(node.cancel, call)
+            raise
+
+    def ask_blocking(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes:
+        _refuse_on_a_loop(message)
+        turn = current()
+        transactions.refuse_open(message.wire_name, inside_turn=turn is not None, allowed=options.in_transaction)
+        node = self.anywhere()
+        call = self._prepare(Ask, node, message, key, payload, options)
+        waiting: concurrent.futures.Future[bytes] = concurrent.futures.Future()
+        call.future = waiting
+        address = call.address
+        if turn is not None:
+            turn.waiting = [*(turn.waiting or ()), address]
+        node.loop.call_soon_threadsafe(node.send, call)
+        try:
+            with blocked():
+                return self._wait(waiting, call, node)
+        finally:
+            if turn is not None and turn.waiting:
+                turn.waiting = _without(turn.waiting, address)
+
+    def _wait(self, waiting: concurrent.futures.Future[bytes], call: Ask, node: Node) -> bytes:
+        limit = max(0.0, call.deadline - node.clock.monotonic()) + ANSWER_GRACE
+        try:
+            return testrun.wait(waiting, limit) if testrun.active() else waiting.result(limit)
+        except concurrent.futures.TimeoutError:
+            raise Unavailable("The node's event loop does not answer. Is something blocking it?") from None
+
+    def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
+        turn = current()
+        node = self._node or self.anywhere()
+        call = self._prepare(Tell, node, message, key, payload, options)
+        call.chain = ()
+        call.origin = None
+        if turn is not None:
+            call.deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
+            turn.tells = [*(turn.tells or ()), call]
+        else:
+            transactions.after_commit(lambda: node.loop.call_soon_threadsafe(node.post, call))
+
+    def _prepare(
+        self,
+        kind: Callable[..., Any],
+        node: Node,
+        message: MessageSchema,
+        key: str,
+        payload: bytes,
+        options: CallOptions,
+    ) -> Any:
+        """The call with fresh arguments, and what it inherits from the turn that makes it."""
+        if testrun.active():
+            testrun.note_transactions()
+        args = message.signature.arguments.from_local(payload)
+        deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
+        turn: Turn | None = current()
+        if turn is None:
+            return kind(message, key, args, payload, deadline)
+        return kind(
+            message,
+            key,
+            args,
+            payload,
+            min(deadline, turn.call.deadline),
+            caller=str(turn.call.address),
+            user=turn.call.user,
+            chain=(*turn.call.chain, turn),
+            origin=turn,
+        )
+
+    def evict(self, schema: ActorSchema, key: str) -> None:
+        """Somebody outside wrote that row and committed."""
+        node = self._node
+        if node is not None and not node.loop.is_closed():
+            node.loop.call_soon_threadsafe(node.evict, schema, key)
+
+
+def _without(addresses: list[Any], one: Address) -> list[Any]:
+    left = list(addresses)
+    left.remove(one)
+    return left
+
+
+def _timeout(settings: Settings, message: MessageSchema, options: CallOptions) -> float:
+    return options.timeout or message.timeout or settings.CALL_TIMEOUT
+
+
+def _refuse_on_a_loop(message: MessageSchema) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"{message.wire_name}.sync() would block the event loop that this code runs on. Await the message instead."
+    )
+
+
+host = Host()
+os.register_at_fork(after_in_child=host.drop)
+
+
+class NodeSwitchboard:
+    """The node as the gateway sees it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.settings = node.settings
+        self.clock: Clock = node.clock
+        self.post: Callable[[Call], None] = node.post
+        self.cancel: Callable[[Call], None] = node.cancel
+
+    def unsubscribe(self, address: Address, subscriber: Subscriber, user: Any) -> None:
+        schema = registry.by_name(address.actor)
+        if schema is not None:
+            self._node.unsubscribe(schema, address.key, subscriber, user)
+
+
+def switchboard() -> NodeSwitchboard:
+    """The node on the running loop, started if need be. Called by the gateway when a connection opens."""
+    node = host.on_this_loop()
+    found: NodeSwitchboard | None = getattr(node, "switchboard", None)
+    if found is None:
+        found = node.switchboard = NodeSwitchboard(node)  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,135 @@
+"""How one actor class lies in one database: its SQL names, and what its rows mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.actor.registry import OWNER_FIELD
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence import values
+from lightmoon_django.persistence.columns import ModelColumns
+from lightmoon_django.persistence.store import Snapshot
+
+
+class Table:
+    """The SQL side of one actor class. Values that come in are prepared ones, rows that go out are snapshots."""
+
+    def __init__(self, schema: ActorSchema, columns: ModelColumns, connection: BaseDatabaseWrapper) -> None:
+        meta = columns.model._meta
+        quote = connection.ops.quote_name
+        self.schema = schema
+        self.columns = columns
+        self.model = columns.model
+        self.fields = columns.fields
+        self.inherited = any(link is not None for link in meta.parents.values())
+        self.name = quote(meta.db_table)
+        self.pk_field: values.AnyField = meta.pk  # type: ignore[assignment]
+        self.pk_position = self.fields.index(self.pk_field)
+        self.pk = quote(self.pk_field.column)
+        self.owner = quote(meta.get_field(OWNER_FIELD).column)
+        self.names = [quote(field.column) for field in self.fields]
+        self.all_names = [f"{quote(field.model._meta.db_table)}.{quote(field.column)}" for field in self.fields]
+        self.source = _source(meta, quote)
+        self._connection = connection
+        self._converters = [_converters(field, connection) for field in self.fields]
+        self._decode_by = [(i, found) for i, found in enumerate(self._converters) if found]
+
+    def pk_value(self, key: str) -> Any:
+        """The key as the database compares it. Raises for one that the column can't hold."""
+        field = values.root(self.pk_field)
+        return field.get_db_prep_value(field.to_python(key), self._connection, prepared=False)
+
+    def key_of(self, snapshot: Snapshot) -> str:
+        """The canonical key of a row."""
+        return str(snapshot[self.pk_position])
+
+    def key_from(self, pk: Any) -> str:
+        """The canonical key of a primary key as a raw row has it."""
+        for convert, expression in self._converters[self.pk_position]:
+            pk = convert(pk, expression, self._connection)
+        return str(pk)
+
+    def decode(self, row: Sequence[Any]) -> Snapshot:
+        """A snapshot from a raw row of all columns, in order."""
+        if self._decode_by:
+            cells = list(row)
+            for i, converters in self._decode_by:
+                for convert, expression in converters:
+                    cells[i] = convert(cells[i], expression, self._connection)
+            row = cells
+        return self.columns.freeze(row)
+
+    def same(self, stored: Snapshot, known: Snapshot) -> bool:
+        """Whether a row that was read says what this node knows of it, whatever its values' Python types."""
+        if stored == known:
+            return True
+        mine, theirs = self.columns.prepared(known), self.columns.prepared(stored)
+        return all(a == b or self._same_json(i, a, b) for i, (a, b) in enumerate(zip(mine, theirs, strict=True)))
+
+    def _same_json(self, i: int, mine: Any, theirs: Any) -> bool:
+        if not self.is_json(i) or mine is None or theirs is None:
+            return False
+        return canonical_json(mine) == canonical_json(theirs)
+
+    def is_json(self, position: int) -> bool:
+        return type(values.root(self.fields[position])) is models.JSONField
+
+    def placeholder(self, position: int) -> str:
+        """What stands for a prepared value in SQL."""
+        field = self.fields[position]
+        if self.is_json(position):
+            return "%s::jsonb" if self._connection.vendor == "postgresql" else "%s"
+        custom = getattr(field, "get_placeholder", None)
+        if custom is None:
+            return "%s"
+        found: str = custom(None, _compiler(self.model, self._connection), self._connection)
+        return found
+
+    def update(self, positions: Iterable[int]) -> str:
+        """An UPDATE of those columns; its parameters are their values, the primary key and the owner."""
+        assignments = ", ".join(f"{self.names[i]} = {self.placeholder(i)}" for i in positions)
+        return f"UPDATE {self.name} SET {assignments} WHERE {self.pk} = %s AND {self.owner} = %s"
+
+    def select(self, count: int, extra: str = "") -> str:
+        """A SELECT of `extra`, the owner and all columns of that many primary keys."""
+        marks = ", ".join(["%s"] * count)
+        return (
+            f"SELECT {extra}{self.name}.{self.owner}, {', '.join(self.all_names)} FROM {self.source} "
+            f"WHERE {self.name}.{self.pk} IN ({marks}) ORDER BY {self.name}.{self.pk}"
+        )
+
+
+def canonical_json(text: str) -> str:
+    """The same text for equal documents, however their keys are ordered and their spaces set."""
+    return json.dumps(json.loads(text), sort_keys=True)
+
+
+def _source(meta: Any, quote: Any) -> str:
+    """The table, joined with those it inherits from."""
+    source = quote(meta.db_table)
+    joined = {meta.model}
+    links = [(parent, link) for parent, link in meta.parents.items() if link is not None]
+    while links:
+        parent, link = next(pair for pair in links if pair[1].model in joined)
+        links.remove((parent, link))
+        if parent in joined:
+            continue
+        joined.add(parent)
+        table, child = quote(parent._meta.db_table), quote(link.model._meta.db_table)
+        source += f" INNER JOIN {table} ON {table}.{quote(parent._meta.pk.column)} = {child}.{quote(link.column)}"
+    return source
+
+
+def _converters(field: values.AnyField, connection: BaseDatabaseWrapper) -> list[tuple[Any, Any]]:
+    expression = field.get_col(field.model._meta.db_table)
+    found = connection.ops.get_db_converters(expression) + expression.get_db_converters(connection)
+    return [(convert, expression) for convert in found]
+
+
+def _compiler(model: type[models.Model], connection: BaseDatabaseWrapper) -> Any:
+    return model._default_manager.all().query.get_compiler(connection=connection)

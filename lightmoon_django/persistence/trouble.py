@@ -1,0 +1,59 @@
+"""What a database error means: the connection is gone, somebody holds a lock, or the statement itself is bad."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+_LOCK_STATES = frozenset({"55P03", "40P01", "40001"})  # lock_not_available, deadlock_detected, serialization_failure
+_LOCK_NUMBERS = frozenset({1205, 1213, 3572})  # the same on MySQL
+_LOCK_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class ConnectionLost(Exception):
+    """The connection broke after something had been sent: what was in flight may or may not be stored."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class CannotConnect(Exception):
+    """There is no connection, and so nothing was sent."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def is_lock(error: BaseException) -> bool:
+    """Whether somebody's lock was in the way. Nothing was done."""
+    cause = error.__cause__ or error
+    if isinstance(cause, sqlite3.Error):
+        return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _LOCK_CODES
+    if getattr(cause, "sqlstate", None) in _LOCK_STATES:
+        return True
+    return isinstance(error, OperationalError) and bool(cause.args) and cause.args[0] in _LOCK_NUMBERS
+
+
+def is_lost(error: BaseException, connection: BaseDatabaseWrapper) -> bool:
+    """Whether the error took the connection with it."""
+    if not isinstance(error, (DatabaseError, InterfaceError)) or connection.vendor == "sqlite":
+        return False
+    raw = connection.connection
+    if raw is None or getattr(raw, "closed", False):
+        return True
+    return isinstance(error, (OperationalError, InterfaceError)) and not is_lock(error) and not connection.is_usable()
+
+
+def connect(connection: BaseDatabaseWrapper) -> None:
+    """Have a connection that works. Raises `CannotConnect`."""
+    raw = connection.connection
+    if raw is not None and getattr(raw, "closed", False) and not connection.in_atomic_block:
+        connection.close()
+    try:
+        connection.ensure_connection()
+    except (DatabaseError, InterfaceError) as error:
+        raise CannotConnect(error) from error

@@ -1,0 +1,151 @@
+"""Turns that commit alone, in a worker thread's transaction: `def` messages, and turns with other objects to save.
+
+Such a turn is a barrier of its actor: it starts when everything before it is durable, and the next turn starts after
+it. That costs group commit for this one actor, and buys Django's whole convention: transactions, signals, `save()`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor.turn import Turn, TurnState, enter, seal
+from lightmoon_django.errors import Cancelled, Conflict
+from lightmoon_django.persistence.store import Barrier, Committed, Missing, Snapshot, UnitOfWork, Unsettled
+from lightmoon_django.runtime import recovery
+from lightmoon_django.runtime.release import release
+
+if TYPE_CHECKING:
+    from lightmoon_django.runtime.activation import Activation
+    from lightmoon_django.runtime.gate import Entry
+    from lightmoon_django.runtime.workers import WorkerPool
+
+
+class Barriers:
+    """Runs barrier turns of all activations of a node."""
+
+    def __init__(self, workers: WorkerPool) -> None:
+        self._workers = workers
+
+    def start(self, activation: Activation, turn: Turn) -> None:
+        """A `def` message's turn has come. It starts once the gate is empty and memory is known to be fresh."""
+        activation.barrier = True
+        turn.suspended = True  # its transaction may have done anything: never run again unseen
+        if activation.store is None or (not activation.gate and activation.fresh()):
+            self._run(activation, turn)
+        elif activation.fresh():
+            activation.gate.when_open(lambda: self._run(activation, turn))
+        else:
+            activation.gate.verify(activation.head, lambda: self._run(activation, turn))
+
+    def _run(self, activation: Activation, turn: Turn) -> None:
+        if turn.state is TurnState.ABANDONED:
+            return
+        work = _Handler(activation, turn)
+        self._submit(activation, turn, work, lambda outcome: self._handled(activation, turn, work, outcome))
+
+    def commit(self, activation: Activation, entry: Entry) -> None:
+        """An async turn with objects to save is at the front of the gate."""
+        turn = entry.turn
+        assert turn is not None
+
+        def unit() -> UnitOfWork:
+            return UnitOfWork(turn.instance, entry.changes or {}, turn.saves or (), turn.deletes or ())
+
+        self._submit(activation, turn, unit, lambda outcome: self._committed(activation, turn, outcome))
+
+    def _submit(
+        self, activation: Activation, turn: Turn, run: Callable[[], UnitOfWork], done: Callable[[Any], None]
+    ) -> None:
+        store = activation.store
+        if store is None:
+            self._workers.submit(run, done)
+            return
+        barrier = Barrier(
+            activation.schema,
+            activation.key,
+            activation.version,
+            turn.before or activation.head,
+            run,
+            begin_commit=lambda: seal(turn),
+            alive=lambda: turn.state is not TurnState.ABANDONED and not turn.cancelled,
+            seconds_left=lambda: turn.call.deadline - activation.monotonic(),
+        )
+        self._workers.submit(lambda: store.transact(barrier), done)
+
+    def _handled(self, activation: Activation, turn: Turn, work: _Handler, outcome: Any) -> None:
+        """A `def` turn's transaction has ended."""
+        if turn.state is TurnState.ABANDONED:
+            return  # the activation went on without it
+        activation.running = None
+        activation.barrier = False
+        turn.before = activation.head
+        if turn.cancelled and not turn.sealed:
+            outcome = Cancelled("The caller cancelled the call; its turn was undone.")
+        if isinstance(outcome, BaseException):
+            activation.fail(turn, outcome)
+        elif activation.store is None or type(outcome) is Committed:
+            turn.after = activation.head = work.after
+            self._keep(activation, turn, outcome)
+        else:
+            self._refused(activation, turn, outcome)
+        activation.gate_opened()
+
+    def _committed(self, activation: Activation, turn: Turn, outcome: Any) -> None:
+        """An async turn's transaction has ended."""
+        if not activation.gate or turn.state is TurnState.ABANDONED:
+            return  # given up meanwhile
+        activation.barrier = False
+        activation.gate.drop_barrier()
+        if isinstance(outcome, Exception):
+            turn.state = TurnState.RUNNING
+            activation.head = turn.before
+            activation.fail(turn, outcome)
+        elif type(outcome) is Committed:
+            self._keep(activation, turn, outcome)
+        else:
+            self._refused(activation, turn, outcome)
+        activation.gate.advance()
+
+    def _keep(self, activation: Activation, turn: Turn, outcome: Any) -> None:
+        """The transaction is committed."""
+        if type(outcome) is Committed:
+            activation.committed(outcome, last=True)
+            turn.after = activation.head
+        turn.state = TurnState.COMMITTING
+        release(activation, turn)
+        if turn.deletes and turn.instance in turn.deletes:
+            activation.distrust()
+
+    def _refused(self, activation: Activation, turn: Turn, outcome: Any) -> None:
+        if type(outcome) is Unsettled:
+            recovery.lose(activation, "The connection broke during the commit.", unsettled=[turn])
+            return
+        reason = "The row was deleted." if type(outcome) is Missing else "Somebody else has the row or changed it."
+        recovery.reject(turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
+        recovery.lose(activation, reason)
+
+
+class _Handler:
+    """A `def` handler as the store's `run`: called in the worker, inside the transaction."""
+
+    def __init__(self, activation: Activation, turn: Turn) -> None:
+        self._activation = activation
+        self._turn = turn
+        self.after: Snapshot = ()
+
+    def __call__(self) -> UnitOfWork:
+        return contextvars.copy_context().run(self._run)
+
+    def _run(self) -> UnitOfWork:
+        activation, turn = self._activation, self._turn
+        enter(turn)
+        result = turn.call.message.function(turn.instance, *turn.call.take_args())
+        turn.payload = turn.call.encode(result)
+        after = activation.columns.snapshot(turn.instance)
+        changes: dict[int, Any] = {}
+        if after != activation.head:
+            after, changes = activation.changes(turn, after)
+        self.after = after
+        return UnitOfWork(turn.instance, changes, turn.saves or (), turn.deletes or ())

@@ -1,0 +1,246 @@
+"""Which actors are in memory: opening, loading, replacing and ending activations."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor.call import Call, Unsubscription
+from lightmoon_django.actor.schema import ActorSchema, MessageSchema
+from lightmoon_django.errors import (
+    ActorNotFound,
+    InternalError,
+    LightMoonError,
+    Overloaded,
+    Unavailable,
+)
+from lightmoon_django.identity import Address, new_epoch
+from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
+from lightmoon_django.runtime.activation import Activation, ActivationState
+
+if TYPE_CHECKING:
+    from lightmoon_django.runtime.node import Node
+
+logger = logging.getLogger("lightmoon")
+
+SCAN_PERIOD = 1.0  # seconds between looks at a part of the catalog for idle activations
+DEACTIVATE_TIMEOUT = 10.0  # seconds that on_deactivate may take
+
+
+class Hook(Call):
+    """A lifecycle method on its way through the same path as a message; `then` hears how it ended."""
+
+    __slots__ = ("then",)
+
+    then: Callable[[LightMoonError | None], None]
+
+    def decode(self) -> tuple[Any, ...]:
+        return ()
+
+    def encode(self, result: Any) -> bytes:
+        return b""
+
+    def resolve(self, payload: bytes) -> None:
+        self.then(None)
+
+    def reject(self, error: LightMoonError) -> None:
+        self.then(error)
+
+
+class Catalog:
+    """All activations of one node, by address."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._all: dict[Address, Activation] = {}
+        self._scan: Iterator[Activation] = iter(())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Activation]:
+        return iter(list(self._all.values()))
+
+    def get(self, address: tuple[str, str]) -> Activation | None:
+        return self._all.get(address)  # type: ignore[arg-type]
+
+    def open(self, schema: ActorSchema, key: str) -> Activation:
+        """A new activation, loading. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
+        key = schema.keys(key)
+        if len(self._all) >= self._node.settings.MAX_ACTIVATIONS:
+            raise Overloaded("This node holds as many actors as it may.", retry_after=1.0)
+        store = self._node.store_of(schema)
+        activation = Activation(self._node, schema, key, self._node.columns_of(schema), store)
+        self._all[activation.address] = activation
+        self._load(activation)
+        return activation
+
+    def _load(self, activation: Activation) -> None:
+        if activation.store is None:
+            self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
+        else:
+            load = Load(activation.schema, activation.key)
+            activation.store.load(load, lambda outcome: self._loaded(activation, outcome))
+
+    def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
+        if activation.state is not ActivationState.LOADING:
+            return  # given up meanwhile
+        if activation.stale:  # somebody wrote the row while it was being read
+            activation.stale = False
+            self._load(activation)
+        elif type(outcome) is Loaded:
+            self._begin(activation, outcome)
+        else:
+            self.give_up(activation, _load_error(activation, outcome))
+
+    def _begin(self, activation: Activation, row: Loaded) -> None:
+        """The row is ours: build the instance, and run on_activate before the first message."""
+        instance = activation.columns.make(row.snapshot, activation.key)
+        if instance.lightmoon_key != activation.key:  # a collation found a row under another spelling
+            self.give_up(activation, ActorNotFound(f"There is no {activation.address}."))
+            return
+        activation.instance = instance
+        activation.head = row.snapshot
+        activation.version = row.version
+        activation.epoch = new_epoch(row.claimed_at)
+        activation.verified_at = activation.monotonic()
+        activation.guard = self._node.guard()
+        hook = activation.schema.lifecycle.get("on_activate")
+        if hook is None:
+            self._activated(activation, None)
+        else:
+            activation.state = ActivationState.STARTING
+            timeout = self._node.settings.ACTIVATE_TIMEOUT
+            self._run_hook(activation, hook, timeout, lambda error: self._activated(activation, error))
+
+    def _run_hook(
+        self,
+        activation: Activation,
+        message: MessageSchema,
+        timeout: float,
+        then: Callable[[LightMoonError | None], None],
+    ) -> None:
+        hook = Hook(message, activation.key, (), b"", activation.monotonic() + timeout)
+        hook.then = then
+        activation.hook = hook
+        self._node.deadlines.watch(activation, hook.deadline)
+        activation.schedule()
+
+    def _activated(self, activation: Activation, error: LightMoonError | None) -> None:
+        if error is not None:
+            self.give_up(activation, error)
+            return
+        if activation.state is ActivationState.ENDED:
+            return
+        activation.state = ActivationState.ACTIVE
+        activation.schedule()
+
+    def give_up(self, activation: Activation, error: LightMoonError) -> None:
+        """The activation failed: everybody who waits for it gets the error at once, and the next call tries afresh."""
+        self._end(activation, "failed")
+        for call in activation.mailbox:
+            call.reject(error)
+        activation.mailbox.clear()
+
+    def replace(self, activation: Activation, calls: list[Call], reason: str) -> None:
+        """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one."""
+        if activation.state is ActivationState.ENDED:
+            return
+        starting = activation.state is ActivationState.STARTING
+        self._end(activation, reason)
+        waiting = [*calls, *activation.mailbox]
+        activation.mailbox.clear()
+        waiting = [call for call in waiting if not isinstance(call, (Unsubscription, Hook))]
+        if starting and not waiting:
+            return
+        self._hand_over(activation, waiting)
+
+    def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
+        if not waiting:
+            return
+        successor = self._all.get(activation.address)
+        try:
+            successor = successor or self.open(activation.schema, activation.key)
+        except LightMoonError as error:
+            for call in waiting:
+                call.reject(error)
+            return
+        successor.mailbox.extend(waiting)
+        self._node.deadlines.watch(successor, min(call.deadline for call in waiting))
+        successor.schedule()
+
+    def deactivate(self, activation: Activation) -> None:
+        """Let an activation leave memory: its turn ends, on_deactivate runs, queued calls go to the next activation."""
+        if activation.state is not ActivationState.ACTIVE:
+            return
+        activation.state = ActivationState.STOPPING
+        if activation.settled:
+            self.stopped(activation)
+
+    def stopped(self, activation: Activation) -> None:
+        """A stopping activation has nothing under way any more."""
+        hook = activation.schema.lifecycle.get("on_deactivate")
+        if hook is None or activation.stale:
+            self._deactivated(activation)
+        elif activation.running is None and activation.hook is None:
+            activation.stale = True  # never again
+            self._run_hook(activation, hook, DEACTIVATE_TIMEOUT, lambda _: self._deactivated(activation))
+
+    def _deactivated(self, activation: Activation) -> None:
+        if activation.state is ActivationState.ENDED:
+            return
+        self._end(activation, "deactivated")
+        waiting = [call for call in activation.mailbox]
+        activation.mailbox.clear()
+        self._hand_over(activation, waiting)
+
+    def _end(self, activation: Activation, reason: str) -> None:
+        activation.state = ActivationState.ENDED
+        if self._all.get(activation.address) is activation:
+            del self._all[activation.address]
+        if activation.subscribed:
+            activation.stream.end(reason)
+
+    def scan(self) -> None:
+        """Look at a part of the catalog for idle activations, so that all are seen within half the idle time."""
+        now = self._node.clock.monotonic()
+        share = len(self._all) * 2 * SCAN_PERIOD / self._node.settings.IDLE_AFTER
+        for _ in range(int(share) + 100):
+            activation = next(self._scan, None)
+            if activation is None:
+                self._scan = iter(list(self._all.values()))
+                return
+            self._consider(activation, now)
+
+    def _consider(self, activation: Activation, now: float) -> None:
+        if activation.touched or not activation.quiet or activation.subscribed:
+            activation.touched = False
+            activation.idle_since = now
+            return
+        limit = activation.schema.idle_after or self._node.settings.IDLE_AFTER
+        if now - activation.idle_since >= limit:
+            self.deactivate(activation)
+
+
+def _load_error(activation: Activation, outcome: LoadOutcome) -> LightMoonError:
+    if type(outcome) is Missing:
+        return ActorNotFound(f"There is no {activation.address}.")
+    if type(outcome) is OwnedElsewhere:
+        return Unavailable(
+            f"{activation.address} is in the memory of another live process ({outcome.owner}), which this one can't "
+            "reach. Stop that process, or send the message through it.",
+            retry_after=1.0,
+        )
+    error = getattr(outcome, "error", None)
+    logger.error("%s could not be loaded.", activation.address, exc_info=error, extra={"action": "load_failed"})
+    failed = InternalError(f"{activation.address} could not be loaded.")
+    failed.__cause__ = error
+    return failed
+
+
+def _in_memory(activation: Activation) -> Loaded:
+    """The first state of an actor that is kept nowhere."""
+    instance = activation.columns.make((), activation.key)
+    return Loaded(activation.columns.snapshot(instance), None, time.time_ns() // 1000)

@@ -1,0 +1,86 @@
+"""Every ask ends: one sweep of the busy activations answers what has reached its deadline.
+
+There is no timer per call. The sweep visits only activations with something under way, runs while there are any, and
+is hastened by a call whose deadline comes before the next one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightmoon_django.actor.turn import Turn
+from lightmoon_django.clock import Cancellable, Clock
+from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from lightmoon_django.runtime import recovery
+from lightmoon_django.runtime.activation import Activation, ActivationState
+
+PERIOD = 0.25  # seconds between sweeps
+
+
+class Deadlines:
+    """The sweep of one node."""
+
+    def __init__(self, clock: Clock, activate_timeout: float) -> None:
+        self._clock = clock
+        self._activate_timeout = activate_timeout
+        self._busy: set[Activation] = set()
+        self._next = float("inf")  # when the next sweep is due; never while nothing is busy
+        self._handle: Cancellable | None = None
+
+    def watch(self, activation: Activation, deadline: float) -> None:
+        """A call has been queued for that activation."""
+        self._busy.add(activation)
+        if deadline < self._next:
+            self._plan(min(deadline, self._clock.monotonic() + PERIOD))
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _plan(self, when: float) -> None:
+        if when >= self._next:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+        self._next = when
+        self._handle = self._clock.call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        self._next, self._handle = float("inf"), None
+        nearest = now + PERIOD
+        for activation in list(self._busy):
+            if activation.quiet or activation.state is ActivationState.ENDED:
+                self._busy.discard(activation)
+            else:
+                nearest = min(nearest, self._check(activation, now))
+        if self._busy:
+            self._plan(max(nearest, now + 0.001))
+
+    def _check(self, activation: Activation, now: float) -> float:
+        """Answer what is due; return the next deadline among the rest."""
+        if activation.state is ActivationState.LOADING and now >= activation.opened_at + self._activate_timeout:
+            error = Unavailable(f"{activation.address} could not be loaded within {self._activate_timeout:g} s.")
+            activation.node.catalog.give_up(activation, error)
+            return now + PERIOD
+        expired = [call for call in activation.mailbox if call.deadline <= now]
+        for call in expired:
+            activation.mailbox.remove(call)
+            call.reject(DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
+        for turn in activation.gate.turns():
+            if turn.call.deadline <= now:
+                recovery.reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
+        running = activation.running
+        if running is not None and running.call.deadline <= now:
+            self._stuck(activation, running)
+        return min([call.deadline for call in activation.mailbox], default=now + PERIOD)
+
+    def _stuck(self, activation: Activation, turn: Turn) -> None:
+        """A turn still runs at its deadline: it loses its actor, which goes on from what is stored."""
+        error = DeadlineExceeded(
+            f"{turn.call.message.wire_name} did not finish by its deadline. Its turn was undone and can't commit."
+        )
+        if recovery.give_up_running(activation, error):
+            activation.distrust()
+        else:
+            recovery.reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))

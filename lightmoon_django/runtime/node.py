@@ -1,0 +1,177 @@
+"""The node: everything of the runtime in one process, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lightmoon_django.actor.call import Call, Unsubscription
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.clock import Clock
+from lightmoon_django.conf import Settings
+from lightmoon_django.errors import DeadlockError, LightMoonError, Unavailable
+from lightmoon_django.identity import Address
+from lightmoon_django.persistence.driver import StoreQueue
+from lightmoon_django.persistence.store import Columns
+from lightmoon_django.runtime import deadlock
+from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.runtime.barriers import Barriers
+from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
+from lightmoon_django.runtime.deadlines import Deadlines
+from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.streams import Subscriber
+from lightmoon_django.runtime.workers import WorkerPool
+
+VERIFY_AFTER = 1.0  # seconds that an unwritten row is trusted without a look at the database
+
+
+class Lease(Protocol):
+    """Whether this node may still trust that its rows are its own. Implemented by `cluster.membership`."""
+
+    def valid(self) -> bool: ...
+
+
+class Storage(Protocol):
+    """Where each actor class is kept. Implemented by `host`."""
+
+    def queue(self, schema: ActorSchema) -> StoreQueue | None:
+        """The store of a persistent class; None for a class that lives in memory only."""
+
+    def columns(self, schema: ActorSchema) -> Columns: ...
+
+    def guard(self) -> Callable[[], bool] | None:
+        """Under a test runner: tells later whether the transaction of now still stands."""
+
+    def stop(self) -> None: ...
+
+
+class Node:
+    """Runs actors. All methods are called on its loop unless they say otherwise."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        settings: Settings,
+        lease: Lease,
+        storage: Storage,
+        workers: WorkerPool,
+        debug: bool = False,
+        verify_after: float = VERIFY_AFTER,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.settings = settings
+        self.lease = lease
+        self.debug = debug
+        self.verify_after = verify_after
+        self.catalog = Catalog(self)
+        self.runners = Runners(loop, clock.monotonic)
+        self.deadlines = Deadlines(clock, settings.ACTIVATE_TIMEOUT)
+        self.barriers = Barriers(workers)
+        self.stopping = False
+        self._storage = storage
+        self._workers = workers
+        self._columns: dict[ActorSchema, Columns] = {}
+        self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
+
+    def post(self, call: Call) -> None:
+        """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
+        activation = self.catalog.get((call.schema.name, call.key))
+        if activation is not None and activation.guard is not None and not activation.guard():
+            self.catalog.replace(activation, [], "rolled back")
+            activation = None
+        if activation is None:
+            if self.stopping:
+                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
+                return
+            try:
+                activation = self.catalog.open(call.schema, call.key)
+            except LightMoonError as error:
+                call.reject(error)
+                return
+        activation.receive(call)
+
+    def send(self, call: Call) -> None:
+        """Deliver an ask from a turn: it leaves once all earlier turns of the asking actor are durable."""
+        origin = call.origin
+        if origin is not None and origin.running and origin.activation.gate:
+            origin.activation.gate.depart(call)
+        else:
+            self.post(call)
+
+    def cancel(self, call: Call) -> None:
+        """Take a call back, where it is not too late."""
+        activation = self.catalog.get((call.schema.name, call.key))
+        if activation is not None:
+            activation.cancel(call)
+
+    def unsubscribe(self, schema: ActorSchema, key: str, subscriber: Subscriber, user: Any) -> None:
+        """Forget a subscriber at once, and tell the actor if its class wants to know."""
+        activation = self.catalog.get((schema.name, key))
+        if activation is None or not activation.subscribed:
+            return
+        if activation.stream.subscribers.pop(subscriber.id, None) is None:
+            return
+        message = schema.lifecycle.get("on_unsubscribe")
+        if message is not None:
+            deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
+            call = Unsubscription(message, key, (), b"", deadline, caller=subscriber.id, user=user)
+            call.subscriber = subscriber
+            activation.receive(call)
+
+    def evict(self, schema: ActorSchema, key: str) -> None:
+        """Somebody else wrote the row: the actor's next turn runs on what is stored."""
+        activation = self.catalog.get((schema.name, key))
+        if activation is not None:
+            activation.distrust()
+
+    def distrust_all(self) -> None:
+        """The lease is lost: every actor is loaded anew, by the node's next incarnation, when it is called."""
+        for activation in self.catalog:
+            if activation.store is not None:
+                activation.distrust()
+
+    def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:
+        return deadlock.find(call, target, self.catalog.get)
+
+    def find(self, address: Address) -> Activation | None:
+        return self.catalog.get(address)
+
+    def store_of(self, schema: ActorSchema) -> StoreQueue | None:
+        return self._storage.queue(schema)
+
+    def columns_of(self, schema: ActorSchema) -> Columns:
+        found = self._columns.get(schema)
+        if found is None:
+            found = self._columns[schema] = self._storage.columns(schema)
+        return found
+
+    def guard(self) -> Callable[[], bool] | None:
+        return self._storage.guard()
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end."""
+        self.stopping = True
+        self._scan.cancel()
+        until = self.clock.monotonic() + grace
+        while self.clock.monotonic() < until:
+            for activation in self.catalog:
+                if not activation.mailbox:
+                    self.catalog.deactivate(activation)
+            if not len(self.catalog):
+                break
+            await asyncio.sleep(0.005)
+        for activation in self.catalog:
+            self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
+        self.deadlines.stop()
+        self.runners.stop()
+        self._workers.stop()
+        await self.loop.run_in_executor(None, functools.partial(self._storage.stop))
+
+    def _scan_idle(self) -> None:
+        self.catalog.scan()
+        self._scan = self.clock.call_at(self.clock.monotonic() + SCAN_PERIOD, self._scan_idle)

@@ -34,7 +34,7 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
     def now(self) -> datetime.datetime:
-        return datetime.datetime.now(datetime.timezone.utc)
+        return datetime.datetime.now(datetime.UTC)
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Cancellable:
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)

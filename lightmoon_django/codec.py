@@ -234,7 +234,7 @@ def _rebuild(hint: Any, change: Callable[[Any], Any]) -> Any:
         return Annotated[(_plain(args[0], change), *args[1:])]  # type: ignore[return-value]
     inner = tuple(_rebuild(arg, change) if arg is not Ellipsis else arg for arg in args)
     if origin is Union or origin is types.UnionType:
-        return Union[inner]  # noqa: UP007
+        return Union[inner]
     return hint.copy_with(inner) if hasattr(hint, "copy_with") else origin[inner]
 
 
@@ -284,6 +284,11 @@ class Arguments:
         self._by_name = msgspec.json.Decoder(_record(name, wire, positional=False), dec_hook=_decode_hook)
         self._by_position = msgspec.json.Decoder(_record(name, wire, positional=True), dec_hook=_decode_hook)
         self._local = msgspec.msgpack.Decoder(_record(name, local, positional=True), dec_hook=_decode_hook)
+
+    def parameters(self) -> tuple[tuple[str, Any, bool], ...]:
+        """Name, hint and whether it must be given, of each parameter in order, without the key."""
+        fields = msgspec.structs.fields(self._local.type)
+        return tuple((field.name, field.type, field.required) for field in fields)
 
     def from_wire(self, raw: bytes | Raw) -> tuple[Any, ...]:
         """The key and the arguments. Raises `InvalidParams` with the path."""
@@ -342,3 +347,19 @@ def _default(value: Any) -> Any:
 
 def _admits_none(hint: Any) -> bool:
     return hint is None or hint is type(None) or hint is Any or hint is object or type(None) in get_args(hint)
+
+
+SCHEMA_REFS = "#/components/schemas/{name}"
+
+_DATED = Annotated[datetime.datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
+def json_schemas(
+    hints: list[Any], describe: Callable[[type], dict[str, Any]]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """The JSON Schema of each hint, and the named schemas that they refer to as `SCHEMA_REFS`.
+
+    `describe` gives the schema of classes that only LightMoon knows. Raises `TypeError` for what can't be described.
+    """
+    dated = [_rebuild(hint, lambda leaf: _DATED if leaf is datetime.datetime else leaf) for hint in hints]
+    return msgspec.json.schema_components(dated, schema_hook=describe, ref_template=SCHEMA_REFS)

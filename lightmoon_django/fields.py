@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db import models
 
-
 COMMIT_MARK = "_lightmoon_commit"  # in an instance's __dict__ while LightMoon itself saves it: the owner to keep
 
 

@@ -39,7 +39,7 @@ ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for 
 
 
 class Host:
-    """The one node of this process, and the ways to reach it. Methods may be called from any thread, unless they are async."""
+    """The one node of this process, and the ways to reach it. Methods that aren't async may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

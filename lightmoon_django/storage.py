@@ -72,7 +72,7 @@ class DatabaseStorage(_Storage):
 
     def _store(self, alias: str) -> Store:
         self.lease.join(alias)
-        return open_store(alias, lambda: self.lease.incarnation)
+        return open_store(alias, lambda: self.lease.incarnation, conf.settings())
 
     def _executor(self, alias: str, store: Store) -> Executor:
         return StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
@@ -101,7 +101,7 @@ class RunnerStorage(_Storage):
         return testrun.guard()
 
     def _store(self, alias: str) -> Any:
-        return open_store(alias, lambda: self._incarnation)
+        return open_store(alias, lambda: self._incarnation, conf.settings())
 
     def _executor(self, alias: str, store: Store) -> Executor:
         return testrun.LentThread(self._loop.call_soon_threadsafe)

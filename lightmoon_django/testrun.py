@@ -130,8 +130,8 @@ async def wait_async(future: concurrent.futures.Future[T]) -> T:
 
 
 def guard() -> Callable[[], bool]:
-    """Remembers the transactions that are open now; tells later whether all of them still are."""
-    then = {connection.alias: list(connection.atomic_blocks) for connection in connections.all(initialized_only=True)}
+    """Remembers the transactions that the calling test has open; tells later whether all of them still are."""
+    then = {alias: list(blocks) for alias, blocks in _now.items()}
 
     def stands() -> bool:
         return all(_prefix(blocks, _now.get(alias, [])) for alias, blocks in then.items())

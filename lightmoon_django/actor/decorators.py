@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -13,7 +14,7 @@ from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
 from lightmoon_django.actor.schema import ActorOptions, Options
 from lightmoon_django.actor.turn import current
 from lightmoon_django.errors import UsageError
-from lightmoon_django.fields import OwnerField
+from lightmoon_django.fields import COMMIT_MARK, OwnerField
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -203,7 +204,24 @@ def _adopt_model(cls: type[Model]) -> None:
     if cls._meta.abstract:
         raise UsageError(f"{cls.__name__} is abstract: there are no rows of it. Decorate its concrete children.")
     OwnerField.attach(cls, registry.OWNER_FIELD)
+    _guard(cls, "save_base", "its fields are stored with the turn, nobody needs to save them")
+    _guard(cls, "refresh_from_db", "its fields are what is stored already")
     cls.lightmoon_key = property(_instance_key)  # type: ignore[attr-defined]
+
+
+def _guard(cls: type[Model], name: str, reason: str) -> None:
+    """Make a method of Django's an error on the actor itself while its turn runs."""
+    inherited = getattr(cls, name)
+
+    @functools.wraps(inherited)
+    def guarded(self: Model, *args: Any, **kwargs: Any) -> Any:
+        turn = current()
+        if turn is not None and turn.instance is self and COMMIT_MARK not in self.__dict__:
+            public = "save" if name == "save_base" else name
+            raise UsageError(f"self.{public}() has no place inside a turn of {cls.__name__}: {reason}.")
+        return inherited(self, *args, **kwargs)
+
+    setattr(cls, name, guarded)
 
 
 def _adopt_plain(cls: type) -> None:

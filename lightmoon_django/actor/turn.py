@@ -9,7 +9,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from lightmoon_django.errors import UsageError
+from lightmoon_django.errors import LightMoonError, UsageError
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
@@ -67,7 +67,7 @@ class Turn:
         self.cancelled = False  # its caller wants it undone
         self.sealed = False  # its worker has begun to commit: too late to abandon it
         self.payload: bytes = b""  # the encoded result
-        self.error: Exception | None = None
+        self.error: LightMoonError | None = None
         self.suspended = False  # it awaited something: it can't be run again unseen
         self.runner: Any = None  # the task or thread that runs it
         self.waiting: list[Any] | None = None  # addresses of the asks it awaits

@@ -46,7 +46,6 @@ def check_request(frame: str, limit: int) -> None:
         raise TooLarge(f"A request may have {limit} bytes.")
 
 
-def check_response(payload: bytes, limit: int) -> None:
-    """Raise `TooLarge` for a result of more than `limit` bytes."""
-    if len(payload) > limit:
-        raise TooLarge(f"The answer has {len(payload)} bytes and may have {limit}.")
+def response_too_large(payload: bytes, limit: int) -> TooLarge:
+    """The error in place of a result of more than `limit` bytes."""
+    return TooLarge(f"The answer has {len(payload)} bytes and may have {limit}.")

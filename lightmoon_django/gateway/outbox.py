@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from collections.abc import Callable, Coroutine, Generator, MutableMapping
 from typing import Any, Protocol
 
 from lightmoon_django.gateway.limits import weigh
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 
 
 class Owner(Protocol):
@@ -32,14 +32,12 @@ class Owner(Protocol):
 class Outbox:
     """Frames on their way to one client, in order."""
 
-    __slots__ = ("_backlog", "_limit", "_owner", "_queue", "_send", "_strained", "_task", "_waiting", "closed")
+    __slots__ = ("_limit", "_owner", "_queue", "_send", "_strained", "_task", "_waiting", "closed")
 
-    def __init__(self, send: Send, limit: int, owner: Owner, backlog: Callable[[], int] | None = None) -> None:
-        """`backlog` tells the bytes that the server holds, where its `send` never waits."""
+    def __init__(self, send: Send, limit: int, owner: Owner) -> None:
         self._send = send
         self._limit = limit
         self._owner = owner
-        self._backlog = backlog
         self._queue: collections.deque[tuple[str, bool]] | None = None
         self._waiting = 0  # bytes in the queue
         self._task: asyncio.Task[None] | None = None  # finishes a send that suspended
@@ -48,27 +46,26 @@ class Outbox:
 
     def send(self, frame: str, droppable: bool = False) -> None:
         """Send now, or queue. `droppable` frames belong to streams and are the first to go. Never raises or blocks."""
-        if self._task is not None or self._backlog is not None:
-            self._send_slowly(frame, droppable)
+        if self._task is not None:
+            self._enqueue(frame, droppable)
             return
         if self.closed:
             return
         coroutine = self._send(_message(frame))
         try:
-            awaited = coroutine.send(None)  # type: ignore[attr-defined]
+            awaited = coroutine.send(None)
         except StopIteration:
             return
         except Exception:  # the client is gone; the server says so to the reader
             self.close()
             return
-        self._task = asyncio.get_running_loop().create_task(self._drain(coroutine, awaited))  # type: ignore[arg-type]
+        self._task = asyncio.get_running_loop().create_task(self._drain(coroutine, awaited))
 
     def close(self) -> None:
         """Forget everything that waits. Later frames are ignored."""
         self.closed = True
         self._queue = None
         self._waiting = 0
-        self._backlog = None
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -77,32 +74,6 @@ class Outbox:
     def waiting(self) -> int:
         """Bytes that wait in the queue."""
         return self._waiting
-
-    def _send_slowly(self, frame: str, droppable: bool) -> None:
-        if self.closed:
-            return
-        if self._task is not None:
-            self._enqueue(frame, droppable)
-            return
-        backlog, self._backlog = self._backlog, None
-        held = backlog() if backlog is not None else 0
-        try:
-            if held == 0:
-                self._strained = False
-            if held > self._limit and (droppable or not self._strained):
-                self._overflow()
-            if not (self.closed or (held > self._limit and droppable) or self._over_twice(held)):
-                self.send(frame, droppable)
-        finally:
-            if not self.closed:
-                self._backlog = backlog
-
-    def _over_twice(self, held: int) -> bool:
-        """A server's own queue can't be emptied: it gets room for the resets, and then the client is dropped."""
-        if held > 2 * self._limit:
-            self._give_up()
-            return True
-        return False
 
     def _enqueue(self, frame: str, droppable: bool) -> None:
         size = weigh(frame)
@@ -151,31 +122,46 @@ class Outbox:
             self._strained = False
 
 
+class UnpausedOutbox(Outbox):
+    """For a server whose `send` never waits and which queues without a bound: it tells how much by `backlog`.
+
+    What the server holds can't be taken back, so replies and resets get as much room again, and then the client goes.
+    """
+
+    __slots__ = ("_backlog",)
+
+    def __init__(self, send: Send, limit: int, owner: Owner, backlog: Callable[[], int]) -> None:
+        super().__init__(send, limit, owner)
+        self._backlog = backlog
+
+    def send(self, frame: str, droppable: bool = False) -> None:
+        held = self._backlog()
+        if held > self._limit and not self.closed:
+            if not droppable and held <= 2 * self._limit:
+                super().send(frame)
+            elif droppable:
+                self._overflow()
+            else:
+                self._give_up()
+            return
+        if held == 0:
+            self._strained = False
+        super().send(frame, droppable)
+
+
 @types.coroutine
 def _resumed(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was stepped by hand until it yielded `awaited`."""
     while True:
+        failure: BaseException | None = None
         try:
-            sent = yield awaited
-        except GeneratorExit:
-            coroutine.close()
-            raise
+            yield awaited
         except BaseException as error:
-            step: Callable[[], Any] = _thrower(coroutine, error)
-        else:
-            step = _sender(coroutine, sent)
+            failure = error
         try:
-            awaited = step()
+            awaited = coroutine.send(None) if failure is None else coroutine.throw(failure)
         except StopIteration:
             return
-
-
-def _thrower(coroutine: Coroutine[Any, Any, None], error: BaseException) -> Callable[[], Any]:
-    return lambda: coroutine.throw(error)
-
-
-def _sender(coroutine: Coroutine[Any, Any, None], value: Any) -> Callable[[], Any]:
-    return lambda: coroutine.send(value)
 
 
 _last_frame = ""

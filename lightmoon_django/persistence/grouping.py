@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from lightmoon_django.persistence.store import Failed, Load, Locked, Write
-from lightmoon_django.persistence.trouble import CannotConnect, ConnectionLost, is_lock
+from lightmoon_django.persistence.trouble import is_lock
 
 ALONE_FOR = 30.0  # seconds after its failure that a request of the same actor isn't grouped
 SUSPECTS = 10_000  # remembered at most
@@ -30,10 +30,7 @@ class Grouping:
         self._suspects: dict[tuple[str, str], float] = {}
 
     def run(self, requests: Sequence[Request], attempt: Attempt[Request]) -> list[Any]:
-        """The outcomes in order. `attempt` stores a whole group or raises, having stored nothing.
-
-        `ConnectionLost` and `CannotConnect` pass through: they are nobody's fault and concern the rest too.
-        """
+        """The outcomes in order. `attempt` stores a whole group, or raises and has stored nothing of it."""
         outcomes: list[Any] = [None] * len(requests)
         for places in self._groups(requests):
             self._try(places, requests, outcomes, attempt)
@@ -52,8 +49,6 @@ class Grouping:
     def _try(self, places: list[int], requests: Sequence[Request], outcomes: list[Any], attempt: Attempt[Request]) -> None:
         try:
             found = attempt([requests[place] for place in places])
-        except (ConnectionLost, CannotConnect):
-            raise
         except Exception as error:
             self._split(places, requests, outcomes, attempt, error)
             return

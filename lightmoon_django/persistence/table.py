@@ -69,9 +69,10 @@ class Table:
         if stored == known:
             return True
         mine, theirs = self.columns.prepared(known), self.columns.prepared(stored)
-        return all(a == b or self._same_json(i, a, b) for i, (a, b) in enumerate(zip(mine, theirs, strict=True)))
+        return all(a == b or self.same_json(i, a, b) for i, (a, b) in enumerate(zip(mine, theirs, strict=True)))
 
-    def _same_json(self, i: int, mine: Any, theirs: Any) -> bool:
+    def same_json(self, i: int, mine: Any, theirs: Any) -> bool:
+        """Whether two prepared values of a JSON column are equal documents."""
         if not self.is_json(i) or mine is None or theirs is None:
             return False
         return canonical_json(mine) == canonical_json(theirs)

@@ -12,14 +12,6 @@ _LOCK_NUMBERS = frozenset({1205, 1213, 3572})  # the same on MySQL
 _LOCK_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-class ConnectionLost(Exception):
-    """The connection broke after something had been sent: what was in flight may or may not be stored."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 class CannotConnect(Exception):
     """There is no connection, and so nothing was sent."""
 

@@ -14,7 +14,7 @@ from lightmoon_django.actor.turn import Turn, TurnState, enter, seal
 from lightmoon_django.errors import Cancelled, Conflict
 from lightmoon_django.persistence.store import Barrier, Committed, Missing, Snapshot, UnitOfWork, Unsettled
 from lightmoon_django.runtime import recovery
-from lightmoon_django.runtime.release import release
+from lightmoon_django.runtime.release import reject, release
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.activation import Activation
@@ -123,7 +123,7 @@ class Barriers:
             recovery.lose(activation, "The connection broke during the commit.", unsettled=[turn])
             return
         reason = "The row was deleted." if type(outcome) is Missing else "Somebody else has the row or changed it."
-        recovery.reject(turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
+        reject(turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
         recovery.lose(activation, reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from lightmoon_django.errors import (
     Overloaded,
     Unavailable,
 )
-from lightmoon_django.identity import Address, new_epoch
+from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
 from lightmoon_django.runtime.activation import Activation, ActivationState
 
@@ -54,7 +55,7 @@ class Catalog:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._all: dict[Address, Activation] = {}
+        self._all: dict[tuple[str, str], Activation] = {}
         self._scan: Iterator[Activation] = iter(())
 
     def __len__(self) -> int:
@@ -64,7 +65,7 @@ class Catalog:
         return iter(list(self._all.values()))
 
     def get(self, address: tuple[str, str]) -> Activation | None:
-        return self._all.get(address)  # type: ignore[arg-type]
+        return self._all.get(address)
 
     def open(self, schema: ActorSchema, key: str) -> Activation:
         """A new activation, loading. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
@@ -148,14 +149,22 @@ class Catalog:
         """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one."""
         if activation.state is ActivationState.ENDED:
             return
-        starting = activation.state is ActivationState.STARTING
+        if activation.store is None and activation.state is ActivationState.ACTIVE:
+            self._detach(activation, calls)
+            return
         self._end(activation, reason)
         waiting = [*calls, *activation.mailbox]
         activation.mailbox.clear()
-        waiting = [call for call in waiting if not isinstance(call, (Unsubscription, Hook))]
-        if starting and not waiting:
-            return
-        self._hand_over(activation, waiting)
+        self._hand_over(activation, [call for call in waiting if not isinstance(call, (Unsubscription, Hook))])
+
+    @staticmethod
+    def _detach(activation: Activation, calls: list[Call]) -> None:
+        """An actor that is kept nowhere goes on from its latest fields; an abandoned turn keeps the old instance."""
+        activation.instance = copy.copy(activation.instance)
+        activation.columns.restore(activation.instance, activation.head)
+        activation.stale = False
+        activation.mailbox.extendleft(reversed(calls))
+        activation.schedule()
 
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
         if not waiting:

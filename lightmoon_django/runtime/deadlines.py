@@ -6,13 +6,12 @@ is hastened by a call whose deadline comes before the next one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from lightmoon_django.runtime import recovery
 from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.release import reject
 
 PERIOD = 0.25  # seconds between sweeps
 
@@ -69,7 +68,7 @@ class Deadlines:
             call.reject(DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
         for turn in activation.gate.turns():
             if turn.call.deadline <= now:
-                recovery.reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
+                reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
         running = activation.running
         if running is not None and running.call.deadline <= now:
             self._stuck(activation, running)
@@ -83,4 +82,4 @@ class Deadlines:
         if recovery.give_up_running(activation, error):
             activation.distrust()
         else:
-            recovery.reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
+            reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))

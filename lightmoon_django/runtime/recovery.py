@@ -26,7 +26,7 @@ def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Ent
     reject(turn, explained(error, turn.call, activation.node.debug))
     calls = _again(unwound, "An earlier turn of the actor could not be stored.")
     if activation.running is not None or activation.stale:
-        give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing of it was kept."))
+        give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing was kept."))
         activation.node.catalog.replace(activation, calls, "undone")
         return
     activation.head = turn.before

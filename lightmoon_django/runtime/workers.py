@@ -70,11 +70,9 @@ class Workers:
 
     def _staff(self) -> None:
         """Wake or start a thread for a waiting job, within the limit. Called with the lock."""
-        if not self._jobs:
-            return
-        if self._idle:
-            self._work.notify()
-        elif self._threads - self._blocked < self._limit:
+        self._work.notify(len(self._jobs))
+        working = self._threads - self._blocked
+        if len(self._jobs) > self._idle and working < self._limit:
             self._threads += 1
             threading.Thread(target=self._run, name="lightmoon-worker", daemon=True).start()
 
@@ -90,8 +88,9 @@ class Workers:
                 self._call_soon(done, result)
 
     def _next(self) -> tuple[Job, Done] | None:
+        """The next job; None when this thread is one too many, as those that were blocked are back."""
         with self._lock:
-            while not self._jobs or self._threads - self._blocked - self._idle > self._limit:
+            while not self._jobs:
                 if self._stopped or self._threads - self._blocked > self._limit:
                     self._threads -= 1
                     return None

@@ -1,0 +1,1 @@
+"""What LightMoon is compared with, on the same server and the same machine."""

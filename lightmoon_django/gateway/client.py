@@ -1,0 +1,134 @@
+"""One client's end, whatever it came through: who it is, what it may, and its calls in flight."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+
+from lightmoon_django.errors import InvalidRequest
+from lightmoon_django.gateway.answers import Answers
+from lightmoon_django.gateway.limits import Bucket
+from lightmoon_django.gateway.policy import as_http
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.gateway.calls import Sink, Wired
+    from lightmoon_django.gateway.hub import Hub
+
+_JUDGEMENTS = 1000  # kept for one client
+
+
+class Client:
+    """Containers are made when first needed: an idle client is this object alone."""
+
+    __slots__ = ("_answers", "_bucket", "_calls", "_judgements", "auth", "authenticated", "hub", "id", "scope", "user")
+
+    remembers = False  # answers by string id
+
+    def __init__(self, hub: Hub, scope: Mapping[str, Any], user: Any, auth: Any = None) -> None:
+        self.hub = hub
+        self.id = f"session-{secrets.token_hex(8)}"
+        self.auth = auth  # DRF's: a token, say
+        self.scope = scope
+        self._bucket: Bucket | None = None
+        self._calls: dict[str | float, Wired] | None = None
+        self._answers: Answers | None = None
+        self._judgements: dict[tuple[MessageSchema, str], tuple[str, float]] | None = None
+        self.become(user)
+
+    def become(self, user: Any) -> None:
+        """From now on it is `user` who asks; what was judged before is void."""
+        self.user = user
+        self.authenticated = bool(user is not None and user.is_authenticated)
+        self._judgements = None
+
+    def rebind(self, user: Any, auth: Any = None) -> None:
+        """A token has shown who asks."""
+        self.become(user)
+        self.auth = auth
+
+    def http_request(self, method: str) -> HttpRequest:
+        """What permission classes see as the request underneath."""
+        return as_http(self.scope, method)
+
+    def spend(self, now: float) -> None:
+        """Count one call. Raises `Overloaded` beyond the rate."""
+        bucket = self._bucket
+        if bucket is None:
+            settings = self.hub.settings
+            if not settings.RATE_LIMIT:
+                return
+            bucket = self._bucket = Bucket(settings.RATE_LIMIT, settings.RATE_BURST, now)
+        bucket.take(now)
+
+    def start(self, call: Any) -> None:
+        """Post a call; its answer comes through `settle`."""
+        ident = call.ident
+        if ident is not None:
+            if self._calls is None:
+                self._calls = {}
+            self._calls[ident] = call
+        self.hub.post(call)
+
+    def settle(self, call: Wired, frame: str, lasting: bool) -> None:
+        """A call with an id is answered by `frame`. A `lasting` answer is given again to the same id."""
+        ident = call.ident
+        calls = self._calls
+        if calls is not None and ident is not None and calls.get(ident) is call:
+            del calls[ident]
+        if lasting and self.remembers and type(ident) is str and call.fingerprint:
+            if self._answers is None:
+                self._answers = Answers(self.hub.settings.OUTBOX_BYTES)
+            self._answers.keep(ident, call.fingerprint, frame)
+
+    def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
+        """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.
+
+        Raises `InvalidRequest` when the id stands for another method or other params.
+        """
+        if self._calls:
+            running = self._calls.get(ident)
+            if running is not None:
+                _compare(running.fingerprint, fingerprint, ident)
+                if running.copies is None:
+                    running.copies = []
+                running.copies.append(sink)
+                return True
+        if self._answers is not None:
+            found = self._answers.find(ident)
+            if found is not None:
+                _compare(found[0], fingerprint, ident)
+                sink.answer(found[1])
+                return True
+        return False
+
+    def cancel(self, ident: str | float) -> None:
+        """Take back the call with that id, if it is still in flight."""
+        call = self._calls.get(ident) if self._calls else None
+        if call is not None:
+            self.hub.cancel(call)
+
+    def cancel_all(self) -> None:
+        """The client is gone: nobody waits for its calls any more."""
+        calls, self._calls = self._calls, None
+        for call in tuple(calls.values()) if calls else ():
+            self.hub.cancel(call)
+
+    def judgement(self, message: MessageSchema, key: str, now: float) -> str | None:
+        """What permission classes lately said, if they did."""
+        found = self._judgements.get((message, key)) if self._judgements is not None else None
+        return found[0] if found is not None and found[1] > now else None
+
+    def remember(self, message: MessageSchema, key: str, refusal: str) -> None:
+        """Keep what permission classes said for `PERMISSION_TTL`."""
+        if self._judgements is None or len(self._judgements) >= _JUDGEMENTS:
+            self._judgements = {}
+        self._judgements[message, key] = (refusal, self.hub.monotonic() + self.hub.settings.PERMISSION_TTL)
+
+
+def _compare(known: int, fingerprint: int, ident: str) -> None:
+    if known != fingerprint:
+        raise InvalidRequest(f"The id {ident[:100]!r} was already used for a different call.")

@@ -1,0 +1,112 @@
+"""The methods of the protocol itself: everything a client can ask for that is no actor's message."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from django.core.signing import Signer
+
+from lightmoon_django import codec
+from lightmoon_django.codec import Arguments
+from lightmoon_django.errors import Forbidden, InvalidRequest, UpgradeNeeded
+from lightmoon_django.gateway import frames, users
+from lightmoon_django.gateway.session import Session
+from lightmoon_django.gateway.threads import in_thread
+
+if TYPE_CHECKING:
+    from lightmoon_django.gateway.calls import Sink
+    from lightmoon_django.gateway.client import Client
+
+PROTOCOL = 1
+
+Method = Callable[["Client", "Sink", str | None, Any, bytes], Awaitable[None] | None]
+
+
+def parameters(name: str, *fields: tuple[Any, ...]) -> Arguments:
+    """The parameters of a method, by name or by position."""
+    return Arguments(name.replace(".", "_"), list(fields), lambda hint: hint, keyed=False)
+
+
+def session_of(client: Client) -> Session:
+    """The client as a session. Raises `InvalidRequest` for one that is gone after its answer."""
+    if not isinstance(client, Session):
+        raise InvalidRequest("That needs a connection that stays, as the WebSocket.")
+    return client
+
+
+def answer(sink: Sink, request_id: str | None, value: Any) -> None:
+    """Send a result, if one was asked for."""
+    if request_id is not None:
+        sink.answer(frames.result(request_id, codec.encode_json(value).decode()))
+
+
+_hello = parameters(
+    "lm.hello",
+    ("protocol", int),
+    ("client", str | None, None),
+    ("schema", str | None, None),
+    ("token", str | None, None),
+    ("session", str | None, None),
+)
+_cancel = parameters("cancelRequest", ("id", str | int | float | None))
+
+
+def hello(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> Awaitable[None] | None:
+    """Agree on protocol and schema, and prove who one is by a token."""
+    protocol, _, schema, token, _ = _hello.from_wire(params)
+    if protocol != PROTOCOL:
+        raise UpgradeNeeded(f"This server speaks protocol {PROTOCOL}, not {protocol}.")
+    if schema is not None and schema != client.hub.schema_hash:
+        raise UpgradeNeeded("The client was generated from another schema. Load its proxies again.")
+    if token is not None:
+        return _welcome_by_token(client, sink, request_id, token)
+    _welcome(client, sink, request_id)
+    return None
+
+
+async def _welcome_by_token(client: Client, sink: Sink, request_id: str | None, token: str) -> None:
+    client.spend(client.hub.monotonic())
+    user, auth = await in_thread(users.by_hello, client.scope, token)
+    if client.authenticated and client.user != user:
+        raise Forbidden("This session is another user's. Connect anew to become someone else.")
+    client.rebind(user, auth)
+    _welcome(client, sink, request_id)
+
+
+def _welcome(client: Client, sink: Sink, request_id: str | None) -> None:
+    settings = client.hub.settings
+    value = {
+        "protocol": PROTOCOL,
+        "session": Signer(salt="lightmoon.session").sign(client.id) if isinstance(client, Session) else None,
+        "schema": client.hub.schema_hash,
+        "heartbeat": settings.HEARTBEAT,
+        "limits": {
+            "request_bytes": settings.MAX_REQUEST_BYTES,
+            "response_bytes": settings.MAX_RESPONSE_BYTES,
+            "calls_per_second": settings.RATE_LIMIT,
+            "burst": settings.RATE_BURST,
+            "subscriptions": settings.MAX_SUBSCRIPTIONS,
+        },
+        "recovered": False,
+    }
+    answer(sink, request_id, value)
+
+
+def ping(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
+    """Answer, to show that somebody is here."""
+    answer(sink, request_id, None)
+
+
+def discover(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
+    """The OpenRPC document."""
+    if request_id is not None:
+        sink.answer(frames.result(request_id, client.hub.openrpc.decode()))
+
+
+def cancel(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
+    """Take back a call of this client that is still in flight. Its own answer, or its error, still comes."""
+    (wanted,) = _cancel.from_wire(params)
+    if wanted is not None:
+        client.cancel(wanted)
+    answer(sink, request_id, None)

@@ -1,0 +1,136 @@
+"""Who may send a message or join a stream: DRF's permission classes, judged where they cost least.
+
+AllowAny and IsAuthenticated are judged on the spot. Any other class may use the database, so it runs in a thread and
+its judgement is kept for one client, message and key for `PERMISSION_TTL`. `async def has_permission` is awaited.
+`request` and `view` are what a DRF view would have: messages that are `read_only` and subscriptions look like a GET,
+others like a POST, and the key stands in `view.kwargs`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest
+from django.utils.module_loading import import_string
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
+
+from lightmoon_django.gateway.origin import as_request
+from lightmoon_django.gateway.threads import in_thread
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.gateway.client import Client
+
+GRANTED = ""
+REFUSED = "You may not do that."
+NOT_AUTHENTICATED = "Log in first."
+
+
+class MessageView:
+    """What a permission class sees as its view."""
+
+    def __init__(self, message: MessageSchema, key: str, request: Request) -> None:
+        self.action = message.name
+        self.actor = message.actor.cls
+        self.kwargs = {"key": key, "pk": key}
+        self.request = request
+        if issubclass(self.actor, Model):
+            self.queryset = self.actor._default_manager.all()
+
+    def get_queryset(self) -> Any:
+        return self.queryset
+
+
+class Policy:
+    """The permission classes of one message. A refusal is a text that says why; granted is the empty one."""
+
+    __slots__ = ("_classes", "_message", "authenticated", "judged", "open")
+
+    def __init__(self, message: MessageSchema, default: tuple[Any, ...]) -> None:
+        chosen = message.permission_classes
+        classes = default if chosen is None else chosen
+        self._classes = tuple(import_string(one) if isinstance(one, str) else one for one in classes)
+        self._message = message
+        self.open = all(one is AllowAny for one in self._classes)
+        self.authenticated = any(one is IsAuthenticated for one in self._classes)
+        self.judged = not all(one in (AllowAny, IsAuthenticated) for one in self._classes)
+
+    def known(self, client: Client, key: str, now: float) -> str | None:
+        """The judgement as far as it needs no thread; None when `judge` must be asked."""
+        if self.open:
+            return GRANTED
+        if self.authenticated and not client.authenticated:
+            return NOT_AUTHENTICATED
+        return client.judgement(self._message, key, now) if self.judged else GRANTED
+
+    async def judge(self, client: Client, key: str) -> str:
+        """Ask the permission classes, and keep the judgement for a while. What they raise by mistake is raised."""
+        user = client.user
+        refusal = await self._ask(client, key)
+        if client.user is user:  # else it was judged for whom the client no longer is
+            client.remember(self._message, key, refusal)
+        return refusal
+
+    async def _ask(self, client: Client, key: str) -> str:
+        permissions = [one() for one in self._classes]
+        request = self._request(client)
+        view = MessageView(self._message, key, request)
+        blocking = [one for one in permissions if not inspect.iscoroutinefunction(one.has_permission)]
+        if blocking:
+            refusal = await in_thread(self._ask_blocking, blocking, request, view, key)
+            if refusal != GRANTED:
+                return refusal
+        for one in permissions:
+            if inspect.iscoroutinefunction(one.has_permission) and not await one.has_permission(request, view):
+                return _reason(one)
+        return GRANTED
+
+    def _ask_blocking(self, permissions: list[Any], request: Request, view: MessageView, key: str) -> str:
+        try:
+            for one in permissions:
+                if not one.has_permission(request, view) or not self._grants_object(one, request, view, key):
+                    return _reason(one)
+        except (APIException, PermissionDenied, Http404) as error:
+            return str(getattr(error, "detail", "")) or REFUSED
+        return GRANTED
+
+    def _grants_object(self, permission: Any, request: Request, view: MessageView, key: str) -> bool:
+        """Judge the stored row where a class looks at objects. An actor without a row is refused."""
+        if not judges_objects(permission):
+            return True
+        found = view.queryset.filter(pk=key).first() if hasattr(view, "queryset") else None
+        return found is not None and bool(permission.has_object_permission(request, view, found))
+
+    def _request(self, client: Client) -> Request:
+        http = client.http_request("GET" if self._message.options.read_only else "POST")
+        request = Request(http)
+        request.user = client.user
+        request.auth = client.auth
+        return request
+
+
+def judges_objects(permission: Any) -> bool:
+    """Whether a permission, or one of those it is composed of, has its own `has_object_permission`."""
+    parts = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
+    if parts:
+        return any(judges_objects(part) for part in parts)
+    own = getattr(type(permission), "has_object_permission", None)
+    return own is not None and own is not BasePermission.has_object_permission
+
+
+def as_http(scope: Any, method: str) -> HttpRequest:
+    """Django's request for a judgement about a connection."""
+    request = as_request({**scope, "method": method}, io.BytesIO())
+    if "session" in scope:
+        request.session = scope["session"]
+    return request
+
+
+def _reason(permission: Any) -> str:
+    return str(getattr(permission, "message", None) or REFUSED)

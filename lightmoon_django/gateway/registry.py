@@ -1,0 +1,31 @@
+"""All live sessions of this process, for whoever starts and stops the node."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from lightmoon_django.gateway import frames, hub
+
+if TYPE_CHECKING:
+    from lightmoon_django.gateway.session import Session
+
+
+def sessions() -> Collection[Session]:
+    """The sessions that are connected now. Look at them on the node's loop."""
+    found = hub.current()
+    return tuple(found.sessions.values()) if found is not None else ()
+
+
+def closing(reason: str, retry_after: float) -> None:
+    """Tell every session that the server is about to go, and after how many seconds to come back. On the node's loop.
+
+    Sessions that come later are refused with 1013.
+    """
+    found = hub.current()
+    if found is None:
+        return
+    found.closing = True
+    frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
+    for session in tuple(found.sessions.values()):
+        session.outbox.send(frame)

@@ -1,0 +1,61 @@
+"""`lm.subscribe` and `lm.unsubscribe`: joining an actor's stream, and leaving it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.errors import Forbidden, Overloaded
+from lightmoon_django.gateway.calls import WireSubscription
+from lightmoon_django.gateway.methods import answer, parameters, session_of
+from lightmoon_django.gateway.policy import GRANTED, Policy
+from lightmoon_django.identity import Address
+
+if TYPE_CHECKING:
+    from lightmoon_django.gateway.calls import Sink
+    from lightmoon_django.gateway.client import Client
+    from lightmoon_django.gateway.session import Session
+
+_subscribe = parameters("lm.subscribe", ("actor", str), ("key", str), ("since", dict[str, Any] | None, None))
+_unsubscribe = parameters("lm.unsubscribe", ("actor", str), ("key", str))
+
+
+def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> Awaitable[None] | None:
+    """Follow an actor. The answer holds its position and its view; every later frame follows on it."""
+    session = session_of(client)
+    actor, key, _ = _subscribe.from_wire(params)
+    hub = session.hub
+    route = hub.stream(actor)
+    key = route.canonical(key)
+    fingerprint = hash(("lm.subscribe", params)) or 1
+    if type(ident) is str and session.recall(ident, fingerprint, sink):
+        return None
+    limit = hub.settings.MAX_SUBSCRIPTIONS
+    if session.followed >= limit and not session.follows(Address(route.message.actor.name, key)):
+        raise Overloaded(f"A session may follow {limit} streams at once.")
+    now = hub.monotonic()
+    session.spend(now)
+    call = WireSubscription(route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint)
+    refusal = route.policy.known(session, key, now)
+    if refusal is None:
+        return _judged(route.policy, session, call)
+    if refusal != GRANTED:
+        raise Forbidden(refusal)
+    session.follow(call)
+    return None
+
+
+async def _judged(policy: Policy, session: Session, call: WireSubscription) -> None:
+    refusal = await policy.judge(session, call.key)
+    if refusal != GRANTED:
+        raise Forbidden(refusal)
+    call.user = session.user
+    session.follow(call)
+
+
+def unsubscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
+    """Follow an actor no longer. Nothing of its stream comes after the answer."""
+    session = session_of(client)
+    actor, key = _unsubscribe.from_wire(params)
+    session.unfollow(Address(actor, key))
+    answer(sink, request_id, None)

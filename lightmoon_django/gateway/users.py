@@ -1,0 +1,105 @@
+"""Who is asking: from cookies, from a token, and still the same some time later."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from channels.auth import AuthMiddleware
+from channels.sessions import CookieMiddleware, SessionMiddleware
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, parse_cookie
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+from lightmoon_django.errors import Forbidden
+from lightmoon_django.gateway.origin import as_request
+
+ANONYMOUS = AnonymousUser()  # shared: a hundred thousand visitors need one
+_CHUNK = 500  # ids per query
+
+
+async def from_cookies(scope: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scope with `session` and `user` as Channels' middleware finds them. No thread for who has no session."""
+    if not has_session_cookie(scope):
+        return {**scope, "user": ANONYMOUS}
+    found: list[Mapping[str, Any]] = []
+
+    async def keep(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        found.append(scope)
+
+    # The answers go to the server directly: through SessionMiddleware each would cost more than its call.
+    await CookieMiddleware(SessionMiddleware(AuthMiddleware(keep)))(dict(scope), _nothing, _nothing)
+    return found[0]
+
+
+async def _nothing(*_: Any) -> None:
+    """Neither receives nor sends."""
+
+
+def has_session_cookie(scope: Mapping[str, Any]) -> bool:
+    """Whether the request carries a Django session at all."""
+    wanted = django_settings.SESSION_COOKIE_NAME
+    return any(
+        name == b"cookie" and wanted in parse_cookie(value.decode("latin1")) for name, value in scope.get("headers", ())
+    )
+
+
+def by_token(request: HttpRequest) -> tuple[Any, Any] | None:
+    """The user and `auth` that DRF's authentication finds in the Authorization header; None when none applies.
+
+    Blocks. Raises `Forbidden` for a token that is wrong.
+    """
+    classes = [one for one in api_settings.DEFAULT_AUTHENTICATION_CLASSES if not issubclass(one, SessionAuthentication)]
+    judged = Request(request)
+    try:
+        for one in classes:
+            found: tuple[Any, Any] | None = one().authenticate(judged)
+            if found is not None:
+                return found
+    except APIException as error:
+        raise Forbidden(str(error.detail)) from None
+    return None
+
+
+def by_hello(scope: Mapping[str, Any], token: str) -> tuple[Any, Any]:
+    """Like `by_token`, for a token that came inside `lm.hello`. Raises `Forbidden` also when nothing recognises it."""
+    if "\n" in token or "\r" in token:
+        raise Forbidden("The token is malformed.")
+    request = as_request(scope, io.BytesIO())
+    request.META["HTTP_AUTHORIZATION"] = token
+    found = by_token(request)
+    if found is None:
+        raise Forbidden("The token was not recognised. It has the form of an Authorization header, as 'Token 9944b…'.")
+    return found
+
+
+def reload(users: Iterable[Any]) -> dict[Any, Any]:
+    """Fresh copies of stored users by key; whoever is gone or inactive is missing. Blocks."""
+    model = get_user_model()
+    keys = list({user.pk for user in users if isinstance(user, model) and user.pk is not None})
+    fresh: dict[Any, Any] = {}
+    for start in range(0, len(keys), _CHUNK):
+        found = model._default_manager.filter(pk__in=keys[start : start + _CHUNK])
+        fresh.update((user.pk, user) for user in found if user.is_active)
+    return fresh
+
+
+def successor(user: Any, fresh: Mapping[Any, Any], *, by_cookie: bool) -> Any:
+    """Who a client is after `reload`: the same user anew, or nobody. A new password ends sessions begun by cookie."""
+    if not isinstance(user, get_user_model()):
+        return user
+    found = fresh.get(user.pk)
+    if found is None or (by_cookie and found.password != user.password):
+        return ANONYMOUS
+    return found
+
+
+def plain(user: Any) -> Any:
+    """The user itself, where middleware left a lazy one that would hold its scope."""
+    return getattr(user, "_wrapped", user)

@@ -1,0 +1,108 @@
+"""The WebSocket door: one connection, one reader, one session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from channels.consumer import AsyncConsumer
+
+from lightmoon_django.errors import ParseError
+from lightmoon_django.gateway import frames, rpc, transport, users
+from lightmoon_django.gateway.hub import Hub, hub_of
+from lightmoon_django.gateway.origin import Origin, as_request, origin_of
+from lightmoon_django.gateway.session import TRY_AGAIN_LATER, Session
+
+if TYPE_CHECKING:
+    from lightmoon_django.gateway.switchboard import Switchboard
+
+FORBIDDEN = 4403  # WebSocket close code of a refused handshake; servers turn it into HTTP 403
+
+
+class LightMoonConsumer(AsyncConsumer):
+    """The WebSocket endpoint as a Channels consumer, for `ProtocolTypeRouter` and `URLRouter`.
+
+    It reads the connection itself: there is no channel, no channel layer and no thread hop per message. A `user` that
+    middleware left in the scope is taken; otherwise the session cookie says who it is.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await serve(scope, receive, send)
+
+
+async def serve(scope: Any, receive: Any, send: Any) -> None:
+    """Serve one WebSocket from its handshake to its end."""
+    from lightmoon_django import host
+
+    hub = hub_of(host.switchboard())
+    origin = origin_of(as_request(scope, io.BytesIO()))
+    if origin is Origin.FOREIGN:
+        await _refuse(receive, send)
+        return
+    user, cookie, scope = await _identify(scope, origin)
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    if hub.closing or len(hub.sessions) >= hub.settings.MAX_SESSIONS:
+        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "Try again later."})
+        return
+    session = Session(hub, scope, send, user, cookie)
+    try:
+        await _read(session, receive)
+    except asyncio.CancelledError:
+        if not session.close_code or not _was_ours():
+            raise
+        _say_goodbye(send, session.close_code)
+    finally:
+        session.end()
+
+
+async def _read(session: Session, receive: Any) -> None:
+    """Every frame in its turn, until the client is gone."""
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is None:
+            session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
+            continue
+        pending = rpc.receive(session, text, session)
+        if pending is not None:
+            await pending
+
+
+async def _identify(scope: Mapping[str, Any], origin: Origin) -> tuple[Any, str | None, Mapping[str, Any]]:
+    """Who connects, by which Django session, and the scope that is worth keeping."""
+    if origin is Origin.ABSENT:
+        return users.ANONYMOUS, None, {**scope, "user": users.ANONYMOUS, "session": None}
+    found = scope if "user" in scope else await users.from_cookies(scope)
+    user = users.plain(found["user"])
+    session = found.get("session")
+    return user, session.session_key if session is not None and user.is_authenticated else None, scope
+
+
+async def _refuse(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": FORBIDDEN})
+
+
+def _was_ours() -> bool:
+    """Whether the reader was cancelled by its own session alone, and not by the server too."""
+    task = asyncio.current_task()
+    return task is not None and task.uncancel() == 0
+
+
+def _say_goodbye(send: Any, code: int) -> None:
+    """Close the connection without waiting for a client that doesn't read."""
+    coroutine = send({"type": "websocket.close", "code": code})
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    except Exception:  # it is gone already
+        return
+    coroutine.close()
+    transport.abort(send)

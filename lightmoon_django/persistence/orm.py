@@ -1,0 +1,274 @@
+"""The store for any database that Django knows: nothing but what all of them can do.
+
+A group is one transaction: the rows are selected and locked (skipping those that others hold), compared with what this
+node knows of them, and updated. Engines that show outside writes more cheaply override `_judge`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.conf import Settings
+from lightmoon_django.persistence import barrier as barriers
+from lightmoon_django.persistence.claims import claim
+from lightmoon_django.persistence.columns import ModelColumns
+from lightmoon_django.persistence.grouping import Grouping
+from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.rows import Row, Rows
+from lightmoon_django.persistence.settling import settle
+from lightmoon_django.persistence.store import (
+    Barrier,
+    Columns,
+    Committed,
+    CommitOutcome,
+    Down,
+    Load,
+    Loaded,
+    LoadOutcome,
+    Lost,
+    Missing,
+    Write,
+)
+from lightmoon_django.persistence.table import Table
+from lightmoon_django.persistence.trouble import CannotConnect, connect, is_lost
+
+logger = logging.getLogger("lightmoon")
+
+Judgements = list[CommitOutcome | None]
+
+
+class OrmStore:
+    """One database. `incarnation` tells under which id this node owns rows now."""
+
+    pause_after_commit = 0.0  # seconds that the store's thread leaves the database to others between groups
+    whole_lock = False  # whether one writer locks out all others
+
+    def __init__(self, alias: str, incarnation: Callable[[], int], settings: Settings) -> None:
+        self.alias = alias
+        self.incarnation = incarnation
+        self.exclusive = True
+        """Whether the thread's connection is the store's alone. Under a test runner it is the test's own."""
+        self.nodes = Nodes(alias)
+        self._settings = settings
+        self._columns: dict[ActorSchema, ModelColumns] = {}
+        self._tables: dict[ActorSchema, Table] = {}
+        self._grouping = Grouping(whole_lock=self.whole_lock)
+        self._raw: Any = None
+
+    def columns(self, schema: ActorSchema) -> Columns:
+        return self.model_columns(schema)
+
+    def model_columns(self, schema: ActorSchema) -> ModelColumns:
+        found = self._columns.get(schema)
+        if found is None:
+            found = ModelColumns(schema, connections[self.alias], self._settings.HARMLESS_RECEIVERS)
+            self._columns[schema] = found
+        return found
+
+    def table(self, schema: ActorSchema) -> Table:
+        found = self._tables.get(schema)
+        if found is None:
+            found = Table(schema, self.model_columns(schema), connections[self.alias])
+            self._tables[schema] = found
+        return found
+
+    def load(self, loads: Sequence[Load]) -> list[LoadOutcome]:
+        return self._grouping.run(loads, self._load_group)
+
+    def commit(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        return self._grouping.run(writes, self._commit_group)
+
+    def transact(self, barrier: Barrier) -> CommitOutcome:
+        return barriers.transact(self, barrier)
+
+    def disown(self, keys: Sequence[tuple[ActorSchema, str]]) -> None:
+        grouped = defaultdict(list)
+        for schema, key in keys:
+            grouped[schema].append(key)
+        try:
+            self._connected()
+            for schema, its_keys in grouped.items():
+                self._release(self.table(schema), its_keys)
+        except (CannotConnect, DatabaseError, InterfaceError):
+            # Nothing depends on it: without it, whoever wants the rows waits until this node's lease has ended.
+            logger.info("Rows could not be given back.", exc_info=True, extra={"action": "disown_failed"})
+
+    def close(self) -> None:
+        if self.exclusive:
+            connections[self.alias].close()
+
+    # What follows runs in the store's thread.
+
+    def _connected(self) -> BaseDatabaseWrapper:
+        """This thread's connection, open and set up. Raises `CannotConnect`."""
+        connection = connections[self.alias]
+        connect(connection)
+        if connection.connection is not self._raw:
+            self._set_up(connection)
+            self._raw = connection.connection
+        return connection
+
+    def _set_up(self, connection: BaseDatabaseWrapper) -> None:
+        """A new connection is there."""
+
+    def _load_group(self, loads: Sequence[Load]) -> list[LoadOutcome]:
+        try:
+            connection = self._connected()
+        except CannotConnect as error:
+            return [Down(error.error)] * len(loads)
+        grouped = defaultdict(list)
+        for one in loads:
+            grouped[one.schema].append(one.key)
+        found: dict[tuple[ActorSchema, str], LoadOutcome] = {}
+        try:
+            for schema, keys in grouped.items():
+                outcomes = claim(self, self.nodes, self.table(schema), keys, self.incarnation())
+                found.update(((schema, key), outcome) for key, outcome in outcomes.items())
+        except Exception as error:
+            if is_lost(error, connection):
+                self._drop(connection)
+                return [Down(error)] * len(loads)
+            raise
+        return [found[one.schema, one.key] for one in loads]
+
+    def _commit_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        try:
+            connection = self._connected()
+        except CannotConnect as error:
+            return [Down(error.error)] * len(writes)
+        try:
+            return self.store_group(writes)
+        except Exception as error:
+            if not is_lost(error, connection):
+                raise
+            self._drop(connection)
+            return settle(self, writes, error)
+
+    def _drop(self, connection: BaseDatabaseWrapper) -> None:
+        if not connection.in_atomic_block:
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                connection.close()
+            connection.connection = None
+
+    def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        """Store a group in one transaction, or raise and store nothing."""
+        connection = self._connected()
+        writing = any(write.changes or write.fence for write in writes)
+        with self._transaction(connection, writing=writing):
+            outcomes = self._judge(connection, writes)
+            good = [write for write, outcome in zip(writes, outcomes, strict=True) if outcome is None]
+            self._write(connection, [write for write in good if write.changes])
+            fresh = self._regenerated(connection, good)
+        committed = iter(good)
+        return [
+            outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes
+        ]
+
+    def _committed(self, write: Write, fresh: Mapping[Write, Any]) -> Committed:
+        return Committed(self.version(), fresh.get(write))
+
+    def reconnect(self) -> None:
+        self._connected()
+
+    def look(self, schema: ActorSchema, key: str) -> Row | None:
+        return Rows(self._connected(), self.table(schema)).read([key], lock=False).get(key)
+
+    def version(self) -> Any:
+        """What to compare later. None: the row's values."""
+        return None
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: BaseDatabaseWrapper, *, writing: bool = True) -> Iterator[None]:
+        with transaction.atomic(using=self.alias):
+            yield
+
+    def _judge(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> Judgements:
+        """Look at the rows and lock them. None where the write may go ahead."""
+        grouped = defaultdict(list)
+        for write in writes:
+            grouped[write.schema].append(write)
+        found: dict[Write, CommitOutcome | None] = {}
+        for schema, its_writes in grouped.items():
+            found.update(self._judge_table(connection, self.table(schema), its_writes))
+        return [found[write] for write in writes]
+
+    def _judge_table(
+        self, connection: BaseDatabaseWrapper, table: Table, writes: Sequence[Write]
+    ) -> dict[Write, CommitOutcome | None]:
+        rows = Rows(connection, table)
+        lock = any(write.changes or write.fence for write in writes)
+        stored = rows.read([write.key for write in writes], lock=lock)
+        me = self.incarnation()
+        found: dict[Write, CommitOutcome | None] = {}
+        for write in writes:
+            row = stored.get(write.key)
+            if row is None:
+                found[write] = rows.why_absent(write.key) if lock else Missing()
+            else:
+                found[write] = None if row.owner == me and table.same(row.snapshot, write.base) else Lost()
+        return found
+
+    def _write(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
+        """Update rows that were judged good: one statement per set of columns, many rows each."""
+        grouped: dict[tuple[ActorSchema, tuple[int, ...]], list[Write]] = defaultdict(list)
+        for write in writes:
+            grouped[write.schema, tuple(write.changes)].append(write)
+        for (schema, positions), its_writes in grouped.items():
+            Rows(connection, self.table(schema)).update(positions, its_writes, self.incarnation())
+        if connection.in_atomic_block and not self.exclusive and writes:
+            tables = {write.schema.cls._meta.db_table for write in writes}  # type: ignore[attr-defined]
+            connection.check_constraints(table_names=sorted(tables))
+
+    def _regenerated(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> dict[Write, Any]:
+        """What the database made of written rows that have generated columns."""
+        found: dict[Write, Any] = {}
+        for write in writes:
+            table = self.table(write.schema)
+            if write.changes and table.columns.generated:
+                row = Rows(connection, table).read([write.key], lock=False).get(write.key)
+                if row is not None:
+                    found[write] = row.snapshot
+        return found
+
+    # The statements of a claim (see `claims`).
+
+    def take(self, table: Table, keys: Sequence[str], owners: Collection[int]) -> dict[str, Loaded]:
+        connection, me = self._connected(), self.incarnation()
+        with self._transaction(connection):
+            rows = Rows(connection, table)
+            stored = rows.read(keys, lock=True)
+            free = {key: row for key, row in stored.items() if row.owner is None or row.owner in owners}
+            rows.own([key for key, row in free.items() if row.owner != me], me)
+            claimed_at = self._now()
+        version = self.version()
+        return {key: Loaded(row.snapshot, version, claimed_at) for key, row in free.items()}
+
+    def owners(self, table: Table, keys: Sequence[str]) -> dict[str, int | None]:
+        return {key: row.owner for key, row in Rows(self._connected(), table).read(keys, lock=False).items()}
+
+    def create(self, table: Table, keys: Sequence[str]) -> None:
+        connection = self._connected()
+        with self._transaction(connection):
+            Rows(connection, table).insert(keys, self.alias)
+
+    def _release(self, table: Table, keys: Sequence[str]) -> None:
+        connection = self._connected()
+        with self._transaction(connection):
+            Rows(connection, table).disown(keys, self.incarnation())
+
+    def _now(self) -> int:
+        return self.nodes.now()
+
+
+def system_clock() -> int:
+    """This machine's clock in microseconds since 1970: the one that orders claims of a database on this machine."""
+    return time.time_ns() // 1000

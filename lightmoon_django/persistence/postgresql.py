@@ -1,0 +1,249 @@
+"""The store on PostgreSQL: a group is one statement, and one round trip, wherever it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import psycopg
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.conf import Settings
+from lightmoon_django.persistence.orm import OrmStore
+from lightmoon_django.persistence.rows import Row
+from lightmoon_django.persistence.statements import Statement, Statements
+from lightmoon_django.persistence.store import Committed, CommitOutcome, Loaded, Locked, Lost, Missing, Write
+from lightmoon_django.persistence.table import Table
+
+LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
+NEVER = 2**31 - 1  # executions before the driver prepares a statement that doesn't ask for it
+
+_SESSION = (
+    f"SET lock_timeout = {LOCK_TIMEOUT}",
+    "SET default_transaction_isolation = 'read committed'",
+    # The store only ever looks rows up by key; a plan made while a table was small must not scan it when it has grown.
+    "SET enable_seqscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET jit = off",
+    "SET plan_cache_mode = force_generic_plan",
+)
+
+
+class PostgresStore(OrmStore):
+    """One PostgreSQL database. A row's `version` is its `xmin`, as text."""
+
+    def __init__(self, alias: str, incarnation: Callable[[], int], settings: Settings) -> None:
+        super().__init__(alias, incarnation, settings)
+        self._prepare = True
+        self._statements: dict[Table, Statements] = {}
+
+    def _set_up(self, connection: BaseDatabaseWrapper) -> None:
+        # A pooler that deals out connections by transaction keeps neither settings nor prepared statements; this is
+        # the setting by which Django is told of one.
+        pooled = bool(connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+        self._prepare = self.exclusive and not pooled
+        if self._prepare:
+            connection.connection.prepare_threshold = NEVER
+            with connection.cursor() as cursor:
+                cursor.execute("; ".join(_SESSION))
+
+    def _connected(self) -> BaseDatabaseWrapper:
+        connection = connections[self.alias]
+        if connection.connection is not None and not connection.in_atomic_block and _has_ended(connection.connection):
+            self._drop(connection)
+        return super()._connected()
+
+    def commit(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        if not any(self.table(write.schema).inherited for write in writes):
+            return super().commit(writes)
+        return _parted(writes, lambda write: self.table(write.schema).inherited, super().commit)
+
+    def statements(self, table: Table, connection: BaseDatabaseWrapper) -> Statements:
+        found: Statements | None = self._statements.get(table)
+        if found is None:
+            found = self._statements[table] = Statements(table, connection)
+        return found
+
+    def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        if self.table(writes[0].schema).inherited:
+            return super().store_group(writes)
+        connection = self._connected()
+        group = _Group(self, connection, writes)
+        if group.is_one_statement and not connection.in_atomic_block:
+            group.run()
+        else:
+            with self._raw_transaction(connection):
+                group.run()
+        group.explain()
+        return group.outcomes()
+
+    def execute(self, connection: BaseDatabaseWrapper, statement: Statement) -> list[Any]:
+        """All rows that a statement returns. Bound by the server, so that its plan is kept."""
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(*statement, prepare=self._prepare)
+            return cursor.fetchall() if cursor.description else []
+
+    def take(self, table: Table, keys: Sequence[str], owners: Collection[int]) -> dict[str, Loaded]:
+        if table.inherited:
+            return super().take(table, keys, owners)
+        connection = self._connected()
+        statement = self.statements(table, connection).take(keys, self.incarnation(), sorted(owners))
+        found: dict[str, Loaded] = {}
+        with self._savepoint(connection):
+            rows = self.execute(connection, statement)
+        for version, claimed_at, *cells in rows:
+            snapshot = table.decode(cells)
+            found[table.key_of(snapshot)] = Loaded(snapshot, version, claimed_at)
+        return found
+
+    def owners(self, table: Table, keys: Sequence[str]) -> dict[str, int | None]:
+        if table.inherited:
+            return super().owners(table, keys)
+        connection = self._connected()
+        rows = self.execute(connection, self.statements(table, connection).owners(keys))
+        return {table.key_from(pk): owner for pk, owner in rows}
+
+    def look(self, schema: ActorSchema, key: str) -> Row | None:
+        row = super().look(schema, key)
+        table = self.table(schema)
+        if row is None or table.inherited:
+            return row
+        with self._connected().cursor() as cursor:
+            cursor.execute(f"SELECT xmin::text FROM {table.name} WHERE {table.pk} = %s", [table.pk_value(key)])
+            found = cursor.fetchone()
+        return Row(row.owner, row.snapshot, found[0]) if found else None
+
+    def _release(self, table: Table, keys: Sequence[str]) -> None:
+        if table.inherited:
+            super()._release(table, keys)
+            return
+        connection = self._connected()
+        with self._savepoint(connection):
+            self.execute(connection, self.statements(table, connection).release(keys, self.incarnation()))
+
+    @contextlib.contextmanager
+    def _savepoint(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Nothing for a connection of one's own; a savepoint inside somebody's transaction, as a test's."""
+        with transaction.atomic(using=self.alias) if connection.in_atomic_block else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def _raw_transaction(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Several statements that are stored together, with deferred constraints checked at their end."""
+        if connection.in_atomic_block:
+            with transaction.atomic(using=self.alias):
+                yield
+                connection.check_constraints()
+            return
+        self.execute(connection, ("BEGIN ISOLATION LEVEL READ COMMITTED", []))
+        try:
+            yield
+            self.execute(connection, ("SET CONSTRAINTS ALL IMMEDIATE", []))
+            self.execute(connection, ("COMMIT", []))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                connection.connection.rollback()
+            raise
+
+
+class _Group:
+    """One group on its way through the database."""
+
+    def __init__(self, store: PostgresStore, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
+        self._store = store
+        self._connection = connection
+        self._owner = store.incarnation()
+        self._writes = writes
+        self._outcomes: dict[int, CommitOutcome] = {}  # by id of the write
+        self._parts: dict[tuple[ActorSchema, tuple[int, ...], bool], list[Write]] = defaultdict(list)
+        for write in writes:
+            self._parts[write.schema, tuple(write.changes), write.fence].append(write)
+
+    @property
+    def is_one_statement(self) -> bool:
+        return len(self._parts) == 1 and all(self._carried(schema, positions) for schema, positions, _ in self._parts)
+
+    def run(self) -> None:
+        for (schema, positions, fence), writes in self._parts.items():
+            statements = self._statements(schema)
+            if not positions:
+                look = statements.lock if fence else statements.verify
+                self._take_in(writes, self._execute(look(writes, self._owner)))
+            elif self._carried(schema, positions):
+                self._take_in(writes, self._execute(statements.update(positions, writes, self._owner)))
+            else:
+                self._run_singly(statements, positions, writes)
+
+    def explain(self) -> None:
+        """Find out why writes were not stored, by a fresh statement each."""
+        rest: dict[ActorSchema, list[Write]] = defaultdict(list)
+        for write in self._writes:
+            if id(write) not in self._outcomes:
+                rest[write.schema].append(write)
+        for schema, writes in rest.items():
+            rows = self._execute(self._statements(schema).judge(writes, self._owner))
+            known = {number: as_known for number, as_known in rows}
+            for number, write in enumerate(writes, 1):
+                self._outcomes[id(write)] = _refusal(write, known.get(number))
+
+    def outcomes(self) -> list[CommitOutcome]:
+        return [self._outcomes[id(write)] for write in self._writes]
+
+    def _run_singly(self, statements: Statements, positions: tuple[int, ...], writes: Sequence[Write]) -> None:
+        locked = {number for number, _ in self._execute(statements.lock(writes, self._owner))}
+        for number, write in enumerate(writes, 1):
+            if number not in locked:
+                continue
+            with self._connection.cursor() as cursor:
+                cursor.execute(*statements.single(positions, write, self._owner))
+                self._take_in([write], [(1, *row) for row in cursor.fetchall()])
+
+    def _take_in(self, writes: Sequence[Write], rows: Sequence[Any]) -> None:
+        for number, version, *cells in rows:
+            write = writes[number - 1]
+            snapshot = self._store.table(write.schema).decode(cells) if cells else None
+            self._outcomes[id(write)] = Committed(version, snapshot)
+
+    def _execute(self, statement: Statement) -> list[Any]:
+        return self._store.execute(self._connection, statement)
+
+    def _statements(self, schema: ActorSchema) -> Statements:
+        return self._store.statements(self._store.table(schema), self._connection)
+
+    def _carried(self, schema: ActorSchema, positions: tuple[int, ...]) -> bool:
+        return self._statements(schema).carries(positions)
+
+
+def _has_ended(raw: Any) -> bool:
+    """Whether the server hung up while nothing was under way: known before sending, nothing is in doubt."""
+    if raw.closed:
+        return True
+    try:
+        readable, _, _ = select.select([raw.fileno()], [], [], 0)
+        if readable:
+            raw.pgconn.consume_input()
+    except (OSError, ValueError, psycopg.Error):
+        return True
+    return False
+
+
+def _refusal(write: Write, as_known: bool | None) -> CommitOutcome:
+    if as_known is None:
+        return Missing()
+    return Locked() if as_known and (write.changes or write.fence) else Lost()
+
+
+def _parted(writes: Sequence[Write], apart: Any, commit: Any) -> list[CommitOutcome]:
+    """Commit two kinds of writes in transactions of their own; the outcomes in order."""
+    outcomes: dict[int, CommitOutcome] = {}
+    for side in (True, False):
+        part = [write for write in writes if apart(write) is side]
+        if part:
+            outcomes.update(zip(map(id, part), commit(part), strict=True))
+    return [outcomes[id(write)] for write in writes]

@@ -1,0 +1,80 @@
+"""What became of a group whose connection broke while it was in flight.
+
+The statement may have been stored, may not, or may even be stored later by a server process that still runs. So the
+same write is tried again under the same condition: where it succeeds, the first try has not been stored and never
+can be, because the row's version has moved on. Where it is refused, a look tells whether the row already holds what
+was written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.rows import Row
+from lightmoon_django.persistence.store import Committed, CommitOutcome, Failed, Lost, Unsettled, Write
+from lightmoon_django.persistence.table import Table
+
+PATIENCE = 2.0  # seconds for the database to come back; after that callers learn that the outcome is unknown
+PAUSE = 0.05  # seconds between attempts to connect
+
+
+class Settler(Protocol):
+    """What settling needs of a store."""
+
+    def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]: ...
+
+    def reconnect(self) -> None:
+        """Raises if there is no connection."""
+
+    def look(self, schema: ActorSchema, key: str) -> Row | None: ...
+
+    def table(self, schema: ActorSchema) -> Table: ...
+
+    def incarnation(self) -> int: ...
+
+
+def settle(store: Settler, writes: Sequence[Write], error: Exception) -> list[CommitOutcome]:
+    """The outcomes of a group that was in flight when `error` broke its connection."""
+    if not _reconnected(store):
+        return [Unsettled(error)] * len(writes)
+    return [_settle(store, write, error) for write in writes]
+
+
+def _reconnected(store: Settler) -> bool:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            store.reconnect()
+            return True
+        except Exception:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(PAUSE)
+
+
+def _settle(store: Settler, write: Write, error: Exception) -> CommitOutcome:
+    try:
+        outcome = store.store_group([write])[0]
+        if isinstance(outcome, Committed) or not write.changes:
+            return outcome
+        return _looked(store, write, error) if isinstance(outcome, Lost) else Unsettled(error)
+    except Exception as found:
+        try:
+            store.reconnect()
+        except Exception:
+            return Unsettled(error)
+        return Failed(found) if store.look(write.schema, write.key) is not None else Unsettled(error)
+
+
+def _looked(store: Settler, write: Write, error: Exception) -> CommitOutcome:
+    row = store.look(write.schema, write.key)
+    if row is None or row.owner != store.incarnation():
+        return Unsettled(error)
+    table = store.table(write.schema)
+    expected: list[Any] = list(table.columns.prepared(row.snapshot))
+    written = [write.changes.get(i, value) for i, value in enumerate(expected)]
+    same = all(a == b or table.same_json(i, a, b) for i, (a, b) in enumerate(zip(written, expected, strict=True)))
+    return Committed(row.version) if same else Unsettled(error)

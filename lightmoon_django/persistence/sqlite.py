@@ -1,0 +1,94 @@
+"""The store on SQLite: one file, one writer, and no row locks.
+
+`PRAGMA data_version` moves when any other connection has written the file. As long as it stands still, a row that
+this store has seen is as it was, and a group is nothing but its UPDATEs. When it has moved, each row is compared with
+what this node knows of it, once. Writes of the same connection don't move it; they show in `total_changes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.persistence.orm import Judgements, OrmStore, system_clock
+from lightmoon_django.persistence.rows import Surprise, quiet_cursor
+from lightmoon_django.persistence.store import CommitOutcome, Write
+
+BUSY = 100  # milliseconds that the store waits for the file's lock before its group counts as locked
+
+
+class SqliteStore(OrmStore):
+    """One SQLite file. A row's `version` is the generation of the file at which it was known to be as it was."""
+
+    pause_after_commit = 0.0005  # seconds; without it, ordinary views starved for the write lock
+    whole_lock = True
+
+    _generation = 0
+    _seen: tuple[int, int] = (-1, -1)  # data_version and total_changes after the last look
+
+    def _set_up(self, connection: BaseDatabaseWrapper) -> None:
+        self._generation += 1
+        self._seen = (-1, -1)
+        if self.exclusive:
+            with quiet_cursor(connection) as cursor:
+                cursor.execute("PRAGMA synchronous = FULL")
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY}")
+
+    def version(self) -> int:
+        return self._generation
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: BaseDatabaseWrapper, *, writing: bool = True) -> Iterator[None]:
+        if connection.in_atomic_block:
+            with super()._transaction(connection):
+                self._watch(connection)
+                yield
+            self._remember(connection)
+            return
+        with quiet_cursor(connection) as cursor:
+            cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            try:
+                self._watch(connection)
+                yield
+                cursor.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    connection.connection.rollback()
+                raise
+            finally:
+                self._remember(connection)
+
+    def _watch(self, connection: BaseDatabaseWrapper) -> None:
+        """Notice writes of others. The read lock or write lock is held, so that nothing can slip in behind the look."""
+        with quiet_cursor(connection) as cursor:
+            cursor.execute("PRAGMA data_version")
+            seen = (cursor.fetchone()[0], connection.connection.total_changes)
+        if seen != self._seen:
+            self._generation += 1
+            self._seen = seen
+
+    def _remember(self, connection: BaseDatabaseWrapper) -> None:
+        """Own writes are no outside writes. The data version is kept as it was seen under the lock."""
+        if connection.connection is not None:
+            self._seen = (self._seen[0], connection.connection.total_changes)
+
+    def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
+        try:
+            return super().store_group(writes)
+        except Surprise:  # a row that this very connection gave away: look at all of them
+            self._generation += 1
+            return super().store_group(writes)
+
+    def _judge(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> Judgements:
+        suspect = [write for write in writes if write.version != self._generation]
+        if not suspect:
+            return [None] * len(writes)
+        judged: dict[int, CommitOutcome | None] = dict(
+            zip(map(id, suspect), super()._judge(connection, suspect), strict=True)
+        )
+        return [judged.get(id(write)) for write in writes]
+
+    def _now(self) -> int:
+        return system_clock()

@@ -1,0 +1,85 @@
+"""What a page needs so that its own modules can say `import { chat } from "lightmoon"`.
+
+Static files may be stored under hashed names, and most storages leave the imports inside modules alone. So the import
+map also leads each module's plain URL, which is what a relative import comes to, to the stored one: a page never mixes
+two versions, and no module is loaded twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import posixpath
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, get_script_prefix
+from django.utils.safestring import SafeString, mark_safe
+
+from lightmoon_django.errors import UsageError
+from lightmoon_django.proxies import javascript, manifest, views
+
+FOLDER = "lightmoon_django"
+ENTRY = "index.js"
+MODULES = (
+    ENTRY,
+    "actor.js",
+    "backoff.js",
+    "call.js",
+    "client.js",
+    "connection.js",
+    "emitter.js",
+    "errors.js",
+    "state.js",
+    "stream.js",
+)
+
+CONFIG_ID = "lightmoon-config"  # index.js looks for it
+WEBSOCKET = "lightmoon/ws"  # below the script prefix; where `lightmoon_django.asgi` answers
+
+_ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The parts of the tag's output; the texts are JSON, safe inside a script element."""
+
+    import_map: SafeString
+    config: SafeString
+    config_id: str
+    preloads: tuple[str, ...]
+
+
+def page() -> Page:
+    """For the current script prefix and static storage. Raises `UsageError` without LightMoon's URLs."""
+    proxies = _proxies_url()
+    stored = {name: static(f"{FOLDER}/{name}") for name in MODULES}
+    imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **_moved(stored)}
+    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": get_script_prefix() + WEBSOCKET}
+    return Page(
+        import_map=_json({"imports": imports}),
+        config=_json(config),
+        config_id=CONFIG_ID,
+        preloads=(proxies, *stored.values()),
+    )
+
+
+def _proxies_url() -> str:
+    try:
+        return views.proxies_url()
+    except NoReverseMatch as error:
+        raise UsageError(
+            "The page can't find LightMoon's proxies. "
+            'Add path("lightmoon/", include("lightmoon_django.urls")) to the urlpatterns of your project.'
+        ) from error
+
+
+def _moved(stored: dict[str, str]) -> dict[str, str]:
+    """From plain URLs to stored ones, where they differ. A relative import resolves beside the module that has it."""
+    moved = {posixpath.join(posixpath.dirname(url), name): url for name, url in stored.items()}
+    return {plain: url for plain, url in moved.items() if plain != url}
+
+
+def _json(value: Any) -> SafeString:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return mark_safe(text.translate(_ESCAPES))

@@ -1,0 +1,53 @@
+"""The types of the fields that clients mirror."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import typing
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import models
+from django.db.models import Field
+
+from lightmoon_django.actor.schema import ActorSchema
+
+# The first base that fits decides, so subclasses of a field have its type.
+_HINTS: tuple[tuple[type, Any], ...] = (
+    (models.BooleanField, bool),
+    (models.IntegerField, int),  # and all automatic and sized ones
+    (models.FloatField, float),
+    (models.DecimalField, decimal.Decimal),
+    (models.DateTimeField, datetime.datetime),
+    (models.DateField, datetime.date),
+    (models.TimeField, datetime.time),
+    (models.DurationField, datetime.timedelta),
+    (models.UUIDField, uuid.UUID),
+    (models.BinaryField, bytes),
+    (models.CharField, str),
+    (models.TextField, str),
+    (models.FilePathField, str),
+    (models.GenericIPAddressField, str),
+)
+
+
+def view_hints(schema: ActorSchema) -> Iterator[tuple[str, Any]]:
+    """Name and type hint of each view field; `Any` where the field says nothing, as a JSONField does."""
+    if not schema.view:
+        return
+    if issubclass(schema.cls, models.Model):
+        fields = {name: field for field in schema.cls._meta.concrete_fields for name in (field.attname, field.name)}
+        yield from ((name, _field_hint(fields[name])) for name in schema.view)
+    else:
+        hints = typing.get_type_hints(schema.cls, include_extras=True)
+        yield from ((name, schema.substitute(hints[name])) for name in schema.view)
+
+
+def _field_hint(field: Field[Any, Any]) -> Any:
+    target = field
+    while target.remote_field is not None:
+        target = target.target_field  # type: ignore[attr-defined]
+    hint = next((hint for cls, hint in _HINTS if isinstance(target, cls)), Any)
+    return hint | None if field.null and hint is not Any else hint

@@ -1,0 +1,224 @@
+"""One set of messages on three kinds of actors, so that each case runs on every backend."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any, ClassVar
+
+from django.db import models
+
+from lightmoon_django import actor, event, message, ref, turn
+from lightmoon_django.errors import Rejected
+
+
+class Probe:
+    """What the tests watch and steer from outside: hooks that ran, gates that hold a handler."""
+
+    log: ClassVar[list[Any]] = []
+    gates: ClassVar[dict[str, asyncio.Event]] = {}
+    activate: ClassVar[Any] = None
+
+    @classmethod
+    def clear(cls) -> None:
+        cls.log.clear()
+        cls.gates.clear()
+        cls.activate = None
+
+    @classmethod
+    def gate(cls, name: str) -> asyncio.Event:
+        return cls.gates.setdefault(name, asyncio.Event())
+
+
+class TallyMessages:
+    """Mixed into a model and into a plain class."""
+
+    count: Any
+    name: Any
+    data: Any
+
+    async def on_activate(self) -> None:
+        Probe.log.append(("activate", self.lightmoon_key))  # type: ignore[attr-defined]
+        if Probe.activate is not None:
+            await Probe.activate(self)
+
+    async def on_deactivate(self) -> None:
+        Probe.log.append(("deactivate", self.lightmoon_key))  # type: ignore[attr-defined]
+
+    @message(exposed=True)
+    async def add(self, n: int = 1) -> int:
+        """Add `n`."""
+        self.count += n
+        self.added(n=n, count=self.count)
+        return self.count
+
+    @message(read_only=True)
+    async def get(self) -> int:
+        return self.count
+
+    @message
+    async def get_data(self) -> dict[str, Any]:
+        return self.data
+
+    @message
+    async def note(self, item: str) -> int:
+        """Append to the JSON field."""
+        self.data.setdefault("items", []).append(item)
+        return len(self.data["items"])
+
+    @message
+    async def rename(self, name: str) -> None:
+        self.name = name
+
+    @message
+    async def hold(self, gate: str, n: int = 1) -> int:
+        """Change, then wait until the test opens the gate."""
+        self.count += n
+        Probe.log.append(("holding", gate))
+        await Probe.gate(gate).wait()
+        return self.count
+
+    @message
+    async def fail_after_change(self) -> None:
+        self.count += 1000
+        self.data["broken"] = {"deep": [1, 2]}
+        self.added(n=1000, count=self.count)
+        raise Rejected("No.", code="refused", data={"at": 7})
+
+    @message
+    async def bug(self) -> None:
+        self.count += 1000
+        raise ZeroDivisionError("secret detail")
+
+    @message
+    async def wrong_result(self) -> int:
+        self.count += 1000
+        return "not a number"  # type: ignore[return-value]
+
+    @message
+    async def keep(self, items: list[str]) -> list[str]:
+        """Hand out the very list that it keeps changing."""
+        items.append("mine")
+        Probe.log.append(items)
+        return items
+
+    @message
+    async def record(self, item: int) -> None:
+        Probe.log.append(item)
+        if item == 0:
+            await Probe.gate("record").wait()
+
+    @message
+    async def ask_other(self, other: str, via: str | None = None) -> int:
+        """Ask another one, or (with `via`) make that one ask further."""
+        found = ref(type(self), other)
+        return await (found.ask_other(via) if via is not None else found.add(1))
+
+    @message
+    async def tell_other(self, other: str, then_fail: bool = False) -> None:
+        ref(type(self), other).add.tell(1)
+        self.count += 1
+        if then_fail:
+            raise Rejected("After the tell.")
+
+    @message
+    async def inline(self) -> int:
+        await self.add(1)
+        return await self.add(1)
+
+    @message
+    def blocking(self, n: int, seconds: float = 0.0) -> int:
+        """A plain method: runs in a worker thread."""
+        Probe.log.append(("thread", threading.current_thread().name))
+        time.sleep(seconds)
+        self.count += n
+        return self.count
+
+    @message
+    async def leave_task(self) -> None:
+        """Leave work behind that outlives the turn."""
+
+        async def later() -> None:
+            await Probe.gate("later").wait()
+            Probe.log.append(("later", repr(turn)))
+
+        Probe.log.append(asyncio.create_task(later()))
+
+    @message
+    async def own_timeout(self) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "timed out"
+        return "never"
+
+    @message
+    async def groups(self) -> int:
+        async def one() -> int:
+            await asyncio.sleep(0)
+            return 1
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one()) for _ in range(3)]
+        return sum(task.result() for task in tasks)
+
+    @event
+    def added(self, n: int, count: int) -> None:
+        """The count changed."""
+
+
+@actor(view=["count", "name"])
+class Tally(TallyMessages, models.Model):
+    count = models.IntegerField(default=0)
+    name = models.CharField(max_length=20, default="", blank=True)
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=~models.Q(count=13), name="live_unlucky"),)
+
+    @message
+    async def with_log(self, text: str, fail: bool = False) -> None:
+        """Change itself and another row in one commit."""
+        self.count += 1
+        turn.save(Log(text=text))
+        if fail:
+            raise Rejected("After the save.")
+
+    @message
+    def write_log(self, text: str, fail: bool = False) -> int:
+        """Use the ORM freely, in the turn's transaction."""
+        self.count += 1
+        Log.objects.create(text=text)
+        if fail:
+            raise Rejected("After the write.")
+        return Log.objects.count()
+
+    @message
+    async def save_itself(self) -> None:
+        self.save()
+
+
+@actor(create=True)
+class Made(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+    count = models.IntegerField(default=0)
+
+    @message
+    async def add(self, n: int = 1) -> int:
+        self.count += n
+        return self.count
+
+
+@actor(view=["count", "name"])
+class Scratch(TallyMessages):
+    """The same in memory only."""
+
+    count: int = 0
+    name: str = ""
+    data: dict[str, Any] = {}  # noqa: RUF012  (every actor gets its own copy)
+
+
+class Log(models.Model):
+    text = models.CharField(max_length=50)

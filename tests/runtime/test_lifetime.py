@@ -1,0 +1,170 @@
+"""Activation, deactivation, deadlines, cancellation and overload."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lightmoon_django import ref
+from lightmoon_django.errors import (
+    ActorNotFound,
+    Cancelled,
+    DeadlineExceeded,
+    LightMoonError,
+    Overloaded,
+    Rejected,
+    Unavailable,
+)
+from tests.live.models import Made, Probe, Tally
+from tests.runtime.conftest import World, eventually
+
+
+async def test_a_failed_activation_answers_everybody_at_once(stored: World) -> None:
+    """B3, B4: every caller gets the error; the next call tries afresh."""
+    actor = await stored.make()
+
+    async def refuse(self: object) -> None:
+        raise Rejected("Not today.")
+
+    Probe.activate = refuse
+    answers = await asyncio.gather(*[actor.add(1) for _ in range(10)], return_exceptions=True)
+    assert all(isinstance(answer, Rejected) for answer in answers)
+    Probe.activate = None
+    assert await actor.add(1) == 1
+
+
+async def test_a_hanging_activation_is_cancelled_at_its_limit(
+    stored: World, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B5: and later calls work."""
+    settings.LIGHTMOON = {"ACTIVATE_TIMEOUT": 0.2}  # type: ignore[attr-defined]
+    actor = await stored.make()
+    Probe.activate = lambda self: Probe.gate("never").wait()
+    with pytest.raises(LightMoonError):
+        await actor.add(1)
+    Probe.activate = None
+    assert await actor.add(1) == 1
+
+
+async def test_a_missing_row_is_not_found_and_none_appears(stored: World) -> None:
+    """B8: without create=True."""
+    with pytest.raises(ActorNotFound):
+        await ref(Tally, 999_999).add(1)
+    assert not await stored.db(Tally.objects.filter(pk=999_999).exists)
+
+
+async def test_a_hundred_first_calls_make_one_row(stored: World) -> None:
+    """B8: with create=True."""
+    made = ref(Made, "new")
+    results = await asyncio.gather(*[made.add(1) for _ in range(100)])
+    assert sorted(results) == list(range(1, 101))
+    assert await stored.db(Made.objects.filter(name="new").count) == 1
+
+
+async def test_an_idle_actor_leaves_memory_and_comes_back(stored: World) -> None:
+    """B38: and no row is written for it."""
+    actor = await stored.make()
+    assert await actor.add(3) == 3
+    activation = stored.activation(actor)
+    assert activation is not None
+    stored.node.catalog.deactivate(activation)
+    await eventually(lambda: stored.activation(actor) is None, "it is gone")
+    assert ("deactivate", actor.key) in Probe.log
+    assert await actor.get() == 3
+
+
+async def test_a_busy_actor_finishes_before_it_leaves(stored: World) -> None:
+    """B39: the call finishes; queued ones go to the next activation."""
+    actor = await stored.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    queued = asyncio.ensure_future(actor.add(10))
+    await asyncio.sleep(0)
+    first = stored.activation(actor)
+    assert first is not None
+    stored.node.catalog.deactivate(first)
+    Probe.gate("g").set()
+    assert await holding == 1
+    assert await queued == 11
+    assert stored.activation(actor) is not first
+
+
+async def test_a_queued_call_past_its_deadline_never_runs(world: World) -> None:
+    """B52: it ends with an error that says so."""
+    actor = await world.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    with pytest.raises(DeadlineExceeded):
+        await actor.add.options(timeout=0.05)(100)
+    Probe.gate("g").set()
+    await holding
+    assert await actor.get() == 1
+
+
+async def test_a_stuck_turn_loses_its_actor(world: World) -> None:
+    """B40: its caller is answered, the queue moves on, the turn can't commit."""
+    actor = await world.make()
+    with pytest.raises(DeadlineExceeded):
+        await actor.hold.options(timeout=0.05)("g", 1000)
+    assert await actor.add(1) == 1
+    Probe.gate("g").set()
+    assert await actor.get() == 1
+
+
+async def test_a_call_cancelled_in_the_queue_never_runs(world: World) -> None:
+    """B51: before its start."""
+    actor = await world.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    queued = asyncio.ensure_future(actor.add(100))
+    await asyncio.sleep(0)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    Probe.gate("g").set()
+    await holding
+    assert await actor.get() == 1
+
+
+async def test_a_call_cancelled_while_it_runs_is_undone(world: World) -> None:
+    """B51: the handler sees CancelledError and the turn rolls back."""
+    actor = await world.make()
+    running = asyncio.ensure_future(actor.hold("g", 100))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it runs")
+    running.cancel()
+    with pytest.raises((asyncio.CancelledError, Cancelled)):
+        await running
+    assert await actor.get() == 0
+
+
+async def test_a_full_mailbox_answers_at_once(world: World, settings: object) -> None:
+    """B53: others are not affected."""
+    settings.LIGHTMOON = {"MAILBOX_LIMIT": 5}  # type: ignore[attr-defined]
+    actor, other = await world.make(), await world.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    queued = [asyncio.ensure_future(actor.add(1)) for _ in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as caught:
+        await actor.add(1)
+    assert caught.value.retry_after
+    assert await other.add(1) == 1
+    Probe.gate("g").set()
+    await asyncio.gather(holding, *queued)
+
+
+async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
+    """B42: no accepted call is lost, and the rows are given back."""
+    from lightmoon_django.host import host
+
+    actor = await stored.make()
+    node = stored.node
+    calls = [asyncio.ensure_future(actor.add(1)) for _ in range(50)]
+    await eventually(lambda: len(node.catalog) == 1, "the calls are in")
+    await host.shut_down()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    good = [answer for answer in answers if isinstance(answer, int)]
+    assert all(isinstance(answer, Unavailable) for answer in answers if not isinstance(answer, int))
+    row = await stored.stored(actor.key)
+    assert row.count == len(good) == 50

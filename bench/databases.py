@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 ROWS = 30_000  # counters: the first 10,000 are called warm, the others are left cold
-PLAIN_ROWS = 10_000
+PEER_ROWS = 10_000
 
 
 class Database(Protocol):
@@ -80,8 +80,12 @@ def sqlite(directory: pathlib.Path) -> Iterator[Database]:
 
 
 def prepare(database: Database) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "bench.project.prepare", str(ROWS), str(PLAIN_ROWS)],
-        env={**os.environ, "BENCH_DATABASE": database.where},
-        check=True,
-    )
+    for settings, model, rows in (
+        ("bench.project.settings", "bench.Counter", ROWS),
+        ("bench.peers.settings", "peers.Counter", PEER_ROWS),
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "bench.prepare", model, str(rows)],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": settings, "BENCH_DATABASE": database.where},
+            check=settings.startswith("bench.peers"),
+        )

@@ -25,12 +25,13 @@ START_PATIENCE = 30.0  # seconds
 LIGHTMOON = "bench.project.asgi:application"
 CHANNELS = "bench.peers.tuned_channels:application"
 BARE = "bench.peers.bare:application"
+SETTINGS = {LIGHTMOON: "bench.project.settings", CHANNELS: "bench.peers.settings", BARE: ""}
 
 
 class Server:
     """One Uvicorn with one application. The same options for everybody, the fastest there are."""
 
-    def __init__(self, application: str, database: Database, **environment: str) -> None:
+    def __init__(self, application: str, database: Database) -> None:
         self.port = _free_port()
         self._database = database
         self._process = subprocess.Popen(
@@ -42,9 +43,8 @@ class Server:
             cwd=ROOT,
             env={
                 **os.environ,
-                "DJANGO_SETTINGS_MODULE": "bench.project.settings",
+                "DJANGO_SETTINGS_MODULE": SETTINGS[application],
                 "BENCH_DATABASE": database.where,
-                **environment,
             },
         )
 
@@ -93,9 +93,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(application: str, database: Database, **environment: str) -> Iterator[Server]:
+def serve(application: str, database: Database) -> Iterator[Server]:
     """A running server."""
-    server = Server(application, database, **environment)
+    server = Server(application, database)
     try:
         server.wait()
         yield server

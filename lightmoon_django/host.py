@@ -107,9 +107,11 @@ class Host:
         return self._node
 
     def _lease_lost(self) -> None:
-        node = self._node
-        if node is not None:
-            node.loop.call_soon_threadsafe(node.distrust_all)
+        """The heartbeat's thread: nothing of the old incarnation may answer once this returns."""
+        node, done = self._node, threading.Event()
+        if node is not None and not node.loop.is_closed():
+            node.loop.call_soon_threadsafe(lambda: (node.distrust_all(), done.set()))
+            done.wait(ANSWER_GRACE)
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""
@@ -124,9 +126,12 @@ class Host:
                 logger.warning("The node did not stop in time.", extra={"action": "stop_timeout"})
 
     async def shut_down(self, grace: float = 10.0) -> None:
-        """Stop the node on its own loop."""
-        node, self._node = self._node, None
-        if node is not None:
+        """Stop the node, from its own loop or another one."""
+        node = self._node
+        if node is not None and node.loop is not asyncio.get_running_loop():
+            await asyncio.to_thread(self.stop, grace)
+        elif node is not None:
+            self._node = None
             await node.stop(grace)
 
     def drop(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 
@@ -12,13 +14,13 @@ class Node(models.Model):
     deleted only after its tombstone, so that an id which a fresh statement doesn't find is dead.
     """
 
-    id = models.BigIntegerField(primary_key=True)
-    host = models.CharField(max_length=200)  # boot id and pid namespace; empty when the system tells neither
-    pid = models.PositiveIntegerField()
-    process_started = models.CharField(max_length=40)  # as the kernel counts it; empty when unknown
-    started_at = models.BigIntegerField()
-    expires_at = models.BigIntegerField()
-    dead = models.BooleanField(default=False)
+    id: models.BigIntegerField[Any, int] = models.BigIntegerField(primary_key=True)
+    host: models.CharField[Any, str] = models.CharField(max_length=200)  # boot id and pid namespace; empty when the system tells neither
+    pid: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField()
+    process_started: models.CharField[Any, str] = models.CharField(max_length=40)  # as the kernel counts it; empty when unknown
+    started_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
+    expires_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
+    dead: models.BooleanField[Any, bool] = models.BooleanField(default=False)
 
     class Meta:
         app_label = "lightmoon"

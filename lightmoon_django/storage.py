@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +15,13 @@ from lightmoon_django import conf, testrun
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import new_incarnation
-from lightmoon_django.persistence.columns import MemoryColumns
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
+from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.store import Columns, Store
 from lightmoon_django.persistence.stores import open_store
+
+
+logger = logging.getLogger("lightmoon")
 
 
 def database_of(schema: ActorSchema) -> str | None:
@@ -65,21 +70,56 @@ class DatabaseStorage(_Storage):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
         super().__init__(loop)
-        self.lease = Membership(lease_seconds=conf.settings().LEASE_SECONDS, on_lost=on_lost)
+        self.lease = Leases(on_lost)
 
     def guard(self) -> None:
         return None
 
     def _store(self, alias: str) -> Store:
-        self.lease.join(alias)
-        return open_store(alias, lambda: self.lease.incarnation, conf.settings())
+        return open_store(alias, self.lease.of(alias).incarnation, conf.settings())
 
     def _executor(self, alias: str, store: Store) -> Executor:
-        return StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
+        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
+        thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
+        return thread
 
     def stop(self) -> None:
+        self.lease.stopping.set()
         super().stop()
         self.lease.stop()
+
+
+class Leases:
+    """This process's leases, one per database that hosts actors. Valid while all of them are."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._members: dict[str, Membership] = {}
+        self.stopping = threading.Event()
+
+    def of(self, alias: str) -> Membership:
+        """The membership in one database, not started yet."""
+        self._members[alias] = Membership(alias, conf.settings(), self._on_lost)
+        return self._members[alias]
+
+    def start(self, alias: str) -> None:
+        """Register, and try again while the database is away. Blocks; runs in the store's thread."""
+        delay = 0.05  # seconds
+        while not self.stopping.is_set():
+            try:
+                self._members[alias].start()
+                return
+            except Exception:
+                logger.exception("Database %r does not register this node yet.", alias, extra={"action": "register"})
+                self.stopping.wait(delay)
+                delay = min(delay * 2, 1.0)
+
+    def valid(self) -> bool:
+        return all(member.valid() for member in self._members.values())
+
+    def stop(self) -> None:
+        for member in self._members.values():
+            member.stop()
 
 
 class _NoLease:
@@ -101,7 +141,9 @@ class RunnerStorage(_Storage):
         return testrun.guard()
 
     def _store(self, alias: str) -> Any:
-        return open_store(alias, lambda: self._incarnation, conf.settings())
+        store = open_store(alias, lambda: self._incarnation, conf.settings())
+        store.exclusive = False  # the connection is the test's
+        return store
 
     def _executor(self, alias: str, store: Store) -> Executor:
         return testrun.LentThread(self._loop.call_soon_threadsafe)

@@ -94,7 +94,8 @@ class Pool:
 
 
 def read(connection: Connection) -> bytes:
-    data = connection.recv(262144)
+    """What has come in, up to a size that needs no mapping of memory; epoll reports the rest again."""
+    data = connection.recv(16384)
     if not data:
         raise Disconnected("The server dropped a connection.")
     return data
@@ -112,9 +113,16 @@ def ask_all(pool: Pool, connections: list[Connection], payload: bytes, answer: b
             raise Disconnected(f"{len(waiting)} of {len(connections)} connections got no {answer!r} in {patience} s.")
         for connection, texts in pool.receive(0.5):
             for text in texts:
-                if answer not in text:
+                if b'"error"' in text:
                     raise Disconnected(f"Expected {answer!r} and got {text[:300]!r}.")
-                waiting.discard(connection.fd)
+                if answer in text:
+                    waiting.discard(connection.fd)
+
+
+def drain(pool: Pool, quiet: float) -> None:
+    """Read until nothing has come for `quiet` seconds."""
+    while pool.receive(quiet):
+        pass
 
 
 def _upgraded(connection: Connection) -> bytes:

@@ -35,14 +35,6 @@ class Channel:
         """Somebody published."""
 
 
-class PlainCounter(models.Model):
-    """The same row without an actor, for the Channels consumer."""
-
-    count = models.IntegerField(default=0)
-    name = models.CharField(max_length=100, default="")
-    note = models.CharField(max_length=200, default="")
-
-
 class Note(models.Model):
     """What ordinary views write meanwhile."""
 

@@ -1,4 +1,4 @@
-"""Settings from the environment: `BENCH_DATABASE` is a PostgreSQL URI or a path, `BENCH_PERSISTENT` keeps connections."""
+"""Settings from the environment: `BENCH_DATABASE` is a PostgreSQL URI or a path."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _database(where: str) -> dict[str, Any]:
         "PASSWORD": parts.password or "",
         "HOST": options.pop("host", parts.hostname),
         "PORT": parts.port or "",
-        "CONN_MAX_AGE": None if os.environ.get("BENCH_PERSISTENT") else 0,
+        "CONN_MAX_AGE": 0,
     }
 
 

@@ -9,9 +9,12 @@ from lightmoon_django.errors import LightMoonError
 from lightmoon_django.gateway import frames, limits
 
 if TYPE_CHECKING:
+    from lightmoon_django.actor.call import Call as Base
     from lightmoon_django.actor.schema import MessageSchema
     from lightmoon_django.gateway.client import Client
     from lightmoon_django.gateway.session import Session
+else:
+    Base = object
 
 
 class Sink(Protocol):
@@ -24,13 +27,14 @@ class Sink(Protocol):
         """One of the expected answers. Never raises."""
 
 
-_SLOTS = ("client", "copies", "fingerprint", "ident", "request_id", "sink")
+_NONE: tuple[str, ...] = ()
+_SLOTS: tuple[str, ...] = ("client", "copies", "fingerprint", "ident", "request_id", "sink")
 
 
-class Wired:
+class Wired(Base):
     """What the gateway adds to a call: who asked, under which id, and where the answer goes."""
 
-    __slots__ = ()
+    __slots__ = _NONE  # a class can have only one base with slots
 
     client: Client
     sink: Sink
@@ -40,7 +44,7 @@ class Wired:
     copies: list[Sink] | None  # where else the answer goes: the same request was sent again meanwhile
 
     def resolve(self, payload: bytes) -> None:
-        """Send the result, unless it is too large to be sent."""
+        """Send the result, or that it is too large to be sent."""
         request_id = self.request_id
         if request_id is None:
             return
@@ -93,7 +97,12 @@ class WireCall(Wired, Call):
         return self.message.signature.arguments.from_wire(self.payload)[1:]
 
     def encode(self, result: Any) -> bytes:
-        return b"" if self.request_id is None else self.message.signature.returns.to_wire(result)
+        if self.request_id is None:
+            return b""
+        payload = self.message.signature.returns.to_wire(result)
+        if len(payload) > self.client.hub.response_limit:
+            raise limits.response_too_large(payload, self.client.hub.response_limit)  # the turn is undone
+        return payload
 
 
 class WireSubscription(Wired, Subscription):

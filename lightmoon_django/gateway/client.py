@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
@@ -11,7 +10,6 @@ from django.http import HttpRequest
 from lightmoon_django.errors import InvalidRequest
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
-from lightmoon_django.gateway.policy import as_http
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.schema import MessageSchema
@@ -24,15 +22,14 @@ _JUDGEMENTS = 1000  # kept for one client
 class Client:
     """Containers are made when first needed: an idle client is this object alone."""
 
-    __slots__ = ("_answers", "_bucket", "_calls", "_judgements", "auth", "authenticated", "hub", "id", "scope", "user")
+    __slots__ = ("_answers", "_bucket", "_calls", "_judgements", "auth", "authenticated", "hub", "id", "user")
 
     remembers = False  # answers by string id
 
-    def __init__(self, hub: Hub, scope: Mapping[str, Any], user: Any, auth: Any = None) -> None:
+    def __init__(self, hub: Hub, user: Any, auth: Any = None) -> None:
         self.hub = hub
         self.id = f"session-{secrets.token_hex(8)}"
         self.auth = auth  # DRF's: a token, say
-        self.scope = scope
         self._bucket: Bucket | None = None
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
@@ -50,9 +47,12 @@ class Client:
         self.become(user)
         self.auth = auth
 
+    async def refresh(self) -> None:
+        """Load the user again where it may be outdated. A client of one request has just been identified."""
+
     def http_request(self, method: str) -> HttpRequest:
         """What permission classes see as the request underneath."""
-        return as_http(self.scope, method)
+        raise NotImplementedError
 
     def spend(self, now: float) -> None:
         """Count one call. Raises `Overloaded` beyond the rate."""

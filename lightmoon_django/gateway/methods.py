@@ -67,7 +67,7 @@ def hello(client: Client, sink: Sink, request_id: str | None, ident: Any, params
 
 async def _welcome_by_token(client: Client, sink: Sink, request_id: str | None, token: str) -> None:
     client.spend(client.hub.monotonic())
-    user, auth = await in_thread(users.by_hello, client.scope, token)
+    user, auth = await in_thread(users.by_hello, client.http_request("POST"), token)
     if client.authenticated and client.user != user:
         raise Forbidden("This session is another user's. Connect anew to become someone else.")
     client.rebind(user, auth)

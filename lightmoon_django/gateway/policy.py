@@ -9,18 +9,16 @@ others like a POST, and the key stands in `view.kwargs`.
 from __future__ import annotations
 
 import inspect
-import io
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.utils.module_loading import import_string
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
-from lightmoon_django.gateway.origin import as_request
 from lightmoon_django.gateway.threads import in_thread
 
 if TYPE_CHECKING:
@@ -71,6 +69,9 @@ class Policy:
 
     async def judge(self, client: Client, key: str) -> str:
         """Ask the permission classes, and keep the judgement for a while. What they raise by mistake is raised."""
+        await client.refresh()
+        if self.authenticated and not client.authenticated:
+            return NOT_AUTHENTICATED
         user = client.user
         refusal = await self._ask(client, key)
         if client.user is user:  # else it was judged for whom the client no longer is
@@ -122,14 +123,6 @@ def judges_objects(permission: Any) -> bool:
         return any(judges_objects(part) for part in parts)
     own = getattr(type(permission), "has_object_permission", None)
     return own is not None and own is not BasePermission.has_object_permission
-
-
-def as_http(scope: Any, method: str) -> HttpRequest:
-    """Django's request for a judgement about a connection."""
-    request = as_request({**scope, "method": method}, io.BytesIO())
-    if "session" in scope:
-        request.session = scope["session"]
-    return request
 
 
 def _reason(permission: Any) -> str:

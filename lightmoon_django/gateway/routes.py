@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from lightmoon_django.codec import UNSET, Raw, UnsetType
+from lightmoon_django.codec import Raw, UnsetType
 from lightmoon_django.errors import Forbidden, InvalidRequest
 from lightmoon_django.gateway.calls import WireCall
 from lightmoon_django.gateway.policy import GRANTED, NOT_AUTHENTICATED, Policy
@@ -90,9 +90,9 @@ class Route:
 
 def structured(params: Raw | UnsetType) -> bytes:
     """The encoded params, `{}` where there are none. Raises `InvalidRequest` unless they are an object or an array."""
-    if params is UNSET:
+    if isinstance(params, UnsetType):
         return b"{}"
-    payload = bytes(params)  # type: ignore[arg-type]
+    payload = bytes(params)
     if payload[0] in b"{[":
         return payload
     if payload == b"null":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightmoon_django.gateway import frames, transport
+from django.http import HttpRequest
+
+from lightmoon_django.gateway import frames, transport, users
 from lightmoon_django.gateway.client import Client
+from lightmoon_django.gateway.origin import as_request
 from lightmoon_django.gateway.outbox import Outbox, Send, UnpausedOutbox
+from lightmoon_django.gateway.threads import in_thread
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
@@ -21,13 +26,14 @@ TRY_AGAIN_LATER = 1013  # WebSocket close code
 class Session(Client):
     """One WebSocket. Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
 
-    __slots__ = ("_reader", "_streams", "close_code", "cookie", "outbox")
+    __slots__ = ("_reader", "_scope", "_streams", "close_code", "cookie", "outbox")
 
     remembers = True
 
     def __init__(self, hub: Hub, scope: Mapping[str, Any], send: Send, user: Any, cookie: str | None = None) -> None:
         """`cookie` is the key of the Django session that says who the user is, if one does."""
-        super().__init__(hub, scope, user)
+        super().__init__(hub, user)
+        self._scope = scope
         backlog = transport.backlog_of(send)
         limit = hub.settings.OUTBOX_BYTES
         self.outbox = Outbox(send, limit, self) if backlog is None else UnpausedOutbox(send, limit, self, backlog)
@@ -59,6 +65,23 @@ class Session(Client):
         super().rebind(user, auth)
         self.hub.enter(self)
 
+    async def refresh(self) -> None:
+        """Load the user again: it may have been changed, or have lost its rights, in another process."""
+        if self.authenticated:
+            self.succeed(await in_thread(users.reload, [self.user]))
+
+    def succeed(self, fresh: Mapping[Any, Any]) -> None:
+        """Take over a freshly loaded user, or nobody when the user may no longer come in."""
+        found = users.successor(self.user, fresh, by_cookie=self.cookie is not None)
+        if found is not self.user and self.id in self.hub.sessions:
+            self.rebind(found, None if found is users.ANONYMOUS else self.auth)
+
+    def http_request(self, method: str) -> HttpRequest:
+        """The handshake, as if it had been that request."""
+        request = as_request({**self._scope, "method": method}, io.BytesIO())
+        request.session = users.session_store(self.cookie)
+        return request
+
     # Streams
 
     @property
@@ -68,7 +91,7 @@ class Session(Client):
 
     def follows(self, address: Address) -> bool:
         """Whether it follows that stream, or asked to."""
-        return bool(self._streams) and address in self._streams
+        return self._streams is not None and address in self._streams
 
     def streams(self) -> tuple[WireSubscription, ...]:
         """The subscriptions that flow or will."""

@@ -33,8 +33,8 @@ def connect(hub: Hub) -> None:
 def _permission_tables(user: Any) -> list[Any]:
     from django.contrib.auth.models import Group
 
-    fields = [getattr(user, name, None) for name in ("groups", "user_permissions")]
-    return [field.through for field in (*fields, Group.permissions) if hasattr(field, "through")]
+    fields: list[Any] = [getattr(user, "groups", None), getattr(user, "user_permissions", None), Group.permissions]
+    return [field.through for field in fields if hasattr(field, "through")]
 
 
 def _user_saved(*, instance: Any, using: str, update_fields: Any = None, **_: Any) -> None:
@@ -61,7 +61,8 @@ def _end_cookie(hub: Hub, key: Any, cookie: str | None) -> None:
     """The sessions that this login began are nobody's now; all of the user's where the login isn't known."""
     from lightmoon_django.gateway.users import ANONYMOUS
 
-    ended = [session for session in hub.by_user.get(key, ()) if session.cookie is not None and cookie in (None, session.cookie)]
+    found = hub.by_user.get(key, ())
+    ended = [session for session in found if session.cookie is not None and cookie in (None, session.cookie)]
     for session in ended:
         session.rebind(ANONYMOUS)
     hub.sweep.examine(ended)

@@ -82,10 +82,8 @@ class Sweep:
             return
         fresh = await in_thread(users.reload, known)
         for session in sessions:
-            if session.authenticated and session.id in self._hub.sessions:
-                successor = users.successor(session.user, fresh, by_cookie=session.cookie is not None)
-                if successor is not session.user:
-                    session.rebind(successor, session.auth if successor is not users.ANONYMOUS else None)
+            if session.authenticated:
+                session.succeed(fresh)
 
     async def _judge(self, sessions: set[Session]) -> None:
         for number, session in enumerate(sessions, 1):

@@ -22,7 +22,7 @@ class Switchboard(Protocol):
     def clock(self) -> Clock: ...
 
     def post(self, call: Call) -> None:
-        """Send it on its way. Never raises; `call.resolve` or `call.reject` follows once, perhaps before this returns."""
+        """Send it on its way. Never raises; `resolve` or `reject` follows once, perhaps before this returns."""
 
     def cancel(self, call: Call) -> None:
         """Take it back. Queued, it never runs; running, it is rolled back; committing, its result still comes."""

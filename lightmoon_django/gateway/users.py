@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 from channels.auth import AuthMiddleware
@@ -18,7 +18,6 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from lightmoon_django.errors import Forbidden
-from lightmoon_django.gateway.origin import as_request
 
 ANONYMOUS = AnonymousUser()  # shared: a hundred thousand visitors need one
 _CHUNK = 500  # ids per query
@@ -34,7 +33,8 @@ async def from_cookies(scope: Mapping[str, Any]) -> Mapping[str, Any]:
         found.append(scope)
 
     # The answers go to the server directly: through SessionMiddleware each would cost more than its call.
-    await CookieMiddleware(SessionMiddleware(AuthMiddleware(keep)))(dict(scope), _nothing, _nothing)
+    stack: Any = CookieMiddleware(SessionMiddleware(AuthMiddleware(keep)))
+    await stack(dict(scope), _nothing, _nothing)
     return found[0]
 
 
@@ -55,10 +55,12 @@ def by_token(request: HttpRequest) -> tuple[Any, Any] | None:
 
     Blocks. Raises `Forbidden` for a token that is wrong.
     """
-    classes = [one for one in api_settings.DEFAULT_AUTHENTICATION_CLASSES if not issubclass(one, SessionAuthentication)]
+    classes: Iterable[Any] = api_settings.DEFAULT_AUTHENTICATION_CLASSES
     judged = Request(request)
     try:
         for one in classes:
+            if issubclass(one, SessionAuthentication):
+                continue  # cookies are judged elsewhere, with CSRF
             found: tuple[Any, Any] | None = one().authenticate(judged)
             if found is not None:
                 return found
@@ -67,16 +69,18 @@ def by_token(request: HttpRequest) -> tuple[Any, Any] | None:
     return None
 
 
-def by_hello(scope: Mapping[str, Any], token: str) -> tuple[Any, Any]:
+def by_hello(request: HttpRequest, token: str) -> tuple[Any, Any]:
     """Like `by_token`, for a token that came inside `lm.hello`. Raises `Forbidden` also when nothing recognises it."""
-    if "\n" in token or "\r" in token:
-        raise Forbidden("The token is malformed.")
-    request = as_request(scope, io.BytesIO())
     request.META["HTTP_AUTHORIZATION"] = token
     found = by_token(request)
     if found is None:
         raise Forbidden("The token was not recognised. It has the form of an Authorization header, as 'Token 9944b…'.")
     return found
+
+
+def session_store(key: str | None) -> Any:
+    """Django's session with that key, loaded when it is looked at."""
+    return import_module(django_settings.SESSION_ENGINE).SessionStore(key)
 
 
 def reload(users: Iterable[Any]) -> dict[Any, Any]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from lightmoon_django.errors import ParseError
 from lightmoon_django.gateway import frames, rpc, transport, users
-from lightmoon_django.gateway.hub import Hub, hub_of
+from lightmoon_django.gateway.hub import hub_of
 from lightmoon_django.gateway.origin import Origin, as_request, origin_of
 from lightmoon_django.gateway.session import TRY_AGAIN_LATER, Session
-
-if TYPE_CHECKING:
-    from lightmoon_django.gateway.switchboard import Switchboard
 
 FORBIDDEN = 4403  # WebSocket close code of a refused handshake; servers turn it into HTTP 403
 
@@ -35,14 +31,14 @@ class LightMoonConsumer(AsyncConsumer):
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
     """Serve one WebSocket from its handshake to its end."""
-    from lightmoon_django import host
+    from lightmoon_django import host  # it wires this wing too
 
     hub = hub_of(host.switchboard())
     origin = origin_of(as_request(scope, io.BytesIO()))
     if origin is Origin.FOREIGN:
         await _refuse(receive, send)
         return
-    user, cookie, scope = await _identify(scope, origin)
+    user, cookie = await _identify(scope, origin)
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     if hub.closing or len(hub.sessions) >= hub.settings.MAX_SESSIONS:
@@ -74,14 +70,14 @@ async def _read(session: Session, receive: Any) -> None:
             await pending
 
 
-async def _identify(scope: Mapping[str, Any], origin: Origin) -> tuple[Any, str | None, Mapping[str, Any]]:
-    """Who connects, by which Django session, and the scope that is worth keeping."""
-    if origin is Origin.ABSENT:
-        return users.ANONYMOUS, None, {**scope, "user": users.ANONYMOUS, "session": None}
+async def _identify(scope: Mapping[str, Any], origin: Origin) -> tuple[Any, str | None]:
+    """Who connects, and by which Django session. Without an Origin, cookies prove nothing."""
+    if origin is Origin.ABSENT and ("user" not in scope or users.has_session_cookie(scope)):
+        return users.ANONYMOUS, None
     found = scope if "user" in scope else await users.from_cookies(scope)
     user = users.plain(found["user"])
     session = found.get("session")
-    return user, session.session_key if session is not None and user.is_authenticated else None, scope
+    return user, session.session_key if session is not None and user.is_authenticated else None
 
 
 async def _refuse(receive: Any, send: Any) -> None:

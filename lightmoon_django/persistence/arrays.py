@@ -43,7 +43,11 @@ def element_type(column_type: str | None) -> str | None:
 
 def array(values: Iterable[Any]) -> str:
     """An array literal. Raises `TypeError` for a value that has no plain text form."""
-    return "{" + ",".join([_LITERALS[type(value)](value) if type(value) in _LITERALS else _other(value) for value in values]) + "}"
+    return (
+        "{"
+        + ",".join([_LITERALS[type(value)](value) if type(value) in _LITERALS else _other(value) for value in values])
+        + "}"
+    )
 
 
 def integers(values: Iterable[Any]) -> str:
@@ -67,7 +71,8 @@ def _interval(value: datetime.timedelta) -> str:
 
 def _other(value: Any) -> str:
     """Subclasses of plain types, as enumerations of texts or numbers."""
-    for kind in (bool, int, float, str, bytes):
+    kinds: tuple[Any, ...] = (bool, int, float, str, bytes)
+    for kind in kinds:
         if isinstance(value, kind):
             return _LITERALS[kind](kind(value))
     raise TypeError(f"{type(value).__name__} has no plain text form.")

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections, transaction
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
@@ -26,8 +26,8 @@ from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.store import (
     Barrier,
-    Committed,
     CommitOutcome,
+    Committed,
     Down,
     Failed,
     Locked,
@@ -179,9 +179,16 @@ class Work:
             return
         unit.instance.__dict__[COMMIT_MARK] = self._home.incarnation()
         try:
-            unit.instance.save()
+            self._save_own(unit.instance)
         finally:
             unit.instance.__dict__.pop(COMMIT_MARK, None)
+
+    def _save_own(self, instance: Any) -> None:
+        """Without arguments wherever possible: many models override `save()` and take none."""
+        if router.db_for_write(type(instance), instance=instance) == self._home.alias:
+            instance.save()
+        else:
+            instance.save(using=self._home.alias)
 
     def _update_own(self, changes: dict[int, Any]) -> None:
         key = self._table.pk_value(self._barrier.key)
@@ -242,7 +249,8 @@ class Work:
         self._changes_at_begin = self._total_changes()
 
     def _send_begin(self) -> None:
-        self._home.bound_waits(self._connection, self._barrier.seconds_left())
+        if not self._nested:
+            self._home.bound_waits(self._connection, max(0.001, self._barrier.seconds_left()))
         if self._is_lazy:
             with self._connection.wrap_database_errors:
                 self._connection.connection.execute("BEGIN IMMEDIATE")
@@ -250,9 +258,9 @@ class Work:
     def _fence(self) -> CommitOutcome | None:
         """None: the row is ours, as known, and locked."""
         rows = Rows(self._connection, self._table)
-        row: Row | None = rows.read([self._barrier.key], lock=True).get(self._barrier.key)
+        row: Row | None = rows.read([self._barrier.key], lock=True, wait=True).get(self._barrier.key)
         if row is None:
-            return rows.why_absent(self._barrier.key)
+            return Missing()
         ours = row.owner == self._home.incarnation() and self._table.same(row.snapshot, self._barrier.base)
         return None if ours else Lost()
 
@@ -264,16 +272,17 @@ class Work:
 
     def _explained(self, error: Exception) -> CommitOutcome:
         if self._committed:  # an on_commit hook of user code failed; what it came after is stored
-            logger.exception("An on_commit hook failed after its turn was stored.", extra={"action": "on_commit_failed"})
+            logger.exception(
+                "An on_commit hook failed after its turn was stored.", extra={"action": "on_commit_failed"}
+            )
             return self._outcome
         if self._stopped is not None:
             return self._stopped
-        if is_lost(error, self._connection):
-            return self._settled(error)
-        if isinstance(error, _Refused):
-            return Locked() if is_lock(error.error) else Failed(error.error)
-        if self._committing and isinstance(error, (DatabaseError, InterfaceError)):
-            return Locked() if is_lock(error) else Failed(error)
+        found = error.error if isinstance(error, _Refused) else error
+        if is_lost(found, self._connection):
+            return self._settled(found)
+        if found is not error or (self._committing and isinstance(error, (DatabaseError, InterfaceError))):
+            return Locked() if is_lock(found) else Failed(found)
         raise error
 
     def _settled(self, error: Exception) -> CommitOutcome:

@@ -42,7 +42,7 @@ class ModelColumns:
         self._normalize = dict(_compiled(self.fields, values.normalizer))
         self._prepare = [values.preparer(field, connection) for field in self.fields]
         self._automatic = [(i, field) for i, field in enumerate(self.fields) if values.sets_itself(field)]
-        self._pk = self.fields.index(self.model._meta.pk)  # type: ignore[arg-type]
+        self._pk = self.fields.index(self.model._meta.pk)
         self.generated = tuple(i for i, field in enumerate(self.fields) if field.generated)
         self._related = {i: field for i, field in enumerate(self.fields) if field.is_relation}
         self._attnames = [field.attname for field in self.model._meta.concrete_fields]
@@ -52,6 +52,9 @@ class ModelColumns:
     @property
     def barrier(self) -> str | None:
         return self._logic.reason()
+
+    def defaults(self) -> Snapshot:
+        return self.snapshot(self.model())
 
     def make(self, snapshot: Snapshot, key: str) -> Any:
         row = list(self.thaw(snapshot))
@@ -107,7 +110,8 @@ class ModelColumns:
     def prepared(self, snapshot: Snapshot) -> Snapshot:
         """All values as the database is sent them, to compare what means the same. Generated ones count as None."""
         return tuple(
-            None if i in self.generated or value is None else self._prepare[i](value) for i, value in enumerate(snapshot)
+            None if i in self.generated or value is None else self._prepare[i](value)
+            for i, value in enumerate(snapshot)
         )
 
     def _settled(self, i: int, old: Any, value: Any, instance: Any) -> Any:

@@ -40,13 +40,16 @@ class Grouping:
         if not self._suspects:
             return [list(range(len(requests)))] if requests else []
         now = self._clock()
-        together, alone = [], []
+        together: list[int] = []
+        alone: list[int] = []
         for place, request in enumerate(requests):
             until = self._suspects.get((request.schema.name, request.key), 0.0)
             (alone if until > now else together).append(place)
         return ([together] if together else []) + [[place] for place in alone]
 
-    def _try(self, places: list[int], requests: Sequence[Request], outcomes: list[Any], attempt: Attempt[Request]) -> None:
+    def _try(
+        self, places: list[int], requests: Sequence[Request], outcomes: list[Any], attempt: Attempt[Request]
+    ) -> None:
         try:
             found = attempt([requests[place] for place in places])
         except Exception as error:

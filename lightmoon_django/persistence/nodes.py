@@ -23,7 +23,7 @@ class DatabaseClock(Func):
     """Microseconds since 1970, when the row is judged and not when the statement or transaction began."""
 
     arity = 0
-    output_field = models.BigIntegerField()  # type: ignore[assignment]
+    output_field = models.BigIntegerField()
     template = "(CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT))"
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:

@@ -28,8 +28,8 @@ from lightmoon_django.persistence.settling import settle
 from lightmoon_django.persistence.store import (
     Barrier,
     Columns,
-    Committed,
     CommitOutcome,
+    Committed,
     Down,
     Load,
     Loaded,
@@ -106,6 +106,20 @@ class OrmStore:
         if self.exclusive:
             connections[self.alias].close()
 
+    # What a barrier asks, in its worker's thread.
+
+    def barrier_version(self, connection: BaseDatabaseWrapper, table: Table, key: str) -> Any:
+        return None
+
+    def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        pass
+
+    def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
+        return None
+
+    def settled(self, transaction_id: str) -> bool | None:
+        return None
+
     # What follows runs in the store's thread.
 
     def _connected(self) -> BaseDatabaseWrapper:
@@ -169,9 +183,7 @@ class OrmStore:
             self._write(connection, [write for write in good if write.changes])
             fresh = self._regenerated(connection, good)
         committed = iter(good)
-        return [
-            outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes
-        ]
+        return [outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes]
 
     def _committed(self, write: Write, fresh: Mapping[Write, Any]) -> Committed:
         return Committed(self.version(), fresh.get(write))

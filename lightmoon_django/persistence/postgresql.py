@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import select
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import psycopg
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.conf import Settings
 from lightmoon_django.persistence.orm import OrmStore
 from lightmoon_django.persistence.rows import Row
+from lightmoon_django.persistence.settling import PATIENCE, PAUSE
 from lightmoon_django.persistence.statements import Statement, Statements
-from lightmoon_django.persistence.store import Committed, CommitOutcome, Loaded, Locked, Lost, Missing, Write
+from lightmoon_django.persistence.store import CommitOutcome, Committed, Loaded, Locked, Lost, Missing, Write
 from lightmoon_django.persistence.table import Table
 
 LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
@@ -114,10 +116,35 @@ class PostgresStore(OrmStore):
         table = self.table(schema)
         if row is None or table.inherited:
             return row
-        with self._connected().cursor() as cursor:
-            cursor.execute(f"SELECT xmin::text FROM {table.name} WHERE {table.pk} = %s", [table.pk_value(key)])
-            found = cursor.fetchone()
-        return Row(row.owner, row.snapshot, found[0]) if found else None
+        return Row(row.owner, row.snapshot, _version(self._connected(), table, key))
+
+    def barrier_version(self, connection: BaseDatabaseWrapper, table: Table, key: str) -> Any:
+        return None if table.inherited else _version(connection, table, key)
+
+    def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
+
+    def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
+            found: str | None = cursor.fetchone()[0]
+            return found
+
+    def settled(self, transaction_id: str) -> bool | None:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            try:
+                with connections[self.alias].cursor() as cursor:
+                    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+                    status = cursor.fetchone()[0]
+            except DatabaseError:
+                connections[self.alias].close()
+                status = None
+            if status in ("committed", "aborted"):
+                return bool(status == "committed")
+            time.sleep(PAUSE)
+        return None
 
     def _release(self, table: Table, keys: Sequence[str]) -> None:
         if table.inherited:
@@ -188,7 +215,7 @@ class _Group:
                 rest[write.schema].append(write)
         for schema, writes in rest.items():
             rows = self._execute(self._statements(schema).judge(writes, self._owner))
-            known = {number: as_known for number, as_known in rows}
+            known = dict(rows)
             for number, write in enumerate(writes, 1):
                 self._outcomes[id(write)] = _refusal(write, known.get(number))
 
@@ -218,6 +245,13 @@ class _Group:
 
     def _carried(self, schema: ActorSchema, positions: tuple[int, ...]) -> bool:
         return self._statements(schema).carries(positions)
+
+
+def _version(connection: BaseDatabaseWrapper, table: Table, key: str) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT xmin::text FROM {table.name} WHERE {table.pk} = %s", [table.pk_value(key)])
+        found = cursor.fetchone()
+        return None if found is None else str(found[0])
 
 
 def _has_ended(raw: Any) -> bool:

@@ -41,10 +41,10 @@ class Rows:
         self._connection = connection
         self._table = table
 
-    def read(self, keys: Sequence[str], *, lock: bool) -> dict[str, Row]:
-        """The rows by key. With `lock`, those that nobody else has locked, locked now."""
+    def read(self, keys: Sequence[str], *, lock: bool, wait: bool = False) -> dict[str, Row]:
+        """The rows by key. With `lock`, those that nobody else has locked, locked now; with `wait`, all of them."""
         found: dict[str, Row] = {}
-        clause = self._lock_clause() if lock else ""
+        clause = self._lock_clause(wait) if lock else ""
         with quiet_cursor(self._connection) as cursor:
             for chunk in _chunks(keys):
                 cursor.execute(self._table.select(len(chunk)) + clause, [self._table.pk_value(key) for key in chunk])
@@ -95,13 +95,13 @@ class Rows:
                 sql = f"UPDATE {table.name} SET {table.owner} = %s WHERE {table.pk} IN ({marks}){condition}"
                 cursor.execute(sql, [owner, *map(table.pk_value, chunk), *more])
 
-    def _lock_clause(self) -> str:
+    def _lock_clause(self, wait: bool) -> str:
         features = self._connection.features
         if not features.has_select_for_update:
             return ""
-        skip = features.has_select_for_update_skip_locked
+        skip = features.has_select_for_update_skip_locked and not wait
         clause = self._connection.ops.for_update_sql(
-            nowait=features.has_select_for_update_nowait and not skip,
+            nowait=features.has_select_for_update_nowait and not skip and not wait,
             skip_locked=skip,
             no_key=features.has_select_for_no_key_update,
         )
@@ -117,7 +117,11 @@ def _insert_inherited(instances: Sequence[Model], alias: str) -> None:
                 if link is not None:
                     setattr(instance, link.attname, getattr(instance, parent._meta.pk.attname))
             fields = [field for field in model._meta.local_concrete_fields if not field.generated]
-            model._base_manager.using(alias)._insert([instance], fields, using=alias, on_conflict=_ignore())
+            _any(model._base_manager.using(alias))._insert([instance], fields, using=alias, on_conflict=_ignore())
+
+
+def _any(value: Any) -> Any:
+    return value
 
 
 def _ignore() -> Any:

@@ -68,7 +68,7 @@ def _plain(method: Any) -> Any:
 
 
 def _live(signal: ModelSignal, model: type[models.Model]) -> list[Any]:
-    plain, coroutines = signal._live_receivers(model)  # type: ignore[attr-defined]
+    plain, coroutines = signal._live_receivers(model)
     return [*plain, *coroutines]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.rows import Row
-from lightmoon_django.persistence.store import Committed, CommitOutcome, Failed, Lost, Unsettled, Write
+from lightmoon_django.persistence.store import CommitOutcome, Committed, Failed, Lost, Unsettled, Write
 from lightmoon_django.persistence.table import Table
 
 PATIENCE = 2.0  # seconds for the database to come back; after that callers learn that the outcome is unknown

@@ -36,6 +36,11 @@ class SqliteStore(OrmStore):
                 cursor.execute("PRAGMA synchronous = FULL")
                 cursor.execute(f"PRAGMA busy_timeout = {BUSY}")
 
+    def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
     def version(self) -> int:
         return self._generation
 

@@ -34,6 +34,7 @@ class Statements:
         self._updates: dict[tuple[int, ...], str] = {}
         self._columns = ", ".join(f"t.{name}" for name in table.names)
         self._generated = "".join(f", t.{name}" for name in table.names) if table.columns.generated else ""
+        self._key = f"unnest(%s::{self._key_type}[]) AS u(pk)"
         self._key_and_version = f"unnest(%s::{self._key_type}[], %s::xid[]) WITH ORDINALITY AS u(pk, ver, n)"
         self._row = f"JOIN {table.name} t ON t.{table.pk} = u.pk"
 
@@ -46,7 +47,7 @@ class Statements:
         table = self.table
         free = f"(t.{table.owner} IS NULL OR t.{table.owner} = ANY(%s::bigint[]))"
         sql = (
-            f"WITH v AS MATERIALIZED (SELECT t.{table.pk} AS pk FROM unnest(%s::{self._key_type}[]) AS u(pk) {self._row} "
+            f"WITH v AS MATERIALIZED (SELECT t.{table.pk} AS pk FROM {self._key} {self._row} "
             f"WHERE {free} ORDER BY t.{table.pk} FOR NO KEY UPDATE OF t SKIP LOCKED) "
             f"UPDATE {table.name} t SET {table.owner} = %s::bigint FROM v WHERE t.{table.pk} = v.pk AND {free} "
             f"RETURNING t.xmin::text, {_CLOCK}, {self._columns}"
@@ -57,13 +58,13 @@ class Statements:
     def owners(self, keys: Sequence[str]) -> Statement:
         """Returns key and owner of the rows that exist."""
         table = self.table
-        sql = f"SELECT t.{table.pk}, t.{table.owner} FROM unnest(%s::{self._key_type}[]) AS u(pk) {self._row}"
+        sql = f"SELECT t.{table.pk}, t.{table.owner} FROM {self._key} {self._row}"
         return sql, [self._keys(keys)]
 
     def release(self, keys: Sequence[str], owner: int) -> Statement:
         table = self.table
         sql = (
-            f"WITH v AS MATERIALIZED (SELECT t.{table.pk} AS pk FROM unnest(%s::{self._key_type}[]) AS u(pk) {self._row} "
+            f"WITH v AS MATERIALIZED (SELECT t.{table.pk} AS pk FROM {self._key} {self._row} "
             f"WHERE t.{table.owner} = %s::bigint ORDER BY t.{table.pk} FOR NO KEY UPDATE OF t SKIP LOCKED) "
             f"UPDATE {table.name} t SET {table.owner} = NULL FROM v "
             f"WHERE t.{table.pk} = v.pk AND t.{table.owner} = %s::bigint"

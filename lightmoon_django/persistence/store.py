@@ -22,8 +22,12 @@ Snapshot = tuple[Any, ...]
 class Columns(Protocol):
     """The fields of one actor class: instance to snapshot and back. Pure and cheap; runs on the event loop."""
 
-    barrier: str | None
-    """Why every changing commit of this class must go through `transact` and `Model.save()`; None when it needn't."""
+    @property
+    def barrier(self) -> str | None:
+        """Why every changing commit must go through `transact` and `Model.save()`; None when it needn't."""
+
+    def defaults(self) -> Snapshot:
+        """The values of an actor that has none stored yet. Only for classes that are kept in memory."""
 
     def make(self, snapshot: Snapshot, key: str) -> Any:
         """A new instance with those values."""

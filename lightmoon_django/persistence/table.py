@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import models
@@ -14,6 +14,8 @@ from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence import values
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.store import Snapshot
+
+_INTEGERS = (models.AutoField, models.BigAutoField, models.SmallAutoField, models.IntegerField, models.BigIntegerField)
 
 
 class Table:
@@ -28,12 +30,13 @@ class Table:
         self.fields = columns.fields
         self.inherited = any(link is not None for link in meta.parents.values())
         self.name = quote(meta.db_table)
-        self.pk_field: values.AnyField = meta.pk  # type: ignore[assignment]
+        self.pk_field: values.AnyField = meta.pk
         self.pk_position = self.fields.index(self.pk_field)
-        self.pk = quote(self.pk_field.column)
-        self.owner = quote(meta.get_field(OWNER_FIELD).column)
-        self.names = [quote(field.column) for field in self.fields]
-        self.all_names = [f"{quote(field.model._meta.db_table)}.{quote(field.column)}" for field in self.fields]
+        self.pk = quote(_column(self.pk_field))
+        self._plain_pk = type(values.root(self.pk_field)) in _INTEGERS
+        self.owner = quote(_column(meta.get_field(OWNER_FIELD)))
+        self.names = [quote(_column(field)) for field in self.fields]
+        self.all_names = [f"{quote(field.model._meta.db_table)}.{quote(_column(field))}" for field in self.fields]
         self.source = _source(meta, quote)
         self._connection = connection
         self._converters = [_converters(field, connection) for field in self.fields]
@@ -41,6 +44,8 @@ class Table:
 
     def pk_value(self, key: str) -> Any:
         """The key as the database compares it. Raises for one that the column can't hold."""
+        if self._plain_pk:
+            return int(key)
         field = values.root(self.pk_field)
         return field.get_db_prep_value(field.to_python(key), self._connection, prepared=False)
 
@@ -88,8 +93,7 @@ class Table:
         custom = getattr(field, "get_placeholder", None)
         if custom is None:
             return "%s"
-        found: str = custom(None, _compiler(self.model, self._connection), self._connection)
-        return found
+        return str(custom(None, _compiler(self.model, self._connection), self._connection))
 
     def update(self, positions: Iterable[int]) -> str:
         """An UPDATE of those columns; its parameters are their values, the primary key and the owner."""
@@ -105,12 +109,17 @@ class Table:
         )
 
 
+def _column(field: Any) -> str:
+    found: str = field.column
+    return found
+
+
 def canonical_json(text: str) -> str:
     """The same text for equal documents, however their keys are ordered and their spaces set."""
     return json.dumps(json.loads(text), sort_keys=True)
 
 
-def _source(meta: Any, quote: Any) -> str:
+def _source(meta: Any, quote: Callable[[str], str]) -> str:
     """The table, joined with those it inherits from."""
     source = quote(meta.db_table)
     joined = {meta.model}

@@ -9,14 +9,14 @@ import copy
 import decimal
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import format_number
 
-AnyField = models.Field  # type: ignore[type-arg]
+AnyField: TypeAlias = "models.Field[Any, Any]"
 Convert = Callable[[Any], Any]
 
 _SCALARS = (
@@ -44,11 +44,16 @@ def root(field: AnyField) -> AnyField:
     return field
 
 
+def _carrier(field: AnyField) -> AnyField:
+    """The field that says what kind of values these are."""
+    field = root(field)
+    output: AnyField | None = getattr(field, "output_field", None) if field.generated else None
+    return field if output is None else output
+
+
 def freezer(field: AnyField) -> Convert | None:
     """How an instance's value becomes part of a snapshot. None: as it is, because nothing can change inside it."""
-    field = root(field)
-    if isinstance(field, models.GeneratedField):
-        field = field.output_field
+    field = _carrier(field)
     if type(field) is models.JSONField:
         return _json_freezer(field)
     if isinstance(field, models.FileField):
@@ -60,9 +65,7 @@ def freezer(field: AnyField) -> Convert | None:
 
 def thawer(field: AnyField) -> Convert | None:
     """The way back. None: as it is."""
-    field = root(field)
-    if isinstance(field, models.GeneratedField):
-        field = field.output_field
+    field = _carrier(field)
     if type(field) is models.JSONField:
         return _json_thawer(field)
     if isinstance(field, (models.FileField, models.BinaryField)) or _is_scalar(field):
@@ -122,7 +125,9 @@ def _decimal_normalizer(field: models.DecimalField[Any, Any]) -> Convert:
         try:
             return number if exponent is None else number.quantize(exponent, context=context)
         except decimal.InvalidOperation as error:
-            raise ValueError(f"{field.name}: {number} has more than {digits} digits ({places} decimal places).") from error
+            raise ValueError(
+                f"{field.name}: {number} has more than {digits} digits ({places} decimal places)."
+            ) from error
 
     return normalize
 

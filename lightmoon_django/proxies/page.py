@@ -30,6 +30,7 @@ MODULES = (
     "connection.js",
     "emitter.js",
     "errors.js",
+    "page.js",
     "state.js",
     "stream.js",
 )

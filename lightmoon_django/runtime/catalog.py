@@ -251,5 +251,4 @@ def _load_error(activation: Activation, outcome: LoadOutcome) -> LightMoonError:
 
 def _in_memory(activation: Activation) -> Loaded:
     """The first state of an actor that is kept nowhere."""
-    instance = activation.columns.make((), activation.key)
-    return Loaded(activation.columns.snapshot(instance), None, time.time_ns() // 1000)
+    return Loaded(activation.columns.defaults(), None, time.time_ns() // 1000)

@@ -68,10 +68,12 @@ class World:
         return host.on_this_loop()
 
     def ref(self, key: object) -> Any:
+        assert self.node is not None  # started on this loop
         return ref(self.cls, str(key))
 
     async def make(self, **values: Any) -> Any:
         """A ref to a new actor with those fields."""
+        assert self.node is not None  # started on this loop
         if not self.persistent:
             self._made = getattr(self, "_made", 0) + 1
             found = self.ref(f"s{self._made}")

@@ -49,6 +49,7 @@ async def test_a_hanging_activation_is_cancelled_at_its_limit(
 
 async def test_a_missing_row_is_not_found_and_none_appears(stored: World) -> None:
     """B8: without create=True."""
+    assert stored.node is not None
     with pytest.raises(ActorNotFound):
         await ref(Tally, 999_999).add(1)
     assert not await stored.db(Tally.objects.filter(pk=999_999).exists)
@@ -56,6 +57,7 @@ async def test_a_missing_row_is_not_found_and_none_appears(stored: World) -> Non
 
 async def test_a_hundred_first_calls_make_one_row(stored: World) -> None:
     """B8: with create=True."""
+    assert stored.node is not None
     made = ref(Made, "new")
     results = await asyncio.gather(*[made.add(1) for _ in range(100)])
     assert sorted(results) == list(range(1, 101))

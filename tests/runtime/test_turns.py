@@ -222,6 +222,7 @@ async def test_keys_never_mix(world: World) -> None:
         with pytest.raises(InvalidParams):
             ref(Tally, "٧")
     else:
+        assert world.node is not None
         assert await ref(Scratch, "a").add(1) == 1
         assert await ref(Scratch, "A").add(1) == 1
         assert await ref(Scratch, "é").add(1) == 1

@@ -1,0 +1,34 @@
+"""The ASGI entry point: `application = lightmoon(get_asgi_application())`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.handlers.asgi import get_script_prefix
+
+from lightmoon_django.gateway import http, websocket
+
+PREFIX = "/lightmoon"
+
+
+def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
+    """Serve LightMoon's endpoints ahead of `app`, which gets everything else.
+
+    `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST. Both check the origin and know the user by Django's
+    session cookie or a token, without middleware around them. Lifespan messages pass through.
+    """
+    routes = {("websocket", f"{prefix}/ws"): websocket.serve, ("http", f"{prefix}/rpc"): http.serve}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        serve = routes.get((scope["type"], _path(scope)), app)
+        await serve(scope, receive, send)
+
+    return application
+
+
+def _path(scope: Any) -> str:
+    if scope["type"] not in ("http", "websocket"):
+        return ""
+    path: str = scope["path"]
+    prefix = get_script_prefix(scope).rstrip("/")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path

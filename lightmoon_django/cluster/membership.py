@@ -1,0 +1,132 @@
+"""This process as a node: an incarnation with a lease, kept alive by a heartbeat of its own.
+
+The lease runs from when the last successful heartbeat was *sent*, on a clock that goes on while the machine sleeps: so
+it ends here no later than in the database, however long the answer took. The heartbeat has a thread and a connection
+of its own, because neither a busy event loop nor a slow store may cost the node its actors.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import connections
+
+from lightmoon_django import identity
+from lightmoon_django.conf import Settings
+from lightmoon_django.persistence.nodes import Nodes
+
+logger = logging.getLogger("lightmoon")
+
+BEATS_PER_LEASE = 3  # two may fail before the lease ends
+
+
+def boot_time() -> float:
+    """Seconds since boot, those asleep included where the system tells."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Membership:
+    """This process's lease in one database. `start` and `stop` may be called from any thread, once each."""
+
+    def __init__(
+        self,
+        alias: str,
+        settings: Settings,
+        on_lost: Callable[[], None],
+        *,
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
+
+        When it returns, every activation of the old incarnation must be unable to answer: a new one is taken then.
+        """
+        self.alias = alias
+        self._lease = settings.LEASE_SECONDS
+        self._on_lost = on_lost
+        self._clock = clock
+        self._nodes = Nodes(alias)
+        self._incarnation = 0
+        self._valid_until = float("-inf")
+        self._pid = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def incarnation(self) -> int:
+        """The id under which this node owns rows now. 0 before `start`, and in a forked child."""
+        return self._incarnation if self._pid == os.getpid() else 0
+
+    def valid(self) -> bool:
+        """Whether no other node can have taken this one's actors yet. Cheap; ask before an answer leaves."""
+        return self._clock() < self._valid_until and self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Register a new incarnation, and keep it alive from now on. Raises what the database raises."""
+        self._pid = os.getpid()
+        try:
+            self._register()
+        finally:
+            connections[self.alias].close_if_unusable_or_obsolete()
+        self._thread = threading.Thread(target=self._run, name=f"lightmoon-lease-{self.alias}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the lease, so that other nodes may take the actors at once. Does nothing in a forked child."""
+        if self._pid != os.getpid() or self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._valid_until = float("-inf")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=self._lease)
+
+    def beat(self) -> None:
+        """One heartbeat; a new incarnation if it comes too late. Raises what the database raises."""
+        sent = self._clock()
+        if self._nodes.heartbeat(self._incarnation, self._lease):
+            self._valid_until = sent + self._lease
+            return
+        self._valid_until = float("-inf")
+        logger.warning(
+            "Incarnation %s lost its lease; its activations are discarded.",
+            self._incarnation,
+            extra={"action": "lease_lost", "incarnation": self._incarnation},
+        )
+        self._on_lost()
+        self._register()
+
+    def _register(self) -> None:
+        incarnation, sent = identity.new_incarnation(), self._clock()
+        self._nodes.register(incarnation, self._lease)
+        self._incarnation = incarnation
+        self._valid_until = sent + self._lease
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping.wait(self._lease / BEATS_PER_LEASE):
+            try:
+                self.beat()
+                failing = False
+            except Exception:
+                if not failing:
+                    logger.exception("A heartbeat failed; trying again.", extra={"action": "heartbeat_failed"})
+                failing = True
+                self._reset_connection()
+        self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self._nodes.leave(self._incarnation)
+        except Exception:
+            logger.info(
+                "The node could not be signed off; its lease will end by itself.", extra={"action": "leave_failed"}
+            )
+        self._reset_connection()
+
+    def _reset_connection(self) -> None:
+        try:
+            connections[self.alias].close()
+        except Exception:
+            logger.debug("Closing a broken connection failed.", exc_info=True)

@@ -1,0 +1,87 @@
+import { client as page } from "./page.js";
+
+/**
+ * One actor, by its address. Costs nothing until it is used. Equal addresses are the same object while it is in use.
+ *
+ * Messages of the actor are its methods. `subscribe` and `getSnapshot` are bound, as React's useSyncExternalStore and
+ * its like want them.
+ */
+class Actor {
+  #client;
+  #stream;
+
+  constructor(client, name, key) {
+    this.#client = client;
+    this.#stream = client.stream(name, key);
+    this.key = key;
+    this.subscribe = (listener) => this.#stream.watch(listener);
+    this.getSnapshot = () => this.#stream.snapshot;
+  }
+
+  /** The fields that the actor shows, undefined until they are there. Kept up to date while anybody listens. */
+  get state() {
+    return this.#stream.snapshot;
+  }
+
+  /** Hear of an event by its data; of "reset" when events may have been missed; of "error" when the server says no. */
+  on(name, handler) {
+    return this.#stream.on(name, handler);
+  }
+
+  toJSON() {
+    return this.key;
+  }
+
+  static send(actor, method, names, args) {
+    const { params, signal } = named(names, args, method);
+    return actor.#client.call(method, { key: actor.key, ...params }, { signal });
+  }
+}
+
+/** The proxies of one actor class: `actor("chat.Room", {say: ["text"]})("42").say("hi", { signal })`. */
+export function actor(name, messages) {
+  const kind = class extends Actor {};
+  for (const [message, names] of Object.entries(messages)) {
+    const value = function (...args) {
+      return Actor.send(this, `${name}.${message}`, names, args);
+    };
+    Object.defineProperty(kind.prototype, message, { value, configurable: true, writable: true });
+  }
+  const known = new WeakMap();
+  return (key, client = page) => {
+    if (!known.has(client)) known.set(client, new Addresses((text) => new kind(client, name, text)));
+    return known.get(client).at(String(key));
+  };
+}
+
+/** One object per key, for as long as somebody holds it. */
+class Addresses {
+  #refs = new Map();
+  #gone = new FinalizationRegistry((key) => this.#refs.get(key)?.deref() ?? this.#refs.delete(key));
+  #make;
+
+  constructor(make) {
+    this.#make = make;
+  }
+
+  at(key) {
+    const found = this.#refs.get(key)?.deref();
+    if (found) return found;
+    const made = this.#make(key);
+    this.#refs.set(key, new WeakRef(made));
+    this.#gone.register(made, key);
+    return made;
+  }
+}
+
+/** Positional arguments by name. Options may follow the last argument. */
+function named(names, args, method) {
+  let signal;
+  const last = args.at(-1);
+  if (args.length === names.length + 1 || last?.signal instanceof AbortSignal) {
+    if (last !== undefined && typeof last !== "object") throw new TypeError(`${method} takes (${names.join(", ")}).`);
+    signal = args.pop()?.signal;
+  }
+  if (args.length > names.length) throw new TypeError(`${method} takes (${names.join(", ")}).`);
+  return { params: Object.fromEntries(args.map((value, index) => [names[index], value])), signal };
+}

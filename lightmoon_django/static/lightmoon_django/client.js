@@ -1,0 +1,231 @@
+import { Backoff } from "./backoff.js";
+import { Call } from "./call.js";
+import { Connection } from "./connection.js";
+import { Emitter } from "./emitter.js";
+import { report, unavailable } from "./errors.js";
+import { CallState, State } from "./state.js";
+import { Stream } from "./stream.js";
+
+const STABLE = 5; // seconds after which a connection counts as a success
+const CLIENT = "lightmoon-js/0.1";
+
+/**
+ * A client of one server: it connects at first use, comes back by itself, and keeps what is called and followed.
+ *
+ * Calls made while there is no connection wait for one, `timeout` seconds at most. Calls that were sent when it broke
+ * reject as "outcome_unknown". Streams are subscribed anew on each connection.
+ */
+export class Client {
+  #options;
+  #state = State.CLOSED;
+  #refusal; // why calls fail at once
+  #emitter = new Emitter();
+  #backoff;
+  #connection;
+  #draining = false; // the server is about to close: nothing new is sent
+  #openedAt = 0;
+  #retryAfter = 0; // seconds that the server asked for
+  #timer;
+  #attempt = 0; // what an earlier one prepared doesn't count
+  #calls = new Map();
+  #streams = new Map();
+  #prefix = Math.random().toString(36).slice(2, 10);
+  #count = 0;
+  #wakeable = false;
+
+  /**
+   * `url` may be relative to the page. `schema` is the hash that the proxies were generated with, `token` the value of
+   * an Authorization header (or a function that gives it), `WebSocket` the class to use where there is no global one.
+   */
+  constructor({ url, schema, token, protocol = 1, timeout = 30, backoff = {}, WebSocket = globalThis.WebSocket } = {}) {
+    this.#options = { url, schema, token, protocol, timeout, WebSocket };
+    this.backoff = backoff;
+    this.#backoff = new Backoff(backoff);
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Hear of "state" (the new one) and "upgrade" (the error). Returns the function that ends it. */
+  on(name, handler) {
+    return this.#emitter.on(name, handler);
+  }
+
+  /** Connect now. Calls and subscriptions do it by themselves, unless the client was closed. */
+  connect() {
+    this.#refusal = undefined;
+    if (this.#state === State.CLOSED) this.#open();
+  }
+
+  /** Disconnect, and stay so until `connect`. Calls that wait for a connection fail; streams are kept. */
+  close() {
+    this.#stop(unavailable("The client is closed."));
+  }
+
+  /** Send a call by its wire name: `call("chat.Room.say", {key: "42", text: "hi"})`. `signal` cancels it. */
+  call(method, params, { signal } = {}) {
+    return new Promise((resolve, reject) => this.request(method, params, { resolve, reject, signal }));
+  }
+
+  // For streams
+
+  /** The stream of an actor: the one that is followed, or a new one that isn't yet. */
+  stream(actor, key) {
+    return this.#streams.get(`${actor}:${key}`) ?? new Stream(this, actor, key);
+  }
+
+  /** Join it now, or as soon as there is a connection. */
+  follow(stream) {
+    this.#streams.set(`${stream.names.actor}:${stream.names.key}`, stream);
+    if (this.#usable) stream.join();
+    else this.#wake();
+  }
+
+  /** Nobody listens any more. `known` says that the server may think otherwise. */
+  unfollow(stream, known) {
+    this.#streams.delete(`${stream.names.actor}:${stream.names.key}`);
+    if (known && this.#state === State.OPEN) this.#connection.notify("lm.unsubscribe", stream.names);
+  }
+
+  /** Like `call`, answered by `resolve` or `reject` before the next frame is read. */
+  request(method, params, { resolve, reject, signal }) {
+    if (this.#refusal) return reject(this.#refusal);
+    const settled = ({ id }) => this.#calls.delete(id) && this.#drained();
+    const id = `${this.#prefix}-${(++this.#count).toString(36)}`;
+    let call;
+    try {
+      call = new Call(id, method, params, { resolve, reject, settled, signal, timeout: this.#options.timeout });
+    } catch (error) {
+      return reject(error);
+    }
+    if (call.state === CallState.DONE) return;
+    this.#calls.set(id, call);
+    if (this.#usable) call.send(this.#connection);
+    else this.#wake();
+  }
+
+  // For the connection
+
+  opened() {
+    this.#openedAt = Date.now();
+    this.#enter(State.OPEN);
+    for (const stream of [...this.#streams.values()]) stream.join();
+    for (const call of [...this.#calls.values()]) call.send(this.#connection);
+  }
+
+  received({ id, method, params, ...answer }) {
+    if (method === undefined) this.#calls.get(id)?.answer(answer);
+    else if (method === "lm.closing") this.#closing(params);
+    else if (params?.actor) this.#streams.get(`${params.actor}:${params.key}`)?.receive(method, params);
+  }
+
+  lost(connection, error) {
+    if (connection !== this.#connection) return;
+    this.#connection = undefined;
+    this.#draining = false;
+    if (this.#openedAt && Date.now() - this.#openedAt > STABLE * 1000) this.#backoff.reset();
+    this.#openedAt = 0;
+    for (const stream of this.#streams.values()) stream.disconnected();
+    for (const call of [...this.#calls.values()]) call.disconnected();
+    if (this.#refusal) return;
+    if (error?.type === "upgrade_needed") return this.#upgrade(error);
+    this.#wait(error?.retryAfter);
+  }
+
+  // Its life
+
+  get #usable() {
+    return this.#state === State.OPEN && !this.#draining;
+  }
+
+  #wake() {
+    if (this.#state === State.CLOSED && !this.#refusal) this.#open();
+  }
+
+  async #open() {
+    this.#listenToThePage();
+    this.#enter(State.CONNECTING);
+    const attempt = ++this.#attempt;
+    const { WebSocket, schema, protocol } = this.#options;
+    const token = await this.#token();
+    if (this.#attempt !== attempt) return;
+    try {
+      this.#connection = new Connection(this, WebSocket, this.#url(), { protocol, client: CLIENT, schema, token });
+    } catch (error) {
+      this.#stop(error); // no attempt can succeed: there is no usable url or WebSocket
+      report(error);
+    }
+  }
+
+  async #token() {
+    const { token } = this.#options;
+    try {
+      return typeof token === "function" ? await token() : token;
+    } catch (error) {
+      report(error); // the server says what may be done without one
+    }
+  }
+
+  #url() {
+    if (!this.#options.url) throw new TypeError("The client needs a url. Is {% lightmoon_js %} in the page's head?");
+    const url = new URL(this.#options.url, globalThis.location?.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    return url.href;
+  }
+
+  #wait(least = 0) {
+    const delay = this.#backoff.next(Math.max(least, this.#retryAfter));
+    this.#retryAfter = 0;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), delay * 1000);
+    this.#enter(State.WAITING);
+  }
+
+  #closing({ retry_after: retryAfter }) {
+    this.#draining = true;
+    this.#retryAfter = retryAfter ?? 0;
+    this.#drained();
+  }
+
+  /** When the last answer is in, leave a server that is about to close. */
+  #drained() {
+    if (!this.#draining || [...this.#calls.values()].some((call) => call.state === CallState.SENT)) return;
+    this.#connection?.close();
+  }
+
+  #upgrade(error) {
+    this.#stop(error);
+    if (this.#emitter.emit("upgrade", error) || !globalThis.document) return;
+    document.dispatchEvent(new CustomEvent("lightmoon:upgrade", { detail: error }));
+  }
+
+  #stop(error) {
+    this.#refusal = error;
+    this.#attempt += 1;
+    clearTimeout(this.#timer);
+    this.#connection?.close();
+    for (const call of [...this.#calls.values()]) call.fail(error);
+    this.#enter(State.CLOSED);
+  }
+
+  #enter(state) {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#emitter.emit("state", state);
+  }
+
+  /** A network that is back, or a page that is seen again, is worth an attempt at once. */
+  #listenToThePage() {
+    if (this.#wakeable) return;
+    this.#wakeable = true;
+    const look = () => {
+      if (this.#state === State.OPEN) this.#connection.check();
+      if (this.#state !== State.WAITING) return;
+      clearTimeout(this.#timer);
+      this.#open();
+    };
+    globalThis.addEventListener?.("online", look);
+    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
+  }
+}

@@ -1,0 +1,97 @@
+/** The types of LightMoon's runtime in the browser. Import it as "lightmoon/client". */
+
+export type ClientState = "connecting" | "open" | "waiting" | "closed";
+
+export declare const State: Readonly<{
+  CONNECTING: "connecting";
+  OPEN: "open";
+  WAITING: "waiting";
+  CLOSED: "closed";
+}>;
+
+/** Takes a handler off again. */
+export type Off = () => void;
+
+export declare class LightMoonError extends Error {
+  /** The JSON-RPC number. */
+  readonly code: number;
+  /** The slug to match on: "too_low", "forbidden", "outcome_unknown", … */
+  readonly type: string;
+  /** Nothing of the call happened; it may be sent again. */
+  readonly retryable: boolean;
+  /** Seconds. */
+  readonly retryAfter?: number;
+  /** Where in the input, as `$.amount`. */
+  readonly path?: string;
+  /** Stands in the server's log. */
+  readonly errorId?: string;
+  /** What the actor declared along with the error. */
+  readonly data?: unknown;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+export interface ClientOptions {
+  /** Of the WebSocket; may be relative to the page. */
+  url?: string;
+  /** The hash that the proxies were generated with. */
+  schema?: string;
+  /** The value of an Authorization header, or what gives it anew for each connection. */
+  token?: string | (() => string | Promise<string>);
+  protocol?: number;
+  /** Seconds that a call waits for a connection. */
+  timeout?: number;
+  /** Seconds. */
+  backoff?: { base?: number; cap?: number; random?: () => number };
+  /** The class to use where there is no global one. */
+  WebSocket?: unknown;
+}
+
+export declare class Client {
+  constructor(options?: ClientOptions);
+  readonly state: ClientState;
+  on(name: "state", handler: (state: ClientState) => void): Off;
+  on(name: "upgrade", handler: (error: LightMoonError) => void): Off;
+  connect(): void;
+  close(): void;
+  call<R = unknown>(method: string, params: object | unknown[], options?: CallOptions): Promise<R>;
+}
+
+/** The client of this page, as `{% lightmoon_js %}` configured it. */
+export declare const client: Client;
+
+/** Where in its actor's stream an event stands. */
+export interface EventMeta {
+  actor: string;
+  key: string;
+  epoch: string;
+  seq: number;
+  name: string;
+}
+
+export interface Reset<S> {
+  reason: string;
+  state: S | undefined;
+}
+
+/** What every proxy has besides its messages. `E` maps the names of events to their data. */
+export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>> {
+  readonly key: string;
+  readonly state: Readonly<S> | undefined;
+  on(name: "reset", handler: (reset: Reset<S>) => void): Off;
+  on(name: "error", handler: (error: LightMoonError) => void): Off;
+  on<N extends keyof E>(name: N, handler: (data: E[N], meta: EventMeta) => void): Off;
+  subscribe(listener: (state: Readonly<S> | undefined) => void): Off;
+  getSnapshot(): Readonly<S> | undefined;
+  toJSON(): string;
+}
+
+export type ActorClass<M = Record<string, (...args: any[]) => Promise<any>>, S = Record<string, unknown>, E = Record<string, any>> = (
+  key: string | number | bigint,
+  client?: Client,
+) => ActorProxy<S, E> & M;
+
+/** The proxies of one actor class: `actor("chat.Room", {say: ["text"]})`. Generated modules are made of it. */
+export declare function actor(name: string, messages: Record<string, string[]>): ActorClass;

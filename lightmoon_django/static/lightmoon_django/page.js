@@ -1,0 +1,9 @@
+import { Client } from "./client.js";
+
+/** The client of this page, as `{% lightmoon_js %}` configured it. It connects at first use. */
+export const client = new Client(config());
+
+function config() {
+  const element = globalThis.document?.getElementById("lightmoon-config");
+  return element ? JSON.parse(element.textContent) : {};
+}

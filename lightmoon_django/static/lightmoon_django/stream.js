@@ -1,0 +1,161 @@
+import { Backoff } from "./backoff.js";
+import { Emitter } from "./emitter.js";
+import { report } from "./errors.js";
+import { StreamState } from "./state.js";
+
+const CHANGED = Symbol("changed");
+const STABLE = 5; // seconds after which a subscription counts as a success
+
+/**
+ * The stream of one actor as this client follows it: its events in order, and the state that it mirrors.
+ *
+ * It is subscribed while anybody listens. Every frame has the position after its predecessor; where that fails, or the
+ * server or the network break it off, it joins again, and when the fresh state is in place the handlers of "reset" hear
+ * why: there may be events that they missed. There is never a silent gap.
+ */
+export class Stream {
+  snapshot = undefined; // replaced, never changed
+  #client;
+  #names;
+  #state = StreamState.IDLE;
+  #emitter = new Emitter();
+  #listening = 0;
+  #attempt = 0; // answers to earlier attempts don't count
+  #epoch;
+  #seq;
+  #lost; // why handlers will be told "reset"
+  #backoff;
+  #joinedAt = 0;
+  #timer;
+
+  constructor(client, actor, key) {
+    this.#client = client;
+    this.#names = { actor, key };
+    this.#backoff = new Backoff({ ...client.backoff, base: (client.backoff.base ?? 1) / 5 });
+  }
+
+  /** Hear of an event, or of "reset" and "error". Returns the function that ends it. */
+  on(name, handler) {
+    return this.#listen(this.#emitter.on(name, handler));
+  }
+
+  /** Hear of every change of the state, its arrival included. Returns the function that ends it. */
+  watch(listener) {
+    return this.#listen(this.#emitter.on(CHANGED, listener));
+  }
+
+  #listen(off) {
+    this.#listening += 1;
+    if (this.#state === StreamState.IDLE || this.#state === StreamState.REFUSED) {
+      this.#state = StreamState.BROKEN;
+      this.#client.follow(this);
+    }
+    return () => {
+      if (!off) return;
+      off();
+      off = undefined;
+      this.#listening -= 1;
+      queueMicrotask(() => this.#leaveIfUnused()); // who re-subscribes in the same breath stays subscribed
+    };
+  }
+
+  #leaveIfUnused() {
+    if (this.#listening || this.#state === StreamState.IDLE) return;
+    const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
+    this.#enter(StreamState.IDLE);
+    this.#lost = this.snapshot = undefined;
+    this.#client.unfollow(this, known);
+  }
+
+  get names() {
+    return this.#names;
+  }
+
+  /** There is a connection: subscribe on it. */
+  join() {
+    const attempt = this.#enter(StreamState.JOINING);
+    const current = (step) => (value) => attempt === this.#attempt && step(value);
+    this.#client.request("lm.subscribe", this.#names, {
+      resolve: current((found) => this.#joined(found)),
+      reject: current((error) => this.#failed(error)),
+    });
+  }
+
+  /** A frame of this stream. */
+  receive(method, params) {
+    if (method === "lm.reset") return this.#reset(params.reason);
+    if (this.#state !== StreamState.LIVE || !this.#follows(params)) return;
+    if (method === "lm.event") this.#emitter.emit(params.name, params.data, params);
+    else if (method === "lm.state") this.#patch(params);
+  }
+
+  /** The connection is gone; the client calls `join` when there is another. */
+  disconnected() {
+    if (this.#state === StreamState.LIVE) this.#lost = "reconnected";
+    this.#backoff.reset();
+    this.#enter(StreamState.BROKEN);
+  }
+
+  #joined({ epoch, seq, state }) {
+    this.#enter(StreamState.LIVE);
+    this.#joinedAt = Date.now();
+    this.#epoch = epoch;
+    this.#seq = seq;
+    this.snapshot = state ?? undefined;
+    const reason = this.#lost;
+    this.#lost = undefined;
+    if (reason) this.#emitter.emit("reset", { reason, state: this.snapshot });
+    this.#emitter.emit(CHANGED, this.snapshot);
+  }
+
+  #failed(error) {
+    if (error.retryable || error.type === "outcome_unknown") return this.#joinLater(error.retryAfter);
+    this.#refuse();
+    if (!this.#emitter.emit("error", error)) report(error);
+  }
+
+  #follows({ epoch, seq }) {
+    if (epoch === this.#epoch && seq === this.#seq + 1) {
+      this.#seq = seq;
+      return true;
+    }
+    const seen = epoch < this.#epoch || (epoch === this.#epoch && seq <= this.#seq);
+    if (!seen) this.#reset("gap");
+    return false;
+  }
+
+  #patch({ set = {}, unset = [] }) {
+    this.snapshot = { ...this.snapshot, ...set };
+    for (const name of unset) delete this.snapshot[name];
+    this.#emitter.emit(CHANGED, this.snapshot);
+  }
+
+  #reset(reason) {
+    if (this.#state !== StreamState.LIVE) return;
+    if (reason !== "forbidden") {
+      this.#lost = reason;
+      if (Date.now() - this.#joinedAt > STABLE * 1000) this.#backoff.reset();
+      return this.#joinLater();
+    }
+    this.#refuse();
+    this.#emitter.emit("reset", { reason, state: undefined });
+  }
+
+  #joinLater(least) {
+    this.#enter(StreamState.BROKEN);
+    this.#timer = setTimeout(() => this.#client.follow(this), this.#backoff.next(least) * 1000);
+  }
+
+  #refuse() {
+    this.#enter(StreamState.REFUSED);
+    if (this.snapshot === undefined) return;
+    this.snapshot = undefined;
+    this.#emitter.emit(CHANGED, undefined);
+  }
+
+  #enter(state) {
+    clearTimeout(this.#timer);
+    this.#state = state;
+    return ++this.#attempt;
+  }
+}

@@ -1,0 +1,142 @@
+"""Actors in memory, for tests of the way to them."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+
+from lightmoon_django import actor, event, message
+from lightmoon_django.errors import Rejected
+
+
+class Member(BasePermission):
+    """Blocks as one that asks the database does. `allowed` is the truth of the moment."""
+
+    allowed = True
+    asked = 0
+    message = "Members only."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        type(self).asked += 1
+        return self.allowed and view.kwargs["key"] != "closed"
+
+
+class Awaited(BasePermission):
+    """Judged on the event loop."""
+
+    async def has_permission(self, request: Any, view: Any) -> bool:
+        await asyncio.sleep(0)
+        return bool(view.kwargs["key"] == "open")
+
+
+class Broken(BasePermission):
+    """Fails where it should answer."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        raise RuntimeError("the secret of the permission class")
+
+
+class ByObject(BasePermission):
+    """Looks at a row, which an actor in memory has not."""
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return True
+
+
+@actor(permission_classes=[AllowAny])
+class Desk:
+    """What anybody may call."""
+
+    count: int
+
+    @message(exposed=True)
+    async def add(self, amount: int = 1) -> int:
+        """Count."""
+        self.count = getattr(self, "count", 0) + amount
+        return self.count
+
+    @message(exposed=True)
+    async def price(self, amount: Decimal, note: str = "none") -> Decimal:
+        return amount
+
+    @message(exposed=True)
+    async def refuse(self) -> None:
+        raise Rejected("Not today.", code="not_today", data={"try": "tomorrow"})
+
+    @message(exposed=True)
+    async def stumble(self) -> None:
+        raise RuntimeError("the secret of the handler")
+
+    @message(exposed=True)
+    async def wait(self) -> str:
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    @message(exposed=True)
+    async def large(self, size: int) -> str:
+        return "x" * size
+
+    @message
+    async def hidden(self) -> int:
+        raise AssertionError("A message that is not exposed ran.")
+
+    async def plain(self) -> int:
+        raise AssertionError("A method that is no message ran.")
+
+    @message(exposed=True, permission_classes=[IsAuthenticated])
+    async def private(self) -> str:
+        return "in"
+
+    @message(exposed=True, permission_classes=[Member])
+    async def members(self) -> str:
+        return "in"
+
+    @message(exposed=True, permission_classes=[Awaited])
+    async def awaited(self) -> str:
+        return "in"
+
+    @message(exposed=True, permission_classes=[Broken])
+    async def broken(self) -> str:
+        return "in"
+
+    @message(exposed=True, permission_classes=[ByObject])
+    async def by_object(self) -> str:
+        return "in"
+
+    @event
+    def rung(self, times: int) -> None:
+        """Somebody rang."""
+
+
+@actor(permission_classes=[Member])
+class Club:
+    """Who may listen is asked of the database."""
+
+    @event
+    def met(self) -> None:
+        """They met."""
+
+
+@actor
+class Office:
+    """For users only, as the project's default says."""
+
+    @message(exposed=True)
+    async def whoami(self) -> str:
+        return "somebody"
+
+    @event
+    def moved(self) -> None:
+        """It moved."""
+
+
+@actor
+class Cellar:
+    """Nothing of it is for clients."""
+
+    @message
+    async def dig(self) -> None:
+        raise AssertionError("A message that is not exposed ran.")

@@ -1,0 +1,79 @@
+"""Callers that are not on the node's loop: threads, views, commands."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lightmoon_django import ref
+from lightmoon_django.errors import Rejected
+from lightmoon_django.host import host
+from tests.live.models import Tally
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_plain_thread_asks_without_any_server(real_threads: None) -> None:
+    """B68: the node starts in a thread of its own."""
+    row = Tally.objects.create()
+    assert ref(Tally, row.pk).add.sync(2) == 2
+    row.refresh_from_db()
+    assert row.count == 2
+
+
+def test_many_threads_ask_the_same_actor(real_threads: None) -> None:
+    """B68: as Celery workers and management commands do."""
+    row = Tally.objects.create()
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: ref(Tally, row.pk).add.sync(1), range(40)))
+    assert sorted(results) == list(range(1, 41))
+
+
+def test_a_declared_error_arrives_as_its_own_class(real_threads: None) -> None:
+    """B18: in sync code too."""
+    row = Tally.objects.create()
+    with pytest.raises(Rejected) as caught:
+        ref(Tally, row.pk).fail_after_change.sync()
+    assert caught.value.code == "refused"
+
+
+def test_a_fetched_instance_reaches_its_actor(real_threads: None) -> None:
+    """B82: its message goes to the actor with its key, not to the copy."""
+    row = Tally.objects.create()
+    assert row.add.sync(5) == 5
+    assert row.count == 0
+    assert Tally.objects.get().count == 5
+
+
+def test_a_template_calls_no_message() -> None:
+    """B82: printing attributes of an actor sends nothing."""
+    from django.template import Context, Engine
+
+    row = Tally(pk=1, count=3)
+    text = Engine().from_string("{{ row.count }}{{ row.add }}{{ row.added }}").render(Context({"row": row}))
+    assert text == "3"
+
+
+def test_a_save_by_this_thread_is_seen_by_its_next_ask(real_threads: None) -> None:
+    """B29: the very next one."""
+    row = Tally.objects.create()
+    assert row.add.sync(1) == 1
+    for count in range(100, 110):
+        fresh = Tally.objects.get(pk=row.pk)
+        fresh.count = count
+        fresh.save()
+        assert row.add.sync(1) == count + 1
+
+
+def test_a_forked_child_drops_the_parents_node(real_threads: None) -> None:
+    """B78: in embedded form: it must not share the parent's loop."""
+    row = Tally.objects.create()
+    row.add.sync(1)
+    assert host.node is not None
+    kept = host.node, host._storage, host._thread, host._lock
+    host.drop()
+    assert host.node is None
+    host._node, host._storage, host._thread, host._lock = kept  # type: ignore[assignment]
+    assert threading.active_count() > 1

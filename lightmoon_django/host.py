@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.db import connections
 
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor import registry
@@ -91,7 +92,7 @@ class Host:
         settings = conf.settings()
         storage: Any = RunnerStorage(loop) if testrun.active() else DatabaseStorage(loop, self._lease_lost)
         workers: Any = testrun.LentThread(loop.call_soon_threadsafe) if testrun.active() else Workers(
-            settings.WORKER_THREADS, loop.call_soon_threadsafe
+            settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all
         )
         self._storage = storage
         self._node = Node(

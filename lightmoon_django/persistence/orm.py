@@ -269,7 +269,7 @@ class OrmStore:
 
     def create(self, table: Table, keys: Sequence[str]) -> None:
         connection = self._connected()
-        with self._transaction(connection):
+        with transaction.atomic(using=self.alias):
             Rows(connection, table).insert(keys, self.alias)
 
     def _release(self, table: Table, keys: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.turn import Turn, TurnState, enter, seal
 from lightmoon_django.errors import Cancelled, Conflict
-from lightmoon_django.persistence.store import Barrier, Committed, Missing, Snapshot, UnitOfWork, Unsettled
+from lightmoon_django.persistence.store import Barrier, Committed, Failed, Missing, Snapshot, UnitOfWork, Unsettled
 from lightmoon_django.runtime import recovery
 from lightmoon_django.runtime.release import reject, release
 
@@ -81,6 +81,8 @@ class Barriers:
         activation.running = None
         activation.barrier = False
         turn.before = activation.head
+        if type(outcome) is Failed:
+            outcome = outcome.error
         if turn.cancelled and not turn.sealed:
             outcome = Cancelled("The caller cancelled the call; its turn was undone.")
         if isinstance(outcome, BaseException):
@@ -98,6 +100,8 @@ class Barriers:
             return  # given up meanwhile
         activation.barrier = False
         activation.gate.drop_barrier()
+        if type(outcome) is Failed:
+            outcome = outcome.error
         if isinstance(outcome, Exception):
             turn.state = TurnState.RUNNING
             activation.head = turn.before

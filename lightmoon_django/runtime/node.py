@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -169,8 +168,11 @@ class Node:
             self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
         self.deadlines.stop()
         self.runners.stop()
+        await asyncio.to_thread(self._stop_threads)
+
+    def _stop_threads(self) -> None:
         self._workers.stop()
-        await self.loop.run_in_executor(None, functools.partial(self._storage.stop))
+        self._storage.stop()
 
     def _scan_idle(self) -> None:
         self.catalog.scan()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ Job = Callable[[], Any]
 Done = Callable[[Any], None]
 
 BLOCKED_FACTOR = 8  # threads may be this many times the limit when all the others wait in an ask
+
+STOP_GRACE = 1.0  # seconds that stopping waits for idle threads
 
 _thread = threading.local()
 
@@ -29,8 +32,10 @@ class WorkerPool(Protocol):
 class Workers:
     """At most `limit` jobs run at once; one that waits in an ask doesn't count, so that chains of them finish."""
 
-    def __init__(self, limit: int, call_soon: Callable[..., object]) -> None:
+    def __init__(self, limit: int, call_soon: Callable[..., object], close: Callable[[], None]) -> None:
+        """`close` is called in each thread as it ends, to let go of its database connections."""
         self._limit = limit
+        self._close = close
         self._call_soon = call_soon
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -51,10 +56,15 @@ class Workers:
             self._staff()
 
     def stop(self) -> None:
-        """Let idle threads end. Those that work end after their job."""
+        """Let idle threads end, and wait for them. Those that work end after their job."""
         with self._lock:
             self._stopped = True
             self._work.notify_all()
+            idle = self._idle
+        until = time.monotonic() + STOP_GRACE
+        while idle and self._threads and time.monotonic() < until:
+            time.sleep(0.001)
+            idle = self._idle
 
     @contextlib.contextmanager
     def blocked(self) -> Iterator[None]:
@@ -86,6 +96,7 @@ class Workers:
                 result = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._call_soon(done, result)
+        self._close()
 
     def _next(self) -> tuple[Job, Done] | None:
         """The next job; None when this thread is one too many, as those that were blocked are back."""

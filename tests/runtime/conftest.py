@@ -122,6 +122,7 @@ async def _open(backend: str) -> AsyncIterator[World]:
         for gate in Probe.gates.values():
             gate.set()
         await host.shut_down(grace=2.0)
+        await sync_to_async(connections.close_all)()
     TestRouter.alias = "default"
 
 

@@ -203,7 +203,7 @@ async def test_a_locked_row_delays_only_its_own_actor(stored: World) -> None:
     """B70: an outside transaction holds one row; everybody else commits."""
     if stored.backend == "sqlite":
         pytest.skip("SQLite locks the whole file: see the test of ordinary writers.")
-    locked, free = await stored.make(), await stored.make()
+    locked, free = await stored.make(count=100), await stored.make(count=100)
     await asyncio.gather(locked.add(1), free.add(1))
     taken, let_go = threading.Event(), threading.Event()
 
@@ -218,10 +218,10 @@ async def test_a_locked_row_delays_only_its_own_actor(stored: World) -> None:
     thread.start()
     await asyncio.to_thread(taken.wait, 10)
     waiting = asyncio.ensure_future(locked.add(1))
-    assert [await free.add(1) for _ in range(20)] == list(range(2, 22))
+    assert [await free.add(1) for _ in range(20)] == list(range(102, 122))
     assert not waiting.done()
     let_go.set()
-    assert await waiting == 2
+    assert await waiting == 102
     await asyncio.to_thread(thread.join)
 
 
@@ -260,7 +260,7 @@ async def test_a_tell_inside_a_transaction_leaves_after_the_commit(stored: World
 
 async def test_ordinary_writers_get_through_under_full_load(stored: World) -> None:
     """B76: a busy store starves nobody."""
-    actors = [await stored.make() for _ in range(20)]
+    actors = [await stored.make(count=100) for _ in range(20)]
     stop = False
 
     async def busy(actor: Any) -> int:
@@ -276,7 +276,7 @@ async def test_ordinary_writers_get_through_under_full_load(stored: World) -> No
     stop = True
     done = await asyncio.gather(*load)
     assert await stored.logs() == 30
-    assert [(await stored.stored(actor.key)).count for actor in actors] == done
+    assert [(await stored.stored(actor.key)).count - 100 for actor in actors] == done
 
 
 async def test_a_turn_on_lost_ground_runs_again_or_says_so(stored: World) -> None:

@@ -232,7 +232,7 @@ async def test_keys_never_mix(world: World) -> None:
             ref(Scratch, "x" * 256)
 
 
-async def test_a_ref_has_no_state() -> None:
+def test_a_ref_has_no_state() -> None:
     """9.17: anything but a message raises and says why."""
     with pytest.raises(AttributeError, match="no state"):
         _ = ref(Tally, 1).count

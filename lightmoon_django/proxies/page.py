@@ -13,7 +13,7 @@ import posixpath
 from typing import Any
 
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, get_script_prefix
+from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString, mark_safe
 
 from lightmoon_django.errors import UsageError
@@ -36,7 +36,7 @@ MODULES = (
 )
 
 CONFIG_ID = "lightmoon-config"  # index.js looks for it
-WEBSOCKET = "lightmoon/ws"  # below the script prefix; where `lightmoon_django.asgi` answers
+WEBSOCKET = "ws"  # beside the proxies: `lightmoon(app, prefix=…)` and the URLconf agree on the prefix
 
 _ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -56,7 +56,8 @@ def page() -> Page:
     proxies = _proxies_url()
     stored = {name: static(f"{FOLDER}/{name}") for name in MODULES}
     imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **_moved(stored)}
-    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": get_script_prefix() + WEBSOCKET}
+    url = posixpath.join(posixpath.dirname(proxies), WEBSOCKET)
+    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": url}
     return Page(
         import_map=_json({"imports": imports}),
         config=_json(config),

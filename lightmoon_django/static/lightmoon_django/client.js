@@ -130,6 +130,7 @@ export class Client {
     for (const call of [...this.#calls.values()]) call.disconnected();
     if (this.#refusal) return;
     if (error?.type === "upgrade_needed") return this.#upgrade(error);
+    if (error && !error.retryable) this.#failAll(error);
     this.#wait(error?.retryAfter);
   }
 
@@ -205,8 +206,12 @@ export class Client {
     this.#attempt += 1;
     clearTimeout(this.#timer);
     this.#connection?.close();
-    for (const call of [...this.#calls.values()]) call.fail(error);
+    this.#failAll(error);
     this.#enter(State.CLOSED);
+  }
+
+  #failAll(error) {
+    for (const call of [...this.#calls.values()]) call.fail(error);
   }
 
   #enter(state) {

@@ -1,0 +1,10 @@
+"""The demo under a WSGI server: pages and calls over HTTP, but nothing live."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_project.settings")
+application = get_wsgi_application()

@@ -1,0 +1,121 @@
+"""A string id is its call's idempotency key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lightmoon_django.actor import registry
+from lightmoon_django.errors import Overloaded
+from lightmoon_django.gateway.answers import Answers
+from tests.gateway.actors import Desk
+from tests.gateway.board import Board
+from tests.gateway.wire import Wire, eventually
+
+DESK = registry.name_of(Desk)
+
+
+async def test_an_equal_id_in_flight_runs_once_and_answers_every_copy(wire: Wire, board: Board) -> None:
+    board.hold = True
+    async with wire:
+        for _ in range(3):
+            wire.ask(f"{DESK}.add", ["1"], id="a")
+        wire.ask(f"{DESK}.add", ["2"], id="other")
+        await eventually(lambda: len(board.posted) == 2, "both calls")
+        board.release()
+        assert [(await wire.answer("a"))["result"] for _ in range(3)] == [1, 1, 1]
+        assert len(board.posted) == 2
+
+
+async def test_an_id_sent_again_gets_the_first_answer(wire: Wire, board: Board) -> None:
+    async with wire:
+        for _ in range(3):
+            assert await wire.call(f"{DESK}.add", ["1"], id="a") == 1
+        assert await wire.call(f"{DESK}.add", ["1"], id="b") == 2
+
+
+async def test_a_declared_error_is_given_again_too(wire: Wire, board: Board) -> None:
+    async with wire:
+        for _ in range(2):
+            assert (await wire.error(f"{DESK}.refuse", ["1"], id="a"))["code"] == 4001
+        assert board.ran("refuse") == 1
+
+
+async def test_a_call_that_may_be_retried_runs_again(wire: Wire, board: Board) -> None:
+    async with wire:
+        board.hold = True
+        wire.ask(f"{DESK}.add", ["1"], id="a")
+        await eventually(lambda: board.posted, "the call")
+        board.posted[0].reject(Overloaded("Later."))
+        assert (await wire.answer("a"))["error"]["data"]["retryable"] is True
+        wire.ask(f"{DESK}.add", ["1"], id="a")
+        await eventually(lambda: len(board.posted) == 2, "the second attempt")
+
+
+async def test_the_same_id_with_other_params_is_refused(wire: Wire, board: Board) -> None:
+    """B80: answered before, in flight, and with another method."""
+    async with wire:
+        assert await wire.call(f"{DESK}.add", ["1"], id="a") == 1
+        assert (await wire.error(f"{DESK}.add", ["1", 2], id="a"))["code"] == -32600
+        assert (await wire.error(f"{DESK}.price", ["1", "1"], id="a"))["code"] == -32600
+        board.hold = True
+        wire.ask(f"{DESK}.add", ["1"], id="b")
+        assert (await wire.error(f"{DESK}.add", ["2"], id="b"))["code"] == -32600
+        assert (await wire.error("lm.subscribe", [DESK, "1"], id="b"))["code"] == -32600
+        board.release()
+        assert (await wire.answer("b"))["result"] == 2
+
+
+async def test_integer_ids_are_not_remembered(wire: Wire) -> None:
+    async with wire:
+        assert await wire.call(f"{DESK}.add", ["1"], id=1) == 1
+        assert await wire.call(f"{DESK}.add", ["1"], id=1) == 2
+        assert await wire.call(f"{DESK}.add", ["1", 5], id=1) == 7
+
+
+async def test_an_id_belongs_to_its_session(board: Board) -> None:
+    async with Wire() as one, Wire() as other:
+        assert await one.call(f"{DESK}.add", ["1"], id="a") == 1
+        assert await other.call(f"{DESK}.add", ["1"], id="a") == 2
+
+
+async def test_copies_in_a_batch_are_answered_there(wire: Wire, board: Board) -> None:
+    request = {"jsonrpc": "2.0", "id": "a", "method": f"{DESK}.add", "params": ["1"]}
+    async with wire:
+        wire.send([request, request])
+        assert [one["result"] for one in await wire.next()] == [1, 1]
+        assert len(board.posted) == 1
+
+
+async def test_the_last_64_answers_are_kept(wire: Wire) -> None:
+    async with wire:
+        for number in range(65):
+            await wire.call(f"{DESK}.add", ["1"], id=f"a{number}")
+        assert await wire.call(f"{DESK}.add", ["1"], id="a1") == 2
+        assert await wire.call(f"{DESK}.add", ["1"], id="a0") == 66
+
+
+async def test_kept_answers_are_bounded_in_bytes(settle_board: Callable[..., Board]) -> None:
+    settle_board(OUTBOX_BYTES=10_000)
+    async with Wire() as wire:
+        await wire.call(f"{DESK}.add", ["1"], id="first")
+        for number in range(3):
+            await wire.call(f"{DESK}.large", ["1", 4000], id=f"large{number}")
+        assert await wire.call(f"{DESK}.add", ["1"], id="first") == 2
+
+
+def test_an_answer_larger_than_the_memory_is_not_kept() -> None:
+    answers = Answers(limit=10)
+    answers.keep("a", 1, "x" * 11)
+    answers.keep("b", 1, "x" * 5)
+    assert answers.find("a") is None
+    assert answers.find("b") == (1, "x" * 5)
+
+
+async def test_an_id_is_free_again_after_its_session(board: Board) -> None:
+    async with Wire() as wire:
+        wire.ask(f"{DESK}.wait", ["1"], id="a")
+        await eventually(lambda: board.posted, "the call")
+        await asyncio.sleep(0)
+    async with Wire() as wire:
+        assert await wire.call(f"{DESK}.add", ["1"], id="a") == 1

@@ -1,0 +1,90 @@
+"""DRF's permission classes on messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
+
+from lightmoon_django.actor import registry
+from lightmoon_django.gateway.policy import judges_objects
+from tests.gateway.actors import ByObject, Desk, Member
+from tests.gateway.board import Board
+from tests.gateway.wire import Wire
+
+DESK = registry.name_of(Desk)
+
+
+async def test_a_permission_class_runs_in_a_thread_and_is_remembered(wire: Wire, members: type[Member]) -> None:
+    async with wire:
+        for _ in range(5):
+            assert await wire.call(f"{DESK}.members", ["1"]) == "in"
+        assert members.asked == 1
+        await wire.call(f"{DESK}.members", ["2"])
+        assert members.asked == 2
+
+
+async def test_a_judgement_is_made_again_after_its_time(
+    settle_board: Callable[..., Board], members: type[Member]
+) -> None:
+    settle_board(PERMISSION_TTL=0.0)
+    async with Wire() as wire:
+        assert await wire.call(f"{DESK}.members", ["1"]) == "in"
+        members.allowed = False
+        error = await wire.error(f"{DESK}.members", ["1"])
+        assert (error["code"], error["message"]) == (4003, "Members only.")
+
+
+async def test_a_judgement_belongs_to_its_session(board: Board, members: type[Member]) -> None:
+    async with Wire() as one, Wire() as other:
+        await one.call(f"{DESK}.members", ["1"])
+        members.allowed = False
+        assert await one.call(f"{DESK}.members", ["1"]) == "in"
+        assert (await other.error(f"{DESK}.members", ["1"]))["code"] == 4003
+
+
+async def test_a_refused_call_never_reaches_its_actor(wire: Wire, board: Board) -> None:
+    async with wire:
+        assert (await wire.error(f"{DESK}.members", ["closed"]))["code"] == 4003
+        assert (await wire.error(f"{DESK}.awaited", ["shut"]))["code"] == 4003
+        assert board.posted == []
+
+
+async def test_a_permission_may_be_judged_by_a_coroutine(wire: Wire) -> None:
+    async with wire:
+        assert await wire.call(f"{DESK}.awaited", ["open"]) == "in"
+
+
+async def test_an_object_permission_without_a_row_is_a_refusal(wire: Wire) -> None:
+    async with wire:
+        assert (await wire.error(f"{DESK}.by_object", ["1"]))["code"] == 4003
+
+
+async def test_calls_behind_a_judgement_keep_their_order(wire: Wire, board: Board) -> None:
+    async with wire:
+        first = wire.ask(f"{DESK}.members", ["1"])
+        second = wire.ask(f"{DESK}.add", ["1"])
+        await wire.answer(first)
+        await wire.answer(second)
+        assert [call.message.name for call in board.posted] == ["members", "add"]
+
+
+@pytest.mark.parametrize(
+    ("permission", "expected"),
+    [
+        (IsAuthenticated, False),
+        (ByObject, True),
+        (IsAuthenticated & ByObject, True),
+        (AllowAny | IsAdminUser, False),
+        (~ByObject, True),
+        (~Member, False),
+    ],
+)
+def test_compositions_are_looked_into(permission: Any, expected: bool) -> None:
+    assert judges_objects(permission()) is expected
+
+
+def test_the_base_class_judges_no_objects() -> None:
+    assert not judges_objects(BasePermission())

@@ -1,0 +1,165 @@
+"""Joining a stream, leaving it, and being put out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lightmoon_django.actor import registry
+from lightmoon_django.gateway import registry as live
+from lightmoon_django.identity import Address
+from tests.gateway.actors import Cellar, Club, Desk, Member, Office
+from tests.gateway.board import Board
+from tests.gateway.wire import Wire, eventually
+
+DESK, CLUB, OFFICE, CELLAR = (registry.name_of(cls) for cls in (Desk, Club, Office, Cellar))
+
+
+async def test_a_subscriber_gets_the_position_and_then_every_event(wire: Wire, board: Board) -> None:
+    async with wire:
+        found = await wire.call("lm.subscribe", {"actor": DESK, "key": "1"})
+        assert found == {"epoch": "e", "seq": 0, "recovered": False, "state": None, "events": []}
+        for seq in range(1, 1001):
+            board.publish(DESK, "1", seq)
+        assert [(await wire.notified("lm.event"))["seq"] for _ in range(1000)] == list(range(1, 1001))
+
+
+async def test_a_position_is_accepted_and_answered_with_fresh_state(wire: Wire) -> None:
+    async with wire:
+        params = {"actor": DESK, "key": "1", "since": {"epoch": "old", "seq": 7}}
+        assert (await wire.call("lm.subscribe", params))["recovered"] is False
+
+
+async def test_nothing_comes_after_unsubscribe(wire: Wire, board: Board) -> None:
+    async with wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        assert await wire.call("lm.unsubscribe", [DESK, "1"]) is None
+        board.publish(DESK, "1", 1)
+        await wire.call("lm.ping")
+        assert wire.frames == []
+        assert await wire.call("lm.unsubscribe", [DESK, "1"]) is None
+
+
+async def test_a_subscription_that_is_still_queued_can_be_left(wire: Wire, board: Board) -> None:
+    board.hold = True
+    async with wire:
+        wire.ask("lm.subscribe", [DESK, "1"], id="s")
+        await wire.call("lm.unsubscribe", [DESK, "1"])
+        assert (await wire.answer("s"))["error"]["code"] == -32800
+        board.release()
+        assert not board.subscribers[Address(DESK, "1")]
+
+
+async def test_a_disconnect_leaves_every_stream(wire: Wire, board: Board) -> None:
+    async with wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        await wire.call("lm.subscribe", [DESK, "2"])
+    assert not any(board.subscribers.values())
+    assert live.sessions() == ()
+
+
+async def test_a_stream_that_ends_is_reset_once(wire: Wire, board: Board) -> None:
+    async with wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        board.end(DESK, "1", "moved")
+        assert await wire.notified("lm.reset") == {"actor": DESK, "key": "1", "reason": "moved"}
+        await wire.call("lm.subscribe", [DESK, "1"])
+        board.publish(DESK, "1", 1)
+        assert (await wire.notified("lm.event"))["seq"] == 1
+
+
+async def test_a_second_subscription_to_the_same_stream_replaces_the_first(wire: Wire, board: Board) -> None:
+    async with wire:
+        for _ in range(2):
+            await wire.call("lm.subscribe", [DESK, "1"])
+        board.publish(DESK, "1", 1)
+        await wire.call("lm.ping")
+        assert len(wire.frames) == 1
+
+
+async def test_more_streams_than_allowed_are_refused(settle_board: Callable[..., Board]) -> None:
+    settle_board(MAX_SUBSCRIPTIONS=2)
+    async with Wire() as wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        await wire.call("lm.subscribe", [DESK, "2"])
+        assert (await wire.error("lm.subscribe", [DESK, "3"]))["code"] == 4029
+        await wire.call("lm.subscribe", [DESK, "2"])
+        await wire.call("lm.unsubscribe", [DESK, "2"])
+        await wire.call("lm.subscribe", [DESK, "3"])
+
+
+@pytest.mark.parametrize("actor", ["actors.Nothing", "", "object", CELLAR])
+async def test_there_is_no_stream_of_what_is_not_for_clients(wire: Wire, board: Board, actor: str) -> None:
+    """B20: an actor that exposes nothing looks like none."""
+    async with wire:
+        assert (await wire.error("lm.subscribe", [actor, "1"]))["code"] == 4004
+        assert board.posted == []
+
+
+@pytest.mark.parametrize("params", [[], {}, [DESK], [DESK, 1], [DESK, ""], {"actor": DESK, "key": "1", "more": 1}, ["x"] * 9])
+async def test_wrong_params_of_subscribe_are_refused(wire: Wire, board: Board, params: Any) -> None:
+    async with wire:
+        assert (await wire.error("lm.subscribe", params))["code"] == -32602
+        assert board.posted == []
+
+
+async def test_a_stream_is_closed_to_the_anonymous_by_default(wire: Wire, board: Board) -> None:
+    """B60: refused before anything of the actor runs."""
+    async with wire:
+        assert (await wire.error("lm.subscribe", [OFFICE, "1"]))["code"] == 4003
+        assert (await wire.error(f"{OFFICE}.whoami", ["1"]))["code"] == 4003
+        assert board.posted == []
+
+
+async def test_a_permission_class_decides_who_may_listen(wire: Wire, board: Board) -> None:
+    """B60: it sees the key."""
+    async with wire:
+        assert (await wire.error("lm.subscribe", [CLUB, "closed"]))["message"] == "Members only."
+        assert await wire.call("lm.subscribe", [CLUB, "1"])
+        assert len(board.posted) == 1
+
+
+async def test_events_stop_when_the_permission_is_withdrawn(
+    settle_board: Callable[..., Board], members: type[Member]
+) -> None:
+    """B60: within `PERMISSION_TTL`; other streams go on."""
+    board = settle_board(PERMISSION_TTL=0.05)
+    async with Wire() as wire:
+        await wire.call("lm.subscribe", [CLUB, "1"])
+        await wire.call("lm.subscribe", [DESK, "1"])
+        await eventually(lambda: members.asked >= 3, "two passes of the sweep")
+        assert wire.frames == []
+        members.allowed = False
+        assert await wire.notified("lm.reset") == {"actor": CLUB, "key": "1", "reason": "forbidden"}
+        board.publish(CLUB, "1", 1)
+        board.publish(DESK, "1", 1)
+        assert (await wire.notified("lm.event"))["actor"] == DESK
+
+
+async def test_nobody_is_judged_while_nobody_listens(settle_board: Callable[..., Board]) -> None:
+    """An idle session has no timer."""
+    settle_board(PERMISSION_TTL=0.01)
+    async with Wire() as wire:
+        await wire.call("lm.subscribe", [CLUB, "1"])
+        await wire.call("lm.unsubscribe", [CLUB, "1"])
+        (session,) = live.sessions()
+        assert session.hub.sweep._timer is None
+
+
+async def test_a_session_hears_that_the_server_closes(wire: Wire, board: Board) -> None:
+    """B58: and a newcomer is told to come again later."""
+    async with wire:
+        live.closing("restart", 2.5)
+        assert await wire.notified("lm.closing") == {"reason": "restart", "retry_after": 2.5}
+        async with Wire() as late:
+            assert late.closed == 1013
+
+
+async def test_more_sessions_than_allowed_are_refused(settle_board: Callable[..., Board]) -> None:
+    settle_board(MAX_SESSIONS=1)
+    async with Wire() as first:
+        async with Wire() as second:
+            assert second.closed == 1013
+        assert await first.call("lm.ping") is None

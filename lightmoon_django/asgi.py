@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.handlers.asgi import get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 
 from lightmoon_django.gateway import http, websocket
 
@@ -21,9 +21,16 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         serve = routes.get((scope["type"], _path(scope)), app)
+        if serve is app and scope["type"] == "websocket" and isinstance(app, ASGIHandler):
+            serve = _nowhere  # Django's own handler would fail with a traceback
         await serve(scope, receive, send)
 
     return application
+
+
+async def _nowhere(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4404})
 
 
 def _path(scope: Any) -> str:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
 
@@ -47,6 +48,7 @@ class Host:
         self._node: Node | None = None
         self._storage: Any = None
         self._thread: threading.Thread | None = None
+        self._lent = False  # the node lives in the threads that tests lend it
 
     # The node's life
 
@@ -59,15 +61,21 @@ class Host:
         loop = asyncio.get_running_loop()
         with self._lock:
             node = self._node
-            if node is not None and (node.loop is loop or testrun.active()):
+            if testrun.active():
+                return self.anywhere()
+            if node is not None and node.loop is loop:
                 return node
-            if node is not None:
-                self.stop()
-            return self._start(loop) if not testrun.active() else self._in_thread()
+            self.stop()
+            return self._start(loop)
 
     def anywhere(self) -> Node:
         """The node, in a thread of its own if there is none yet."""
+        node = self._node
+        if node is not None and self._lent == testrun.active():
+            return node
         with self._lock:
+            if self._node is not None and self._lent != testrun.active():
+                self.stop()  # a test asked for real threads, or is over
             return self._node if self._node is not None else self._in_thread()
 
     def _in_thread(self) -> Node:
@@ -95,6 +103,7 @@ class Host:
             settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all
         )
         self._storage = storage
+        self._lent = testrun.active()
         self._node = Node(
             loop=loop,
             clock=SystemClock(),
@@ -120,6 +129,8 @@ class Host:
             node, self._node = self._node, None
             if node is None or node.loop.is_closed():
                 return
+            if self._lent:
+                grace = 0.0  # nobody lends it a thread any more; its transaction is rolled back anyway
             done = asyncio.run_coroutine_threadsafe(node.stop(grace), node.loop)
             try:
                 done.result(grace + ANSWER_GRACE)
@@ -143,7 +154,9 @@ class Host:
     # Calls from Python
 
     async def ask(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes:
-        node = self._node or self.anywhere()
+        node = self.anywhere()
+        if testrun.active() and current() is None:
+            await sync_to_async(testrun.note_transactions, thread_sensitive=True)()
         call = self._prepare(Ask, node, message, key, payload, options)
         turn = call.origin
         address = call.address
@@ -181,6 +194,8 @@ class Host:
         turn = current()
         transactions.refuse_open(message.wire_name, inside_turn=turn is not None, allowed=options.in_transaction)
         node = self.anywhere()
+        if testrun.active():
+            testrun.note_transactions()
         call = self._prepare(Ask, node, message, key, payload, options)
         waiting: concurrent.futures.Future[bytes] = concurrent.futures.Future()
         call.future = waiting
@@ -204,7 +219,7 @@ class Host:
 
     def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
         turn = current()
-        node = self._node or self.anywhere()
+        node = self.anywhere()
         call = self._prepare(Tell, node, message, key, payload, options)
         call.chain = ()
         call.origin = None
@@ -224,8 +239,6 @@ class Host:
         options: CallOptions,
     ) -> Any:
         """The call with fresh arguments, and what it inherits from the turn that makes it."""
-        if testrun.active():
-            testrun.note_transactions()
         args = message.signature.arguments.from_local(payload)
         deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
         turn: Turn | None = current()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lightmoon_django.gateway import frames, hub
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from lightmoon_django.gateway.session import Session
 
 
-def sessions() -> Collection[Session]:
+def sessions() -> tuple[Session, ...]:
     """The sessions that are connected now. Look at them on the node's loop."""
     found = hub.current()
     return tuple(found.sessions.values()) if found is not None else ()

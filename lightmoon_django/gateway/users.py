@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, parse_cookie
+from django.utils.functional import LazyObject
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -106,4 +107,7 @@ def successor(user: Any, fresh: Mapping[Any, Any], *, by_cookie: bool) -> Any:
 
 def plain(user: Any) -> Any:
     """The user itself, where middleware left a lazy one that would hold its scope."""
-    return getattr(user, "_wrapped", user)
+    if isinstance(user, LazyObject):
+        bool(user)  # loads it
+        return user._wrapped
+    return user

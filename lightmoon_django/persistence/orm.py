@@ -147,6 +147,8 @@ class OrmStore:
             for schema, keys in grouped.items():
                 outcomes = claim(self, self.nodes, self.table(schema), keys, self.incarnation())
                 found.update(((schema, key), outcome) for key, outcome in outcomes.items())
+        except CannotConnect as error:
+            return [Down(error.error)] * len(loads)
         except Exception as error:
             if is_lost(error, connection):
                 self._drop(connection)
@@ -161,6 +163,8 @@ class OrmStore:
             return [Down(error.error)] * len(writes)
         try:
             return self.store_group(writes)
+        except CannotConnect as error:
+            return [Down(error.error)] * len(writes)
         except Exception as error:
             if not is_lost(error, connection):
                 raise

@@ -259,8 +259,8 @@ def _has_ended(raw: Any) -> bool:
     if raw.closed:
         return True
     try:
-        readable, _, _ = select.select([raw.fileno()], [], [], 0)
-        if readable:
+        # What can be read now is a notice, or the server's last words; the end itself comes with the next look.
+        while select.select([raw.fileno()], [], [], 0)[0]:
             raw.pgconn.consume_input()
     except (OSError, ValueError, psycopg.Error):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -62,6 +63,7 @@ class Browser:
     """One Chromium process with a profile of its own. A context manager."""
 
     def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
         self._profile = tempfile.TemporaryDirectory(prefix="lightmoon-chromium-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [executable(), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
@@ -80,12 +82,13 @@ class Browser:
     def _connect(self) -> ClientConnection:
         port_file = Path(self._profile.name) / "DevToolsActivePort"
 
-        def address() -> list[str]:
+        def where() -> list[str]:
             lines = port_file.read_text().split() if port_file.exists() else []
             return lines if len(lines) == 2 else []
 
-        port, path = until(address, lambda: f"Chromium is listening (its exit code: {self._process.poll()})")
-        return connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None, proxy=None)
+        port, path = until(where, lambda: f"Chromium is listening (its exit code: {self._process.poll()})")
+        address = f"ws://127.0.0.1:{port}{path}"
+        return self._stack.enter_context(connect(address, max_size=None, compression=None, proxy=None))
 
     def window(self, url: str, *, width: int = 1280, height: int = 800) -> Window:
         """A new window with cookies and storage of its own, at `url`."""
@@ -125,7 +128,7 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        self._socket.close()
+        self._stack.close()
         self._end()
 
     def _end(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.test import override_settings
 
 from lightmoon_django.actor import registry
@@ -11,7 +10,7 @@ from lightmoon_django.gateway import registry as live
 from tests.gateway.actors import Desk
 from tests.gateway.board import Board
 from tests.gateway.people import browser
-from tests.gateway.wire import HOST, OWN, Wire
+from tests.gateway.wire import OWN, Wire
 
 DESK = registry.name_of(Desk)
 
@@ -48,7 +47,8 @@ async def test_a_foreign_origin_is_refused_before_anything_runs(board: Board, or
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://example.com", "http://EXAMPLE.com", "http://example.com:80", "https://trusted.org", "https://a.wild.org"]
+    "origin",
+    ["http://example.com", "http://EXAMPLE.com", "http://example.com:80", "https://trusted.org", "https://a.wild.org"],
 )
 @override_settings(CSRF_TRUSTED_ORIGINS=["https://trusted.org", "https://*.wild.org"])
 async def test_the_own_and_trusted_origins_are_accepted(board: Board, origin: str) -> None:
@@ -121,12 +121,20 @@ async def test_a_user_that_middleware_found_is_taken(board: Board) -> None:
 
     async with Wire(own, headers=(), path="/live/") as wire:  # by something else than cookies
         assert await wire.call(f"{DESK}.private", ["1"]) == "in"
-    assert HOST and await sync_to_async(lambda: user.pk)()
 
 
 async def test_the_root_path_of_the_server_is_no_part_of_the_address(board: Board) -> None:
     async with Wire(path="/mounted/lightmoon/ws", root_path="/mounted") as wire:
         assert wire.accepted
+
+
+async def test_a_socket_at_another_address_is_refused_where_only_django_follows() -> None:
+    from django.core.asgi import get_asgi_application
+
+    from lightmoon_django.asgi import lightmoon
+
+    async with Wire(lightmoon(get_asgi_application()), path="/other") as wire:
+        assert wire.closed == 4404
 
 
 async def test_everything_else_reaches_the_project() -> None:
@@ -138,6 +146,10 @@ async def test_everything_else_reaches_the_project() -> None:
         seen.append(scope["type"])
 
     app = lightmoon(project)
-    for scope in ({"type": "lifespan"}, {"type": "http", "path": "/lightmoon/"}, {"type": "websocket", "path": "/other"}):
+    for scope in (
+        {"type": "lifespan"},
+        {"type": "http", "path": "/lightmoon/"},
+        {"type": "websocket", "path": "/other"},
+    ):
         await app(scope, None, None)
     assert seen == ["lifespan", "http", "websocket"]

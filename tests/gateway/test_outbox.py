@@ -71,7 +71,8 @@ async def test_frames_wait_in_order_while_the_socket_is_full() -> None:
     socket.open.clear()
     for number in range(10):
         outbox.send(str(number), number % 2 == 0)
-    assert socket.taken == [] and outbox.waiting == 9
+    assert socket.taken == []
+    assert outbox.waiting == 9
     socket.open.set()
     await eventually(lambda: len(socket.taken) == 10, "all frames")
     assert socket.taken == [str(number) for number in range(10)]
@@ -102,7 +103,8 @@ async def test_a_second_overflow_before_it_drained_gives_the_client_up() -> None
     for _ in range(20):
         outbox.send("x" * 20, True)
     assert (owner.overflows, owner.dropped) == (1, True)
-    assert outbox.closed and outbox.waiting == 0
+    assert outbox.closed
+    assert outbox.waiting == 0
 
 
 async def test_an_overflow_after_it_drained_is_a_first_one_again() -> None:
@@ -149,7 +151,8 @@ async def test_a_failing_send_ends_the_outbox_quietly(suspended: bool) -> None:
     socket.open.set()
     await eventually(lambda: outbox.closed and tasks() == 1, "the outbox to close")
     outbox.send("c")
-    assert socket.taken == [] and not owner.dropped
+    assert socket.taken == []
+    assert not owner.dropped
 
 
 async def test_closing_takes_back_what_is_being_sent() -> None:
@@ -207,7 +210,8 @@ async def test_a_server_that_never_pauses_is_watched() -> None:
     assert socket.taken == ["a", "reset", "reply"]
     held = 0
     outbox.send("c", True)
-    assert socket.taken[-1] == "c" and not owner.dropped
+    assert socket.taken[-1] == "c"
+    assert not owner.dropped
     held = 101
     outbox.send("reply")
     assert owner.dropped

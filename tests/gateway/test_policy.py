@@ -6,13 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
 
 from lightmoon_django.actor import registry
-from lightmoon_django.gateway.policy import judges_objects
+from lightmoon_django.gateway import registry as live
+from lightmoon_django.gateway.policy import GRANTED, Policy, judges_objects
+from tests.app.models import Counter
 from tests.gateway.actors import ByObject, Desk, Member
 from tests.gateway.board import Board
-from tests.gateway.wire import Wire
+from tests.gateway.people import browser
+from tests.gateway.wire import OWN, Wire
 
 DESK = registry.name_of(Desk)
 
@@ -84,6 +88,28 @@ async def test_calls_behind_a_judgement_keep_their_order(wire: Wire, board: Boar
 )
 def test_compositions_are_looked_into(permission: Any, expected: bool) -> None:
     assert judges_objects(permission()) is expected
+
+
+class NamedAfterUser(BasePermission):
+    """Judges the stored row."""
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return bool(obj.name == request.user.username and view.queryset.model is Counter and request.method == "POST")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_object_permission_sees_the_stored_row(settle_board: Callable[..., Board]) -> None:
+    _, cookie, _ = await browser("ada")
+    own = await sync_to_async(Counter.objects.create)(name="ada")
+    foreign = await sync_to_async(Counter.objects.create)(name="bob")
+    message = registry.schema_of(Counter).messages["add"]
+    settle_board()
+    async with Wire(headers=(OWN, cookie)):
+        (session,) = live.sessions()
+        policy = Policy(message, (NamedAfterUser,))
+        assert await policy.judge(session, str(own.pk)) == GRANTED
+        assert await policy.judge(session, str(foreign.pk)) != GRANTED
+        assert await policy.judge(session, "999999") != GRANTED
 
 
 def test_the_base_class_judges_no_objects() -> None:

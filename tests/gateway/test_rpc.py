@@ -61,7 +61,7 @@ async def test_an_id_of_null_is_answered_and_no_id_is_not(wire: Wire) -> None:
         assert await wire.next() == {"jsonrpc": "2.0", "id": None, "result": 1}
 
 
-@pytest.mark.parametrize("id", ["text", "ünïcode \"quoted\"\n", 7, -1, 1.5, 0])
+@pytest.mark.parametrize("id", ["text", 'ünïcode "quoted"\n', 7, -1, 1.5, 0])
 async def test_an_id_comes_back_as_it_was(wire: Wire, id: Any) -> None:
     async with wire:
         assert await wire.call(f"{DESK}.add", ["1"], id=id) == 1
@@ -109,7 +109,16 @@ async def test_a_failure_of_the_gateway_itself_is_logged_and_hidden(
 
 @pytest.mark.parametrize(
     "params",
-    [{"key": "1", "amount": "x"}, {"key": "1", "amont": 1}, {"amount": 1}, ["1", 1, 2], [], {}, {"key": 1}, {"key": ""}],
+    [
+        {"key": "1", "amount": "x"},
+        {"key": "1", "amont": 1},
+        {"amount": 1},
+        ["1", 1, 2],
+        [],
+        {},
+        {"key": 1},
+        {"key": ""},
+    ],
 )
 async def test_arguments_that_do_not_fit_are_refused(wire: Wire, board: Board, params: Any) -> None:
     """B19: the caller is told, and the actor stays usable."""
@@ -304,7 +313,8 @@ async def test_the_answers_of_a_batch_are_bounded_together(settle_board: Callabl
         wire.send([{"jsonrpc": "2.0", "id": n, "method": f"{DESK}.large", "params": ["1", 2000]} for n in range(5)])
         frame = await wire.next()
         assert ["result" in answer for answer in frame] == [True, True, False, False, False]
-        assert frame[4]["error"]["code"] == 4013 and frame[4]["id"] == 4
+        assert frame[4]["error"]["code"] == 4013
+        assert frame[4]["id"] == 4
 
 
 async def test_more_calls_than_the_rate_allows_are_refused_with_a_time(settle_board: Callable[..., Board]) -> None:
@@ -355,7 +365,8 @@ async def test_hello_tells_what_the_client_must_know(wire: Wire) -> None:
         found = await wire.call("lm.hello", {"protocol": 1, "client": "test"})
         assert (found["protocol"], found["recovered"], found["heartbeat"]) == (1, False, 25.0)
         assert found["limits"]["request_bytes"] == 1024 * 1024
-        assert found["session"] and found["schema"]
+        assert found["session"]
+        assert found["schema"]
         again = await wire.call("lm.hello", {"protocol": 1, "schema": found["schema"], "session": found["session"]})
         assert again["recovered"] is False
 
@@ -380,4 +391,5 @@ async def test_a_client_that_vanishes_while_it_is_answered_ends_quietly(wire: Wi
         wire.ask(f"{DESK}.add", ["1"])
         await eventually(lambda: board.posted, "the call")
         await asyncio.sleep(0)
-    assert wire.task is not None and wire.task.exception() is None
+    assert wire.task is not None
+    assert wire.task.exception() is None

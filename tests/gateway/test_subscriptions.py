@@ -98,7 +98,9 @@ async def test_there_is_no_stream_of_what_is_not_for_clients(wire: Wire, board: 
         assert board.posted == []
 
 
-@pytest.mark.parametrize("params", [[], {}, [DESK], [DESK, 1], [DESK, ""], {"actor": DESK, "key": "1", "more": 1}, ["x"] * 9])
+@pytest.mark.parametrize(
+    "params", [[], {}, [DESK], [DESK, 1], [DESK, ""], {"actor": DESK, "key": "1", "more": 1}, ["x"] * 9]
+)
 async def test_wrong_params_of_subscribe_are_refused(wire: Wire, board: Board, params: Any) -> None:
     async with wire:
         assert (await wire.error("lm.subscribe", params))["code"] == -32602

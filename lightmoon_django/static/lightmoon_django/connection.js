@@ -1,7 +1,7 @@
 import { LightMoonError } from "./errors.js";
 
 const HANDSHAKE = 10; // seconds until the server must have greeted
-const PONG = 10; // seconds until a ping must be answered, by anything
+const PONG = 10; // seconds at most until a ping must be answered, by anything
 const HELLO_ID = 0;
 const PING_ID = 1; // numbers: only calls have strings, which the server remembers
 
@@ -70,18 +70,18 @@ export class Connection {
   #greeted({ error, result }) {
     if (error) return this.close(LightMoonError.fromRpc(error));
     this.#heartbeat = result.heartbeat ?? 25;
-    this.#beat();
-    this.#owner.opened(result);
-  }
-
-  #beat() {
     this.#after(this.#heartbeat, () => this.#ping());
+    this.#owner.opened(result);
   }
 
   #ping() {
     this.#quiet = true;
     this.#request(PING_ID, "lm.ping");
-    this.#after(PONG, () => (this.#quiet ? this.close() : this.#beat()));
+    const patience = Math.min(PONG, this.#heartbeat / 2);
+    this.#after(patience, () => {
+      if (this.#quiet) this.close();
+      else this.#after(this.#heartbeat - patience, () => this.#ping());
+    });
   }
 
   #after(seconds, step) {

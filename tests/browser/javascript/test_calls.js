@@ -1,0 +1,111 @@
+import { Client, LightMoonError } from "/lightmoon/index.js";
+import { equal, failure, ok, settle, test, watch } from "./harness.js";
+
+const make = (server, options = {}) => new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, ...options });
+
+test("a call resolves with its result and has a string id of its own", async (server) => {
+  const client = make(server);
+  const first = client.call("a.B.c", { key: "1" });
+  const second = client.call("a.B.d", { key: "1" });
+  await server.greet();
+  const [one, two] = [server.connection.last("a.B.c"), server.connection.last("a.B.d")];
+  equal([one.jsonrpc, one.params], ["2.0", { key: "1" }]);
+  ok(typeof one.id === "string" && one.id !== two.id, `ids ${one.id} and ${two.id}`);
+  server.connection.answer("a.B.d", 2);
+  server.connection.answer("a.B.c", 1);
+  equal(await Promise.all([first, second]), [1, 2]);
+});
+
+test("calls made before there is a connection are sent in order once the server greets", async (server) => {
+  const client = make(server);
+  for (const name of ["a", "b", "c"]) client.call(name, []);
+  await settle();
+  server.connection.open();
+  equal(server.connection.received.map(({ method }) => method), ["lm.hello"]);
+  server.connection.answer("lm.hello", { heartbeat: 25 });
+  equal(server.connection.received.map(({ method }) => method), ["lm.hello", "a", "b", "c"]);
+});
+
+test("an error arrives with its code, type, data and whether it may be tried again", async (server) => {
+  const client = make(server);
+  const failed = failure(client.call("bid", {}));
+  await server.greet();
+  const data = { type: "too_low", retryable: false, detail: { price: 7 }, path: "$.amount", retry_after: 2 };
+  server.connection.refuse("bid", { code: 4001, message: "Too low.", data });
+  const error = await failed;
+  ok(error instanceof LightMoonError && error instanceof Error, "its class");
+  equal([error.message, error.code, error.type, error.retryable], ["Too low.", 4001, "too_low", false]);
+  equal([error.data, error.path, error.retryAfter], [{ price: 7 }, "$.amount", 2]);
+});
+
+test("a call in flight when the connection breaks ends as outcome_unknown, one that was not sent goes on", async (server, clock) => {
+  const client = make(server);
+  const sent = failure(client.call("sent", {}));
+  await server.greet();
+  server.connection.drop();
+  const error = await sent;
+  equal([error.type, error.code, error.retryable], ["outcome_unknown", 4008, false]);
+  const waiting = watch(client.call("waiting", {}));
+  await clock.pass(1);
+  await server.greet();
+  equal(server.connections.length, 2);
+  equal(server.connection.all("sent").length, 0, "sent again");
+  server.connection.answer("waiting", 5);
+  await settle();
+  equal(waiting, { state: "resolved", value: 5 });
+});
+
+test("a call that can't be sent for too long says so, and that nothing happened", async (server, clock) => {
+  const client = make(server, { timeout: 30 });
+  const waiting = watch(client.call("never", {}));
+  await clock.pass(29);
+  equal(waiting.state, "pending");
+  await clock.pass(2);
+  equal([waiting.error.type, waiting.error.retryable], ["unavailable", true]);
+});
+
+test("a call aborted before it is sent is never sent", async (server) => {
+  const client = make(server);
+  const abort = new AbortController();
+  const failed = failure(client.call("slow", {}, { signal: abort.signal }));
+  abort.abort("changed my mind");
+  const error = await failed;
+  equal([error.type, error.code, error.cause], ["cancelled", -32800, "changed my mind"]);
+  equal((await failure(client.call("late", {}, { signal: abort.signal }))).type, "cancelled");
+  await server.greet();
+  equal(server.connection.received.length, 1, "messages besides hello");
+});
+
+test("a call aborted in flight asks the server to cancel, and ends as the server says", async (server) => {
+  const client = make(server);
+  const [abort, tooLate] = [new AbortController(), new AbortController()];
+  const cancelled = failure(client.call("slow", {}, { signal: abort.signal }));
+  const done = client.call("quick", {}, { signal: tooLate.signal });
+  await server.greet();
+  abort.abort();
+  equal(server.connection.last("$/cancelRequest").params, { id: server.connection.last("slow").id });
+  ok(!("id" in server.connection.last("$/cancelRequest")), "it is a notification");
+  tooLate.abort();
+  server.connection.refuse("slow", { code: -32800, message: "Cancelled.", data: { type: "cancelled", retryable: false } });
+  server.connection.answer("quick", "committed");
+  equal((await cancelled).type, "cancelled");
+  equal(await done, "committed");
+});
+
+test("arguments are taken when the call is made", async (server) => {
+  const client = make(server);
+  const list = [1];
+  client.call("keep", { list });
+  list.push(2);
+  await server.greet();
+  equal(server.connection.last("keep").params, { list: [1] });
+});
+
+test("what JSON can't carry rejects and hurts nothing else", async (server) => {
+  const client = make(server);
+  ok((await failure(client.call("big", { n: 1n }))) instanceof TypeError, "a TypeError");
+  const good = client.call("good", {});
+  await server.greet();
+  server.connection.answer("good", 1);
+  equal(await good, 1);
+});

@@ -1,0 +1,84 @@
+"""The JavaScript client against a server that the tests play, in Chromium and, where it is installed, in Node."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import Browser
+from tests.browser.demo import ROOT
+
+RUNTIME = ROOT / "lightmoon_django" / "static" / "lightmoon_django"
+TESTS = Path(__file__).parent / "javascript"
+FILES = sorted(path.name for path in TESTS.glob("test_*.js"))
+
+NODE = """
+const [file] = process.argv.slice(2);
+await import(file);
+const { runAll } = await import("./javascript/harness.js");
+console.log(JSON.stringify(await runAll()));
+process.exit(0);
+"""
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def translate_path(self, path: str) -> str:
+        folder = RUNTIME if path.startswith("/lightmoon/") else TESTS
+        return str(folder / Path(path.partition("?")[0]).name)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[str]:
+    """Serves the runtime and its tests; gives the URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Files)) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def _report(results: list[dict[str, str | None]]) -> None:
+    assert results
+    failed = [f"{one['name']}\n{one['error']}" for one in results if one["error"] is not None]
+    assert not failed, "\n\n".join(failed)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_client_keeps_its_promises_in_chromium(browser: Browser, files: str, name: str) -> None:
+    """B55, B58, B59, B60, client side: see the tests' own names."""
+    window = browser.window(f"{files}/empty.html")
+    try:
+        run = f"import('/{name}').then(() => import('/harness.js')).then(({{ runAll }}) => runAll())"
+        _report(window.js(run))
+    finally:
+        window.close()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed; the same tests ran in Chromium")
+@pytest.mark.parametrize("name", FILES)
+def test_the_client_keeps_its_promises_in_node(tmp_path: Path, name: str) -> None:
+    """The runtime needs nothing of a page but a WebSocket class."""
+    shutil.copytree(RUNTIME, tmp_path / "lightmoon")
+    (tmp_path / "javascript").mkdir()
+    for path in TESTS.glob("*.js"):
+        text = path.read_text().replace('"/lightmoon/', '"../lightmoon/')
+        (tmp_path / "javascript" / path.name).write_text(text)
+    (tmp_path / "package.json").write_text(json.dumps({"type": "module"}))
+    (tmp_path / "run.js").write_text(NODE)
+    done = subprocess.run(
+        ["node", "run.js", f"./javascript/{name}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    _report(json.loads(done.stdout))

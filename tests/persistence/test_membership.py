@@ -1,0 +1,172 @@
+"""Leases: who is alive, and who knows it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+
+from lightmoon_django.cluster.membership import Membership
+from lightmoon_django.conf import Settings
+from lightmoon_django.models import Node
+from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.process import Process, is_provably_dead, this_process
+from tests.persistence.world import World
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lost() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def member(database: World, clock: Clock, lost: list[int]) -> Iterator[Membership]:
+    """One whose own heartbeat doesn't come while the test runs."""
+    found = Membership(database.alias, Settings(LEASE_SECONDS=60.0), lambda: lost.append(1), clock=clock)
+    found.start()
+    yield found
+    found.stop()
+
+
+def test_a_lease_is_valid_until_it_has_passed_since_it_was_sent(member: Membership, clock: Clock) -> None:
+    assert member.valid()
+    clock.now += 59.9
+    assert member.valid()
+    clock.now += 0.2
+    assert not member.valid()
+
+
+def test_a_heartbeat_extends_it(member: Membership, clock: Clock) -> None:
+    incarnation = member.incarnation()
+    clock.now += 50.0
+    member.beat()
+    clock.now += 50.0
+    assert member.valid()
+    assert member.incarnation() == incarnation
+
+
+def test_a_node_that_was_declared_dead_takes_a_new_incarnation(member: Membership, lost: list[int]) -> None:
+    """B31: after its activations were discarded."""
+    old = member.incarnation()
+    Nodes(member.alias).leave(old)
+    member.beat()
+    assert lost == [1]
+    assert member.incarnation() != old
+    assert member.valid()
+
+
+def test_a_late_heartbeat_does_not_revive(member: Membership, lost: list[int]) -> None:
+    """B31: it finds its lease passed on the database's clock."""
+    old = member.incarnation()
+    Node.objects.using(member.alias).filter(pk=old).update(expires_at=Nodes(member.alias).now())
+    member.beat()
+    assert lost == [1]
+    assert member.incarnation() > old
+
+
+def test_the_lease_ends_by_itself_while_the_database_is_silent(member: Membership, clock: Clock) -> None:
+    """B31: the node fences itself."""
+    clock.now += 61
+    assert not member.valid()
+
+
+def test_leaving_gives_everything_away_at_once(database: World) -> None:
+    member = Membership(database.alias, Settings(), lambda: None)
+    member.start()
+    incarnation = member.incarnation()
+    member.stop()
+    assert not member.valid()
+    assert Nodes(database.alias).dead_among({incarnation}) == {incarnation}
+
+
+def test_the_heartbeat_comes_by_itself(database: World) -> None:
+    """It has a thread and a connection of its own."""
+    member = Membership(database.alias, Settings(LEASE_SECONDS=0.3), lambda: None)
+    member.start()
+    first = Node.objects.using(database.alias).get(pk=member.incarnation()).expires_at
+    for _ in range(10_000):
+        if Node.objects.using(database.alias).get(pk=member.incarnation()).expires_at > first:
+            break
+    else:
+        pytest.fail("No heartbeat came.")
+    member.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork here.")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_forked_child_has_no_lease(member: Membership) -> None:
+    """B78: an incarnation belongs to one process."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if not member.valid() and member.incarnation() == 0 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert member.valid()
+
+
+def test_a_process_that_is_gone_is_provably_dead() -> None:
+    """§8: on the same host, at once."""
+    me = this_process()
+    if not me.host or not me.started:
+        pytest.skip("This system doesn't tell its processes apart.")
+    with subprocess.Popen([sys.executable, "-c", ""]) as other:
+        other.wait()
+    assert is_provably_dead(me._replace(pid=other.pid))
+    assert is_provably_dead(me._replace(started="1"))
+    assert not is_provably_dead(me)
+
+
+@pytest.mark.parametrize("unknown", [{"host": ""}, {"host": "another"}, {"started": ""}])
+def test_a_process_of_which_something_is_unknown_is_not(unknown: dict[str, str]) -> None:
+    gone = Process(this_process().host, 2**22 + 1, "17")._replace(**unknown)
+    assert not is_provably_dead(gone)
+
+
+def test_a_dead_neighbour_s_rows_need_no_waiting(database: World) -> None:
+    """§8: saving a file under the autoreloader must not freeze an actor."""
+    me = this_process()
+    if not me.host or not me.started:
+        pytest.skip("This system doesn't tell its processes apart.")
+    nodes = Nodes(database.alias)
+    nodes.register(31, 3600.0)
+    assert nodes.dead_among({31}) == set()
+    Node.objects.using(database.alias).filter(pk=31).update(process_started="1")
+    assert nodes.dead_among({31}) == {31}
+    assert not nodes.heartbeat(31, 5.0)
+
+
+def test_the_owner_is_described_for_people(database: World) -> None:
+    nodes = Nodes(database.alias)
+    nodes.register(32, 3600.0)
+    assert str(os.getpid()) in nodes.describe(32)
+    assert "33" in nodes.describe(33)
+
+
+def test_old_tombstones_are_removed(database: World) -> None:
+    nodes = Nodes(database.alias)
+    nodes.register(34, 3600.0)
+    Node.objects.using(database.alias).filter(pk=34).update(expires_at=1)
+    nodes.register(35, 3600.0)
+    assert list(Node.objects.using(database.alias).values_list("pk", flat=True)) == [35]
+
+
+def test_the_database_s_clock_is_near_ours(database: World) -> None:
+    import time
+
+    assert abs(Nodes(database.alias).now() / 1_000_000 - time.time()) < 5.0
+    connections[database.alias].close()

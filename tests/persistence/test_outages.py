@@ -1,0 +1,117 @@
+"""What becomes of commits whose connection breaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+
+from lightmoon_django.persistence.settling import settle
+from lightmoon_django.persistence.store import Committed, Down, Loaded, Unsettled
+from tests.app.models import Counter, Document
+from tests.persistence.world import Activation, World
+from tests.services import Postgres
+
+GONE = ConnectionError("the line went dead")
+
+
+def activate(world: World, cls: Any = Counter, key: str | None = None) -> Activation:
+    return world.node().activate(cls, key or world.insert(cls))[0]
+
+
+def test_a_connection_that_died_in_its_sleep_is_replaced(postgresql: World) -> None:
+    """B35: nothing was under way, so nothing is in doubt."""
+    counter = activate(postgresql)
+    counter.node.run(lambda: _kill_backend(postgresql))
+    assert isinstance(counter.commit(count=1), Committed)
+
+
+def test_a_commit_without_acknowledgement_that_was_stored_is_found(database: World) -> None:
+    """B28: the row holds what was written."""
+    counter = activate(database)
+    write = counter.write(count=5, note="ä")
+    (stored,) = counter.node.commit(write)
+    assert isinstance(stored, Committed)
+    (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
+    assert isinstance(outcome, Committed)
+    counter.settle(outcome)
+    assert isinstance(counter.commit(count=6), Committed)
+
+
+def test_so_is_a_document(database: World) -> None:
+    """B28: PostgreSQL orders its keys anew."""
+    document = activate(database, Document, "1")
+    write = document.write(body={"z": 1, "a": [1.5, None]})
+    document.node.commit(write)
+    (outcome,) = document.node.run(lambda: settle(document.node.store, [write], GONE))
+    assert isinstance(outcome, Committed)
+
+
+def test_a_commit_that_was_not_stored_is_stored_then(database: World) -> None:
+    """B28: and the first try can't be stored any more, because the row's version has moved on."""
+    counter = activate(database)
+    write = counter.write(count=5)
+    (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
+    assert isinstance(outcome, Committed)
+    assert database.stored(Counter, counter.key).count == 5
+
+
+def test_a_commit_after_which_somebody_wrote_stays_unsettled(database: World) -> None:
+    """B28: it can't be told, and so it isn't."""
+    counter = activate(database)
+    write = counter.write(count=5)
+    database.update(Counter, counter.key, count=7)
+    (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
+    assert isinstance(outcome, Unsettled)
+    assert database.stored(Counter, counter.key).count == 7
+
+
+@pytest.mark.slow
+def test_a_restart_of_the_server_loses_nothing(postgresql: World, postgres_server: Postgres | None) -> None:
+    """B35: requests are down while it is away, and go on when it is back."""
+    if postgres_server is None:
+        pytest.skip("Somebody else's server.")
+    counter = activate(postgresql)
+    counter.commit(count=1)
+    postgres_server.stop()
+    try:
+        assert isinstance(counter.node.commit(counter.write(count=2))[0], Down)
+        assert isinstance(counter.node.load(Counter, counter.key)[0], Down)
+    finally:
+        postgres_server.start()
+        connections.close_all()
+    assert isinstance(counter.commit(count=2), Committed)
+    assert isinstance(counter.node.load(Counter, counter.key)[0], Loaded)
+
+
+def test_a_connection_that_breaks_during_a_group_is_settled(postgresql: World) -> None:
+    """B28: the server process is killed between the statements of a group."""
+    node = postgresql.node()
+    one, two = node.activate(Counter, postgresql.insert(Counter), postgresql.insert(Counter))
+    store: Any = node.store
+    execute, sent = store.execute, []
+
+    def breaking(connection: Any, statement: Any) -> Any:
+        sent.append(statement[0])
+        if len(sent) == 3:
+            _kill(postgresql, connection.connection.info.backend_pid)
+        return execute(connection, statement)
+
+    store.execute = breaking
+    outcomes = node.commit(one.write(count=1), two.write(note="n"))
+    assert [type(outcome) for outcome in outcomes] == [Committed, Committed]
+    assert (postgresql.stored(Counter, one.key).count, postgresql.stored(Counter, two.key).note) == (1, "n")
+
+
+def _kill_backend(world: World) -> None:
+    """In the store's thread: kill its own connection's server process, from another connection."""
+    _kill(world, connections[world.alias].connection.info.backend_pid)
+
+
+def _kill(world: World, pid: int) -> None:
+    parameters = connections[world.alias].get_connection_params()
+    chosen = {name: parameters[name] for name in ("dbname", "user", "host", "port", "password") if parameters.get(name)}
+    with psycopg.connect(**chosen, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])

@@ -6,8 +6,6 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 
-from lightmoon_django.gateway import http, websocket
-
 PREFIX = "/lightmoon"
 
 
@@ -17,6 +15,8 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST. Both check the origin and know the user by Django's
     session cookie or a token, without middleware around them. Lifespan messages pass through.
     """
+    from lightmoon_django.gateway import http, websocket  # needs the models, which `app` has set up by now
+
     routes = {("websocket", f"{prefix}/ws"): websocket.serve, ("http", f"{prefix}/rpc"): http.serve}
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

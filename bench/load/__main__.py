@@ -14,7 +14,7 @@ from bench.load.jobs import Calls, Fanout, Idle, from_json
 
 
 def main() -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.disable()  # nothing here makes cycles, and a pause would look like the server's
     job = from_json(json.loads(sys.stdin.readline()))

@@ -9,23 +9,25 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bench.peers.settings")
 django_application = get_asgi_application()
 
+from typing import Any  # noqa: E402
+
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from bench.peers.consumers import CounterConsumer, FollowConsumer, PublishConsumer  # noqa: E402
 from bench.project.memory import with_memory  # noqa: E402
 
+# Channels' routes hold ASGI applications where Django's hold views, which the stubs of neither know.
+routes: list[Any] = [
+    path("counter", CounterConsumer.as_asgi()),  # type: ignore[arg-type]
+    path("follow", FollowConsumer.as_asgi()),  # type: ignore[arg-type]
+    path("publish", PublishConsumer.as_asgi()),  # type: ignore[arg-type]
+]
 application = with_memory(
     ProtocolTypeRouter(
         {
             "http": django_application,
-            "websocket": URLRouter(
-                [
-                    path("counter", CounterConsumer.as_asgi()),
-                    path("follow", FollowConsumer.as_asgi()),
-                    path("publish", PublishConsumer.as_asgi()),
-                ]
-            ),
+            "websocket": URLRouter(routes),
         }
     )
 )

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user
-from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from rest_framework.authentication import CSRFCheck
 
@@ -145,11 +144,8 @@ def _cookie_user(request: HttpRequest) -> Any:
 
 def _csrf_refusal(request: HttpRequest) -> Any:
     middleware: Any = CSRFCheck(lambda request: None)  # type: ignore[arg-type]
-    try:
-        middleware.process_request(request)
-        return middleware.process_view(request, None, (), {})
-    except DisallowedHost as error:
-        raise Refusal(400, "This host is not served here. See ALLOWED_HOSTS.") from error
+    middleware.process_request(request)
+    return middleware.process_view(request, None, (), {})
 
 
 async def _identify(scope: Mapping[str, Any], request: HttpRequest) -> tuple[Any, Any]:

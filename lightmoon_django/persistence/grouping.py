@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from lightmoon_django.persistence.store import Failed, Load, Locked, Write
 from lightmoon_django.persistence.trouble import is_lock
 
-ALONE_FOR = 30.0  # seconds after its failure that a request of the same actor isn't grouped
+ALONE_FOR = 5.0  # seconds after its failure that a request of the same actor isn't grouped
 SUSPECTS = 10_000  # remembered at most
 
 Request = TypeVar("Request", Load, Write)

@@ -6,7 +6,7 @@ import contextlib
 import select
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -14,7 +14,6 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.conf import Settings
 from lightmoon_django.persistence.orm import OrmStore
 from lightmoon_django.persistence.rows import Row
 from lightmoon_django.persistence.settling import PATIENCE, PAUSE
@@ -23,6 +22,7 @@ from lightmoon_django.persistence.store import CommitOutcome, Committed, Loaded,
 from lightmoon_django.persistence.table import Table
 
 LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
+GRACE = 500  # milliseconds that a transaction may idle past its turn's deadline
 NEVER = 2**31 - 1  # executions before the driver prepares a statement that doesn't ask for it
 
 _SESSION = (
@@ -40,8 +40,8 @@ _SESSION = (
 class PostgresStore(OrmStore):
     """One PostgreSQL database. A row's `version` is its `xmin`, as text."""
 
-    def __init__(self, alias: str, incarnation: Callable[[], int], settings: Settings) -> None:
-        super().__init__(alias, incarnation, settings)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._prepare = True
         self._statements: dict[Table, Statements] = {}
 
@@ -122,8 +122,13 @@ class PostgresStore(OrmStore):
         return None if table.inherited else _version(connection, table, key)
 
     def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        # The last one ends the transaction of a turn that is past its deadline and doesn't come back.
+        left = max(1, round(seconds * 1000))
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
+            cursor.execute(
+                f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {left + GRACE}"
+            )
 
     def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
         with connection.cursor() as cursor:

@@ -10,9 +10,12 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.persistence.orm import OrmStore
 
 
-def open_store(alias: str, incarnation: Callable[[], int], settings: Settings) -> OrmStore:
-    """The store of one database, by its engine. Nothing is connected yet."""
-    return _store_class(connections[alias].vendor)(alias, incarnation, settings)
+def open_store(alias: str, incarnation: Callable[[], int], settings: Settings, *, exclusive: bool = True) -> OrmStore:
+    """The store of one database, by its engine. Nothing is connected yet.
+
+    With `exclusive` its thread's connection is set up for it alone; a test's own connection stays as it is.
+    """
+    return _store_class(connections[alias].vendor)(alias, incarnation, settings, exclusive=exclusive)
 
 
 def _store_class(vendor: str) -> type[OrmStore]:

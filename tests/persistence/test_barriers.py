@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -353,3 +354,37 @@ def _writer(world: World, key: str) -> Iterator[None]:
     """An outside transaction that holds the row; on SQLite, the file."""
     with RowHolder(world, Counter, key):
         yield
+
+
+def test_an_abandoned_turn_that_does_not_come_back_gives_its_locks_back(database: World) -> None:
+    """B40, B72: its thread can't be stopped, its transaction can."""
+    counter = counter_of(database)
+    wrote, go_on, alive = threading.Event(), threading.Event(), [True]
+
+    def run(instance: Counter) -> None:
+        adder(database)(instance)
+        wrote.set()
+        go_on.wait(30)
+
+    def stuck() -> None:
+        with pytest.raises(Exception, match=r"abandoned|closed|terminat"):
+            counter.transact(run, alive=lambda: alive[0], seconds_left=lambda: 0.3)
+
+    thread = threading.Thread(target=stuck)
+    thread.start()
+    assert wrote.wait(10)
+    alive[0] = False
+    (fresh,) = _patiently(counter)
+    assert isinstance(fresh.commit(count=7), Committed)
+    go_on.set()
+    thread.join(10)
+    assert payments(database) == 0
+    assert database.stored(Counter, counter.key).count == 7
+
+
+def _patiently(counter: Activation) -> list[Activation]:
+    """Load it as soon as nobody has it locked."""
+    until = time.monotonic() + 10.0
+    while counter.node.load(Counter, counter.key) == [Locked()]:
+        assert time.monotonic() < until, "The row stayed locked."
+    return counter.node.activate(Counter, counter.key)

@@ -1,0 +1,34 @@
+"""How long a run takes: quick for a look, full for figures that are quoted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from bench.load.jobs import Measured
+from bench.report import median
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    rounds: int
+    warm_up: float  # seconds
+    seconds: float
+    clients: int = 200
+    actors: tuple[int, ...] = (1, 200, 10_000)
+    subscribers: tuple[int, ...] = (1000, 5000)
+    cold_rows: int = 20_000
+    idle_connections: int = 3000
+
+
+FULL = Plan(rounds=3, warm_up=1.0, seconds=4.0)
+QUICK = Plan(rounds=1, warm_up=0.5, seconds=1.5, cold_rows=10_000, idle_connections=1500)
+
+
+def interleaved(plan: Plan, runs: Mapping[str, Callable[[], Measured]]) -> dict[str, Measured]:
+    """Run all in turn, `rounds` times over, so that what disturbs the machine disturbs all; the median of each."""
+    found: dict[str, list[Measured]] = {label: [] for label in runs}
+    for _ in range(plan.rounds):
+        for label, run in runs.items():
+            found[label].append(run())
+    return {label: median(measured) for label, measured in found.items()}

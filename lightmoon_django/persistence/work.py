@@ -1,0 +1,326 @@
+"""The transaction of a barrier turn: user code, Django's own save logic and the actor's fields in one commit.
+
+A transaction here is begun by its first query, and that query is preceded by a look at the actor's own row, which
+locks it: from then on no other writer can come between what the turn read and what it stores. On SQLite the lock is
+the whole file's, so a turn that computes for long before it first asks the database holds nobody up.
+
+Commit and abandonment meet in `Barrier.begin_commit`. Whoever is refused there rolls back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from django.db import DatabaseError, InterfaceError, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.errors import DeadlineExceeded
+from lightmoon_django.fields import COMMIT_MARK
+from lightmoon_django.persistence.columns import ModelColumns
+from lightmoon_django.persistence.rows import Row, Rows
+from lightmoon_django.persistence.store import (
+    Barrier,
+    CommitOutcome,
+    Committed,
+    Down,
+    Failed,
+    Locked,
+    Lost,
+    Missing,
+    UnitOfWork,
+    Unsettled,
+)
+from lightmoon_django.persistence.table import Table
+from lightmoon_django.persistence.trouble import CannotConnect, connect, is_lock, is_lost
+from lightmoon_django.persistence.watch import Watch
+
+logger = logging.getLogger("lightmoon")
+
+watch = Watch()
+
+
+class Home(Protocol):
+    """What a barrier needs of its store."""
+
+    alias: str
+
+    def incarnation(self) -> int: ...
+
+    def table(self, schema: ActorSchema) -> Table: ...
+
+    def model_columns(self, schema: ActorSchema) -> ModelColumns: ...
+
+    def barrier_version(self, connection: BaseDatabaseWrapper, table: Table, key: str) -> Any:
+        """The row's version as this transaction leaves it."""
+
+    def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        """Let no lock be waited for longer than that, in the transaction that has just begun."""
+
+    def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
+        """What `settled` needs to find out whether this transaction was committed."""
+
+    def settled(self, transaction_id: str) -> bool | None:
+        """Whether a transaction whose connection broke was committed; None when that can't be known."""
+
+
+class Stopped(Exception):
+    """Ends a transaction from inside, on the way through user code. `outcome` is what `transact` returns."""
+
+    def __init__(self, outcome: CommitOutcome) -> None:
+        super().__init__(f"This turn can't go on: {type(outcome).__name__}.")
+        self.outcome = outcome
+
+
+class Work:
+    """One barrier turn in its transaction."""
+
+    def __init__(self, home: Home, barrier: Barrier, connection: BaseDatabaseWrapper) -> None:
+        self._home = home
+        self._barrier = barrier
+        self._connection = connection
+        self._table = home.table(barrier.schema)
+        self._nested = connection.in_atomic_block
+        self._begun = False  # the row is locked and was found as this node knows it
+        self._beginning = False
+        self._stopped: CommitOutcome | None = None
+        self._changes_at_begin = 0
+        self._committing = False
+        self._sealing = threading.Lock()  # a commit and the end of an abandoned turn meet here
+        self._committed = False
+        self._transaction_id: str | None = None
+        self._outcome: CommitOutcome = Committed(barrier.version)
+
+    def run(self) -> CommitOutcome:
+        try:
+            connect(self._connection)
+            with _lazily(self._connection, self._nested):
+                self._transaction()
+        except CannotConnect as error:
+            return Down(error.error)
+        except Stopped as stopped:
+            return stopped.outcome
+        except Exception as error:
+            return self._explained(error)
+        finally:
+            watch.discard(self)
+        return self._outcome
+
+    def holds_the_file(self) -> bool:
+        """Whether it has written on SQLite."""
+        return self._is_lazy and self._begun and self._total_changes() != self._changes_at_begin
+
+    def let_go(self) -> None:
+        """Undo a transaction on SQLite that has only read."""
+        if self._is_lazy and self._begun and not self.holds_the_file() and not self._connection.savepoint_ids:
+            self._connection.connection.rollback()
+            self._begun = False
+
+    def end_if_abandoned(self) -> None:
+        """Give SQLite's lock back for a turn that is past its deadline and doesn't come back. From any thread."""
+        with self._sealing:
+            if not self._committing and not self._barrier.alive():
+                raw = self._connection.connection
+                if raw is not None:
+                    raw.interrupt()
+                    raw.rollback()
+
+    # The steps of a turn.
+
+    def _transaction(self) -> None:
+        with transaction.atomic(using=self._home.alias), self._connection.execute_wrapper(self._guard):
+            transaction.on_commit(self._note_commit, using=self._home.alias)
+            unit = self._barrier.run()
+            self._check()
+            if unit.changes or unit.saves or unit.deletes:
+                self._begin()
+                self._store(unit)
+            if self._begun:
+                self._finish(unit)
+            self._check()
+            self._seal()
+
+    def _store(self, unit: UnitOfWork) -> None:
+        with self._ours():
+            for other in unit.saves:
+                other.save(using=self._home.alias)
+            for other in unit.deletes:
+                # A copy: Django takes the key from what it deletes, and this may still be rolled back.
+                copy.copy(other).delete(using=self._home.alias)
+            if unit.changes and not _contains(unit.deletes, unit.instance):
+                self._store_own(unit)
+
+    def _store_own(self, unit: UnitOfWork) -> None:
+        if self._home.model_columns(self._barrier.schema).barrier is None:
+            self._update_own(unit.changes)
+            return
+        unit.instance.__dict__[COMMIT_MARK] = self._home.incarnation()
+        try:
+            self._save_own(unit.instance)
+        finally:
+            unit.instance.__dict__.pop(COMMIT_MARK, None)
+
+    def _save_own(self, instance: Any) -> None:
+        """Without arguments wherever possible: many models override `save()` and take none."""
+        if router.db_for_write(type(instance), instance=instance) == self._home.alias:
+            instance.save()
+        else:
+            instance.save(using=self._home.alias)
+
+    def _update_own(self, changes: dict[int, Any]) -> None:
+        key = self._table.pk_value(self._barrier.key)
+        with self._connection.cursor() as cursor:
+            cursor.execute(self._table.update(changes), [*changes.values(), key, self._home.incarnation()])
+            if cursor.rowcount == 0:
+                raise Stopped(Lost())
+
+    def _finish(self, unit: UnitOfWork) -> None:
+        """Check what commits check, and read what the actor's row has become."""
+        with self._ours():
+            if self._connection.vendor == "postgresql":
+                self._connection.check_constraints()
+            row = Rows(self._connection, self._table).read([self._barrier.key], lock=False).get(self._barrier.key)
+            if row is None:
+                self._outcome = Committed(None) if _contains(unit.deletes, unit.instance) else Missing()
+            elif row.owner != self._home.incarnation():
+                raise Stopped(Lost())  # the turn itself saved another instance of its own row
+            else:
+                version = self._home.barrier_version(self._connection, self._table, self._barrier.key)
+                self._outcome = Committed(version, row.snapshot)
+            if not self._nested:
+                self._transaction_id = self._home.transaction_id(self._connection)
+
+    def _seal(self) -> None:
+        with self._sealing:
+            if not self._barrier.begin_commit():
+                raise Stopped(Lost())
+            self._committing = True
+
+    # Its beginning.
+
+    def _guard(self, execute: Callable[..., Any], sql: Any, parameters: Any, many: bool, context: Any) -> Any:
+        """Stands before every query that user code sends."""
+        if not self._beginning:
+            self._check()
+            self._begin()
+        return execute(sql, parameters, many, context)
+
+    def _check(self) -> None:
+        if self._stopped is not None:
+            raise Stopped(self._stopped)
+        if not self._barrier.alive():
+            raise DeadlineExceeded("The turn was abandoned at its deadline; it can't use the database any more.")
+
+    def _begin(self) -> None:
+        """Begin the transaction, lock the actor's own row, and see that it is what this node knows."""
+        if self._begun:
+            return
+        self._beginning = True
+        try:
+            self._send_begin()
+            outcome = self._fence()
+        except (DatabaseError, InterfaceError) as error:
+            if not is_lock(error):
+                raise
+            outcome = Locked()
+        finally:
+            self._beginning = False
+        if outcome is not None:
+            self._stopped = outcome
+            raise Stopped(outcome)
+        self._begun = True
+        self._changes_at_begin = self._total_changes()
+        if self._is_lazy:
+            watch.add(self)
+
+    def _send_begin(self) -> None:
+        if not self._nested:
+            self._home.bound_waits(self._connection, max(0.001, self._barrier.seconds_left()))
+        if self._is_lazy:
+            with self._connection.wrap_database_errors:
+                self._connection.connection.execute("BEGIN IMMEDIATE")
+
+    def _fence(self) -> CommitOutcome | None:
+        """None: the row is ours, as known, and locked."""
+        rows = Rows(self._connection, self._table)
+        row: Row | None = rows.read([self._barrier.key], lock=True, wait=True).get(self._barrier.key)
+        if row is None:
+            return Missing()
+        ours = row.owner == self._home.incarnation() and self._table.same(row.snapshot, self._barrier.base)
+        return None if ours else Lost()
+
+    # Its end.
+
+    def _note_commit(self) -> None:
+        """The first of the transaction's on_commit hooks."""
+        self._committed = True
+
+    def _explained(self, error: Exception) -> CommitOutcome:
+        if self._committed:  # an on_commit hook of user code failed; what it came after is stored
+            logger.exception(
+                "An on_commit hook failed after its turn was stored.", extra={"action": "on_commit_failed"}
+            )
+            return self._outcome
+        if self._stopped is not None:
+            return self._stopped
+        found = error.error if isinstance(error, _Refused) else error
+        if is_lost(found, self._connection):
+            return self._settled(found)
+        if found is not error or (self._committing and isinstance(error, (DatabaseError, InterfaceError))):
+            return Locked() if is_lock(found) else Failed(found)
+        raise error
+
+    def _settled(self, error: Exception) -> CommitOutcome:
+        self._connection.close()
+        if not self._committing or not self._begun:
+            return Down(error)
+        committed = None if self._transaction_id is None else self._home.settled(self._transaction_id)
+        if committed is None:
+            return Unsettled(error)
+        return self._outcome if committed else Down(error)
+
+    @contextlib.contextmanager
+    def _ours(self) -> Iterator[None]:
+        """Database errors inside are the store's to explain, and not user code's to see."""
+        try:
+            yield
+        except (DatabaseError, InterfaceError) as error:
+            raise _Refused(error) from error
+
+    @property
+    def _is_lazy(self) -> bool:
+        return self._connection.vendor == "sqlite" and not self._nested
+
+    def _total_changes(self) -> int:
+        return self._connection.connection.total_changes if self._connection.vendor == "sqlite" else 0
+
+
+class _Refused(Exception):
+    """A database error while the turn was being stored."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.__cause__ = error
+
+
+@contextlib.contextmanager
+def _lazily(connection: BaseDatabaseWrapper, nested: bool) -> Iterator[None]:
+    """Keep `atomic` from beginning a transaction on SQLite: `Work` does that at the first query."""
+    if connection.vendor != "sqlite" or nested:
+        yield
+        return
+    connection._start_transaction_under_autocommit = lambda: None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
+
+
+def _contains(instances: Any, instance: Any) -> bool:
+    return any(one is instance for one in instances)

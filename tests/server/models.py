@@ -1,0 +1,61 @@
+"""What the server tests call from outside."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.db import models
+from rest_framework.permissions import AllowAny
+
+from lightmoon_django import actor, event, message
+from lightmoon_django.errors import Rejected
+
+
+@actor(view=["count"], permission_classes=[AllowAny], create=True)
+class Clicks(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+    count = models.IntegerField(default=0)
+
+    class Meta:
+        app_label = "server"
+
+    @message(exposed=True)
+    async def add(self, n: int = 1) -> int:
+        self.count += n
+        return self.count
+
+    @message(exposed=True)
+    async def burst(self, events: int) -> int:
+        for number in range(events):
+            self.tick(number=number)
+        return events
+
+    @message(exposed=True)
+    async def long_text(self, size: int) -> str:
+        return "x" * size
+
+    @message(exposed=True)
+    async def refuse(self) -> None:
+        raise Rejected("No.", code="refused", data={"at": 7})
+
+    @message(exposed=True)
+    async def bug(self) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    @message(exposed=True)
+    async def sleep(self) -> None:
+        self.count += 1000
+        await asyncio.Event().wait()
+
+    @message(exposed=True)
+    def blocking(self) -> int:
+        self.count += 1
+        return Clicks.objects.count()
+
+    @message
+    async def hidden(self) -> str:
+        return "never"
+
+    @event
+    def tick(self, number: int) -> None:
+        """One of a burst."""

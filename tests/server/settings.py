@@ -1,0 +1,17 @@
+"""The project that the server tests run: one database, given by the environment."""
+
+import os
+
+from tests.services import database_settings
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES as TEST_DATABASES
+from tests.settings import INSTALLED_APPS as TEST_APPS
+
+INSTALLED_APPS = [*TEST_APPS, "tests.server"]
+DATABASE_ROUTERS: list[str] = []
+ROOT_URLCONF = "tests.server.urls"
+if uri := os.environ.get("SERVER_PG"):
+    DATABASES = {"default": database_settings(uri)}
+else:
+    DATABASES = {"default": {**TEST_DATABASES["default"], "NAME": os.environ["SERVER_SQLITE"]}}
+LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}

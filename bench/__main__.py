@@ -15,6 +15,7 @@ from bench.databases import Database
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
 from bench.scenarios import cold, counter, fanout, idle, neighbours
+from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
 
@@ -44,7 +45,10 @@ def main() -> int:
                     continue
                 if kind not in opened:
                     opened[kind] = stack.enter_context(OPENERS[kind](directory))
-                scenario(plan, report, opened[kind])
+                try:
+                    scenario(plan, report, opened[kind])
+                except (LoadError, OSError, RuntimeError) as error:
+                    report.broken(f"{type(error).__name__}: {error}")
         report.close()
     return 1 if report.missed and options.strict else 0
 

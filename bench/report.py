@@ -77,6 +77,11 @@ class Report:
     def warn(self, text: str) -> None:
         print(f"  ATTENTION: {text}", flush=True)
 
+    def broken(self, text: str) -> None:
+        """The comparison could not be finished."""
+        self.warn(text)
+        self.missed.append(f"{self._title}: it could not be measured")
+
     def close(self) -> None:
         print()
         if not self.missed:

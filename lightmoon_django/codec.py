@@ -231,7 +231,7 @@ def _rebuild(hint: Any, change: Callable[[Any], Any]) -> Any:
     if origin is None or origin is typing.Literal:
         return change(hint)
     if origin is Annotated:
-        return Annotated[(_plain(args[0], change), *args[1:])]  # type: ignore[return-value]
+        return Annotated[(_plain(args[0], change), *args[1:])]
     inner = tuple(_rebuild(arg, change) if arg is not Ellipsis else arg for arg in args)
     if origin is Union or origin is types.UnionType:
         return Union[inner]

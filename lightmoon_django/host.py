@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +39,10 @@ from lightmoon_django.storage import DatabaseStorage, RunnerStorage
 logger = logging.getLogger("lightmoon")
 
 START_TIMEOUT = 30.0  # seconds for the node's thread to come up
+DEFAULT_SWITCH_INTERVAL = 0.005  # seconds
+DEFAULT_GC_THRESHOLDS = (700, 2000)  # of Python's versions
+GC_THRESHOLD = 20_000  # allocations; a turn makes a dozen objects and leaves no cycles
+SWITCH_INTERVAL = 0.0005  # seconds; at Python's 5 ms the store's thread waits for a busy loop several times per commit
 ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
 
 
@@ -104,6 +110,7 @@ class Host:
         )
         self._storage = storage
         self._lent = testrun.active()
+        _tune_interpreter()
         self._node = Node(
             loop=loop,
             clock=SystemClock(),
@@ -120,7 +127,8 @@ class Host:
         """The heartbeat's thread: nothing of the old incarnation may answer once this returns."""
         node, done = self._node, threading.Event()
         if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(lambda: (node.distrust_all(), done.set()))
+            node.loop.call_soon_threadsafe(node.distrust_all)
+            node.loop.call_soon_threadsafe(done.set)
             done.wait(ANSWER_GRACE)
 
     def stop(self, grace: float = 10.0) -> None:
@@ -261,6 +269,16 @@ class Host:
         node = self._node
         if node is not None and not node.loop.is_closed():
             node.loop.call_soon_threadsafe(node.evict, schema, key)
+
+
+def _tune_interpreter() -> None:
+    """Python's defaults cost a busy node a fifth of its time: see docs/design.md. Settings of the project's stand."""
+    if sys.getswitchinterval() == DEFAULT_SWITCH_INTERVAL:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+    if gc.get_threshold()[0] in DEFAULT_GC_THRESHOLDS:
+        gc.collect()
+        gc.freeze()  # what is loaded now lives as long as the process
+        gc.set_threshold(GC_THRESHOLD, 10, 50)
 
 
 def _without(addresses: list[Any], one: Address) -> list[Any]:

@@ -10,6 +10,7 @@ import time
 from bench.load import wire
 
 BATCH = 100  # handshakes in flight; a server's backlog is larger
+CROWD = 500  # that ask one actor at once; its mailbox is bounded
 PATIENCE = 120.0  # seconds that opening all connections may take
 
 
@@ -20,7 +21,7 @@ class Disconnected(Exception):
 class Connection:
     """One WebSocket. `send` takes a whole frame."""
 
-    __slots__ = ("fd", "index", "key", "recv", "rest", "seen", "send", "sent_at", "socket")
+    __slots__ = ("fd", "index", "key", "ready", "recv", "rest", "seen", "send", "sent_at", "socket")
 
     def __init__(self, sock: socket.socket, index: int) -> None:
         self.socket = sock
@@ -32,6 +33,7 @@ class Connection:
         self.sent_at = 0.0
         self.key = 0
         self.seen = 0
+        self.ready = False  # it got the answer that it waited for
 
     def frames(self, data: bytes) -> list[bytes]:
         """The text payloads in what was received. Answers pings; raises `Disconnected` at a close."""
@@ -103,7 +105,12 @@ def read(connection: Connection) -> bytes:
 
 def ask_all(pool: Pool, connections: list[Connection], payload: bytes, answer: bytes, patience: float) -> None:
     """Send `payload` on every connection and wait until each got a text that contains `answer`."""
-    waiting = {connection.fd for connection in connections}
+    for start in range(0, len(connections), CROWD):
+        _ask(pool, connections[start : start + CROWD], payload, answer, patience)
+
+
+def _ask(pool: Pool, connections: list[Connection], payload: bytes, answer: bytes, patience: float) -> None:
+    waiting = {connection.fd for connection in connections if not connection.ready}
     if payload:
         for connection in connections:
             connection.send(wire.frame(payload))
@@ -116,6 +123,7 @@ def ask_all(pool: Pool, connections: list[Connection], payload: bytes, answer: b
                 if b'"error"' in text:
                     raise Disconnected(f"Expected {answer!r} and got {text[:300]!r}.")
                 if answer in text:
+                    connection.ready = True
                     waiting.discard(connection.fd)
 
 

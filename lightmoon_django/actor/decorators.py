@@ -225,7 +225,7 @@ def _guard(cls: type[Model], name: str, reason: str) -> None:
 
 
 def _adopt_plain(cls: type) -> None:
-    if cls.__init__ is not object.__init__:
+    if "__init__" in vars(cls) or getattr(cls, "__init__") is not object.__init__:
         raise UsageError(f"{cls.__name__} is an actor in memory and takes no arguments: set it up in on_activate.")
     cls.lightmoon_key = property(lambda self: self.key)  # type: ignore[attr-defined]
 

@@ -81,11 +81,14 @@ class StoreThread:
 class _Request:
     """One load or write with the way its outcome takes back."""
 
-    __slots__ = ("done", "item", "tries")
+    __slots__ = ("done", "item", "take", "tries")
 
-    def __init__(self, item: Load | Write, done: Callable[[Any], None]) -> None:
+    def __init__(
+        self, item: Load | Write, done: Callable[[Any], None], take: Callable[[], None] | None = None
+    ) -> None:
         self.item = item
         self.done = done
+        self.take = take
         self.tries = 0
 
 
@@ -112,9 +115,12 @@ class StoreQueue:
         """Claim and read. A locked row is tried again until `done` has been called with something else."""
         self._add(_Request(load, done))
 
-    def commit(self, write: Write, done: Callable[[CommitOutcome], None]) -> None:
-        """Store. Locked rows and an absent database are tried again, apart from everybody else's writes."""
-        self._add(_Request(write, done))
+    def commit(self, write: Write, take: Callable[[], None], done: Callable[[CommitOutcome], None]) -> None:
+        """Store. Locked rows and an absent database are tried again, apart from everybody else's writes.
+
+        `take` is called on the loop each time when the write leaves for the store's thread.
+        """
+        self._add(_Request(write, done, take))
 
     def disown(self, keys: list[Any], done: Callable[[Any], None]) -> None:
         self._executor.submit(lambda: self.store.disown(keys), done)
@@ -145,7 +151,8 @@ class StoreQueue:
         loads = [request for request in group if type(request.item) is Load]
         writes = [request for request in group if type(request.item) is Write]
         for request in writes:
-            request.item.take()  # type: ignore[union-attr]
+            if request.take is not None:
+                request.take()
         self._executor.submit(
             lambda: self._run(loads, writes), lambda outcomes: self._finished(loads + writes, outcomes)
         )

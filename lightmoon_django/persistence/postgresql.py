@@ -22,7 +22,7 @@ from lightmoon_django.persistence.store import CommitOutcome, Committed, Loaded,
 from lightmoon_django.persistence.table import Table
 
 LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
-GRACE = 500  # milliseconds that a transaction may idle past its turn's deadline
+GRACE = 500  # milliseconds past its deadline that a turn has before its statement or its session is ended
 NEVER = 2**31 - 1  # executions before the driver prepares a statement that doesn't ask for it
 
 _SESSION = (
@@ -126,7 +126,7 @@ class PostgresStore(OrmStore):
         left = max(1, round(seconds * 1000))
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}; "
+                f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left + GRACE}; "
                 f"SET LOCAL idle_in_transaction_session_timeout = {left + GRACE}"
             )
 

@@ -136,7 +136,6 @@ class Write:
     base: Snapshot  # what is stored, as far as this node knows
     changes: dict[int, Any]
     fence: bool = False
-    take: Callable[[], None] = lambda: None  # called on the loop when the write leaves for the store's thread
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

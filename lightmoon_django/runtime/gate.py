@@ -37,15 +37,28 @@ SPECULATION_LIMIT = 1000  # turns of one actor that may wait for the disk before
 
 
 class Ticket:
-    """One write of one activation, and the turns that it makes durable."""
+    """One write of one activation, and the turns that it makes durable.
 
-    __slots__ = ("done", "taken", "turns", "write")
+    It must not end up in a reference cycle: one is made per write, and cycles would be left to the garbage collector.
+    """
 
-    def __init__(self, write: Write, turns: list[Turn]) -> None:
+    __slots__ = ("_gate", "done", "taken", "turns", "write")
+
+    def __init__(self, gate: Gate, write: Write, turns: list[Turn]) -> None:
+        self._gate = gate
         self.write = write
         self.turns = turns
         self.taken = False  # on its way: takes no more changes
         self.done = False
+
+    def take(self) -> None:
+        """The write leaves for the store now."""
+        self.taken = True
+        self.write.version = self._gate.version
+
+    def settle(self, outcome: CommitOutcome) -> None:
+        """The store has answered."""
+        self._gate.settled(self, outcome)
 
 
 class Entry:
@@ -81,6 +94,11 @@ class Gate:
 
     def __len__(self) -> int:
         return len(self._entries) if self._entries else 0
+
+    @property
+    def version(self) -> Any:
+        """The row's version after everything that the store has answered so far."""
+        return self._activation.version
 
     @property
     def full(self) -> bool:
@@ -167,7 +185,7 @@ class Gate:
         if self._tickets and not self._tickets[-1].taken:
             return self._tickets[-1]
         activation = self._activation
-        ticket = Ticket(Write(activation.schema, activation.key, None, base, {}), [])
+        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}), [])
         self._tickets.append(ticket)
         if len(self._tickets) == 1:
             self._submit()
@@ -176,17 +194,12 @@ class Gate:
     def _submit(self) -> None:
         """Hand the first ticket to the store; one of an activation is there at a time."""
         assert self._tickets
-        ticket, activation = self._tickets[0], self._activation
+        ticket, store = self._tickets[0], self._activation.store
+        assert store is not None
+        store.commit(ticket.write, ticket.take, ticket.settle)
 
-        def take() -> None:
-            ticket.taken = True
-            ticket.write.version = activation.version
-
-        ticket.write.take = take
-        assert activation.store is not None
-        activation.store.commit(ticket.write, lambda outcome: self._settled(ticket, outcome))
-
-    def _settled(self, ticket: Ticket, outcome: CommitOutcome) -> None:
+    def settled(self, ticket: Ticket, outcome: CommitOutcome) -> None:
+        """Act on what became of the first ticket's write."""
         if not self._tickets or self._tickets[0] is not ticket:
             return  # unwound meanwhile
         if type(outcome) is Committed:
@@ -226,9 +239,8 @@ class Gate:
         self._tickets.extendleft(reversed(singles))
         self._submit()
 
-    @staticmethod
-    def _single(ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
-        single = Ticket(Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes)), [turn])
+    def _single(self, ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
+        single = Ticket(self, Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes)), [turn])
         single.taken = True
         return single
 

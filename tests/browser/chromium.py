@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import contextlib
 import json
 import os
@@ -34,6 +35,7 @@ FLAGS = (
 )
 PATIENCE = 20.0  # seconds for anything that should happen in a page
 POLL = 0.03  # seconds
+FRAMES_KEPT = 40  # for failure messages
 
 
 def executable() -> str:
@@ -152,6 +154,7 @@ class Window:
         self._target = target
         self.troubles: list[str] = []
         self.requests: list[str] = []
+        self.frames: collections.deque[str] = collections.deque(maxlen=FRAMES_KEPT)
 
     def send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._browser.send(method, params or {}, self._session)
@@ -164,6 +167,9 @@ class Window:
             self.troubles.append(" ".join(str(one.get("value", one.get("description"))) for one in params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.troubles.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        elif method in ("Network.webSocketFrameSent", "Network.webSocketFrameReceived"):
+            arrow = "→" if method.endswith("Sent") else "←"
+            self.frames.append(f"{arrow} {params['response']['payloadData'][:300]}")
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
@@ -215,7 +221,8 @@ class Window:
     def describe(self) -> str:
         """What the page shows, for failure messages."""
         shown = self.js("document.body?.innerText ?? ''")
-        return f"The page shows:\n{shown}\nTroubles: {self.troubles}"
+        frames = "\n".join(self.frames)
+        return f"The page shows:\n{shown}\nTroubles: {self.troubles}\nIts last WebSocket frames:\n{frames}"
 
     def close(self) -> None:
         self._browser.send("Target.closeTarget", {"targetId": self._target})

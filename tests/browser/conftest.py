@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,17 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's database as `make demo` first creates it."""
+    return Demo(tmp_path_factory.mktemp("demo")).prepare()
+
+
 @pytest.fixture
-def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Demo]:
+def demo(request: pytest.FixtureRequest, tmp_path: Path, fresh_database: Path) -> Iterator[Demo]:
     """A running demo with fresh data, under the server that the test names, or `runserver`."""
     demo = Demo(tmp_path, getattr(request, "param", "runserver"))
-    demo.prepare()
+    shutil.copy(fresh_database, demo.database)
     demo.start()
     yield demo
     demo.stop()

@@ -31,9 +31,10 @@ class Demo:
     def __init__(self, folder: Path, server: str = "runserver") -> None:
         self._server = server
         self._folder = folder
+        self.database = folder / "demo.sqlite3"
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
-            "DEMO_DATABASE": str(folder / "demo.sqlite3"),
+            "DEMO_DATABASE": str(self.database),
             "PYTHONUNBUFFERED": "1",
         }
         self._port = _free_port()
@@ -43,10 +44,11 @@ class Demo:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
-    def prepare(self) -> None:
-        """Create the database as `make demo` does."""
+    def prepare(self) -> Path:
+        """Create the database as `make demo` does. Gives the file."""
         self.manage("migrate", "--verbosity", "0")
         self.manage("seed")
+        return self.database
 
     def manage(self, *command: str) -> str:
         done = subprocess.run(

@@ -76,7 +76,8 @@ def decode_any(frame: str | bytes | Raw) -> Any:
 def decode_id(raw: bytes | Raw) -> str | float | None:
     """The id of a request. Raises `InvalidRequest` for anything but a string, a number or null."""
     try:
-        return _identifier.decode(raw)
+        found: str | float | None = _identifier.decode(raw)
+        return found
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise InvalidRequest(f"An id is a string, a number or null: {error}") from None
 
@@ -98,7 +99,9 @@ def _encode_hook(value: Any) -> Any:
     key = getattr(value, "lightmoon_key", None)  # an actor's instance stands for its ref
     if isinstance(key, str):
         return key
-    raise TypeError(f"{type(value).__name__} can't be sent; use plain values, dataclasses, TypedDicts or msgspec.Struct")
+    raise TypeError(
+        f"{type(value).__name__} can't be sent; use plain values, dataclasses, TypedDicts or msgspec.Struct"
+    )
 
 
 def _decode_hook(wanted: type, value: Any) -> Any:
@@ -162,7 +165,10 @@ class Shape:
             raise _invalid(error) from None
 
     def to_wire(self, value: Any) -> bytes:
-        """Encode a result for a client, checked against the hint. Raises `TypeError`, `ValueError` or `InvalidParams`."""
+        """Encode a result for a client, checked against its hint.
+
+        Raises `TypeError`, `ValueError` or `InvalidParams`.
+        """
         payload = encode_json(value)
         if type(value) is not self._scalar or self._scalar is int:
             self.from_wire(payload)
@@ -234,7 +240,7 @@ def _rebuild(hint: Any, change: Callable[[Any], Any]) -> Any:
         return Annotated[(_plain(args[0], change), *args[1:])]
     inner = tuple(_rebuild(arg, change) if arg is not Ellipsis else arg for arg in args)
     if origin is Union or origin is types.UnionType:
-        return Union[inner]
+        return Union[inner]  # noqa: UP007  (the members are only known here)
     return hint.copy_with(inner) if hasattr(hint, "copy_with") else origin[inner]
 
 

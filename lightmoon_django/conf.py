@@ -54,7 +54,9 @@ class Settings:
     """Dotted paths of `pre_save`/`post_save` receivers without a sender that needn't run for an actor's own commits."""
 
 
-_DURATIONS = frozenset({"LEASE_SECONDS", "CALL_TIMEOUT", "ACTIVATE_TIMEOUT", "IDLE_AFTER", "HEARTBEAT", "PERMISSION_TTL"})
+_DURATIONS = frozenset(
+    {"LEASE_SECONDS", "CALL_TIMEOUT", "ACTIVATE_TIMEOUT", "IDLE_AFTER", "HEARTBEAT", "PERMISSION_TTL"}
+)
 
 
 def parse(values: Mapping[str, Any]) -> Settings:

@@ -131,7 +131,9 @@ class InternalError(LightMoonError):
     rpc_code = 5000
     public = False
 
-    def __init__(self, message: str = "The actor failed.", *, error_id: str | None = None, detail: str | None = None) -> None:
+    def __init__(
+        self, message: str = "The actor failed.", *, error_id: str | None = None, detail: str | None = None
+    ) -> None:
         super().__init__(message)
         self.error_id = error_id or uuid.uuid4().hex
         self.detail = detail  # filled under DEBUG only

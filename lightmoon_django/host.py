@@ -42,7 +42,7 @@ START_TIMEOUT = 30.0  # seconds for the node's thread to come up
 DEFAULT_SWITCH_INTERVAL = 0.005  # seconds
 DEFAULT_GC_THRESHOLDS = (700, 2000)  # of Python's versions
 GC_THRESHOLD = 20_000  # allocations; a turn makes a dozen objects and leaves no cycles
-SWITCH_INTERVAL = 0.0005  # seconds; at Python's 5 ms the store's thread waits for a busy loop several times per commit
+SWITCH_INTERVAL = 0.0005  # seconds; at 5 ms the store's thread waits long for a busy loop
 ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
 
 
@@ -105,8 +105,10 @@ class Host:
     def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
         settings = conf.settings()
         storage: Any = RunnerStorage(loop) if testrun.active() else DatabaseStorage(loop, self._lease_lost)
-        workers: Any = testrun.LentThread(loop.call_soon_threadsafe) if testrun.active() else Workers(
-            settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all
+        workers: Any = (
+            testrun.LentThread(loop.call_soon_threadsafe)
+            if testrun.active()
+            else Workers(settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all)
         )
         self._storage = storage
         self._lent = testrun.active()

@@ -15,9 +15,13 @@ class Node(models.Model):
     """
 
     id: models.BigIntegerField[Any, int] = models.BigIntegerField(primary_key=True)
-    host: models.CharField[Any, str] = models.CharField(max_length=200)  # boot id and pid namespace; empty when the system tells neither
+    host: models.CharField[Any, str] = models.CharField(
+        max_length=200
+    )  # boot id and pid namespace; empty when the system tells neither
     pid: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField()
-    process_started: models.CharField[Any, str] = models.CharField(max_length=40)  # as the kernel counts it; empty when unknown
+    process_started: models.CharField[Any, str] = models.CharField(
+        max_length=40
+    )  # as the kernel counts it; empty when unknown
     started_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
     expires_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
     dead: models.BooleanField[Any, bool] = models.BooleanField(default=False)

@@ -20,7 +20,6 @@ from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.store import Columns, Store
 from lightmoon_django.persistence.stores import open_store
 
-
 logger = logging.getLogger("lightmoon")
 
 

@@ -28,7 +28,19 @@ class Call:
     on is durable.
     """
 
-    __slots__ = ("args", "caller", "cancelled", "chain", "deadline", "key", "message", "origin", "payload", "schema", "user")
+    __slots__ = (
+        "args",
+        "caller",
+        "cancelled",
+        "chain",
+        "deadline",
+        "key",
+        "message",
+        "origin",
+        "payload",
+        "schema",
+        "user",
+    )
 
     schema: ActorSchema
     message: MessageSchema

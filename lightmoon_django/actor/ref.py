@@ -173,7 +173,7 @@ class Ref(Linked):
         return [*super().__dir__(), *registry.schema_of(self.actor).messages]
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.key == self.key  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.key == self.key
 
     def __hash__(self) -> int:
         return hash((self.actor, self.key))

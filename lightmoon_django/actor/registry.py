@@ -176,7 +176,8 @@ def _model_key(field: Field[Any, Any]) -> Callable[[object], str]:
 
 def _bad_key(key: object, field: Field[Any, Any]) -> InvalidParams:
     return InvalidParams(
-        f"{str(key)[:100]!r} is not a key in the form that {field.model.__name__}.{field.name} renders it.", path="$.key"
+        f"{str(key)[:100]!r} is not a key in the form that {field.model.__name__}.{field.name} renders it.",
+        path="$.key",
     )
 
 

@@ -37,7 +37,9 @@ class Signature:
 
     __slots__ = ("arguments", "hinted", "returns", "signature")
 
-    def __init__(self, name: str, function: Callable[..., Any], substitute: Callable[[Any], Any], *, zoned: bool) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], substitute: Callable[[Any], Any], *, zoned: bool
+    ) -> None:
         """Raises `SchemaError` for parameters and hints that can't be carried."""
         self.signature, hints = _read(function)
         fields = [_field(name, parameter, hints) for parameter in self.signature.parameters.values()]
@@ -48,7 +50,7 @@ class Signature:
         except TypeError as error:
             raise SchemaError(
                 f"{name} has a type hint that can't be sent: {error}",
-                "Use scalars, Decimal, datetime, UUID, enums, dataclasses, TypedDict, msgspec.Struct or an actor class.",
+                "Use scalars, Decimal, datetime, UUID, enums, dataclasses, TypedDict, Struct or an actor class.",
             ) from error
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -96,7 +98,17 @@ def _field(name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) ->
 class MessageSchema:
     """One message of one actor class. `run` calls its function with positional arguments."""
 
-    __slots__ = ("actor", "doc", "function", "is_async", "name", "options", "permission_classes", "signature", "timeout")
+    __slots__ = (
+        "actor",
+        "doc",
+        "function",
+        "is_async",
+        "name",
+        "options",
+        "permission_classes",
+        "signature",
+        "timeout",
+    )
 
     def __init__(
         self,

@@ -83,9 +83,7 @@ class _Request:
 
     __slots__ = ("done", "item", "take", "tries")
 
-    def __init__(
-        self, item: Load | Write, done: Callable[[Any], None], take: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, item: Load | Write, done: Callable[[Any], None], take: Callable[[], None] | None = None) -> None:
         self.item = item
         self.done = done
         self.take = take

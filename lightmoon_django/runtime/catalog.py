@@ -201,7 +201,7 @@ class Catalog:
         if activation.state is ActivationState.ENDED:
             return
         self._end(activation, "deactivated")
-        waiting = [call for call in activation.mailbox]
+        waiting = list(activation.mailbox)
         activation.mailbox.clear()
         self._hand_over(activation, waiting)
 

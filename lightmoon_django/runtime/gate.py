@@ -164,7 +164,7 @@ class Gate:
 
     def drop_barrier(self) -> None:
         """The barrier turn at the front has ended."""
-        assert self._entries and self._entries[0].barrier
+        assert self._entries
         self._entries.popleft()
 
     def unwind(self) -> list[Entry]:
@@ -221,7 +221,8 @@ class Gate:
 
     def _split(self, ticket: Ticket) -> None:
         """Store the turns of a failed write one by one, so that only the bad one fails."""
-        assert self._tickets and self._entries
+        assert self._tickets
+        assert self._entries
         self._tickets.popleft()
         singles: list[Ticket] = []
         lookers: list[Entry] = []  # they only asked for a verification, before any change

@@ -24,7 +24,7 @@ class ManualClock:
 
     def __init__(self, start: float = 1000.0) -> None:
         self._time = start
-        self._wall = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+        self._wall = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         self._alarms: list[tuple[float, int, _Alarm]] = []
         self._order = itertools.count()
 

@@ -217,7 +217,7 @@ class Scratch(TallyMessages):
 
     count: int = 0
     name: str = ""
-    data: dict[str, Any] = {}  # noqa: RUF012  (every actor gets its own copy)
+    data: dict[str, Any] = {}
 
 
 class Log(models.Model):

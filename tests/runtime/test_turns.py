@@ -157,7 +157,9 @@ async def test_a_plain_call_on_self_runs_inline(world: World) -> None:
     assert await actor.inline() == 2
 
 
-async def test_a_tell_returns_at_once_and_hides_the_targets_error(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_tell_returns_at_once_and_hides_the_targets_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """B22: the error is logged."""
     actor = await world.make()
     actor.bug.tell()

@@ -43,7 +43,11 @@ class Server:
 
     def manage(self, *arguments: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "django", *arguments], cwd=ROOT, env=self._environment, check=True, capture_output=True
+            [sys.executable, "-m", "django", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            check=True,
+            capture_output=True,
         )
 
     def start(self) -> None:

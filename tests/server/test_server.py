@@ -35,7 +35,7 @@ def _running(server: Server) -> Iterator[Server]:
 
 
 def test_what_was_answered_survives_a_kill(server: Server) -> None:
-    """B25: SIGKILL right after the answer; the state is there at once after the restart, without waiting for a lease."""
+    """B25: SIGKILL right after the answer; the state is there after a restart, with no wait for a lease."""
     with server.client() as client:
         for expected in range(1, 21):
             assert client.call("server.Clicks.add", key="a") == expected
@@ -68,7 +68,9 @@ def test_a_client_is_served_from_hello_to_events(server: Server) -> None:
         assert internal["code"] == 5000
         assert internal["data"]["error_id"]
         assert "secret" not in json.dumps(internal)
-        missing = {client.fail(f"server.Clicks.{name}", key="b")["code"] for name in ("hidden", "__init__", "save", "x.y")}
+        missing = {
+            client.fail(f"server.Clicks.{name}", key="b")["code"] for name in ("hidden", "__init__", "save", "x.y")
+        }
         assert missing == {-32601}
 
         assert client.fail("server.Clicks.long_text", key="b", size=300_000)["code"] == 4013

@@ -14,9 +14,10 @@ class LightMoonConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from lightmoon_django import signals
+        from lightmoon_django import checks, signals
         from lightmoon_django.actor import ref
         from lightmoon_django.host import host
 
         ref.install(host)
         signals.connect()
+        checks.register()

@@ -47,7 +47,7 @@ ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for 
 
 
 class Host:
-    """The one node of this process, and the ways to reach it. Methods that aren't async may be called from any thread."""
+    """The one node of this process, and the ways to reach it. What is not async may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

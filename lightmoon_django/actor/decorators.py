@@ -33,6 +33,9 @@ class Message(Generic[P, R]):
         self.__name__ = function.__name__
         self.__wrapped__ = function
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        registry.declare(owner, name, self)
+
     @overload
     def __get__(self, instance: None, owner: type) -> Message[P, R]: ...
 
@@ -76,6 +79,9 @@ class Event(Generic[P]):
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        registry.declare(owner, name, self)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Event[P]: ...

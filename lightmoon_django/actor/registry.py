@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import threading
 import typing
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -24,6 +25,7 @@ KEY_LIMIT = 255  # characters of a memory-only actor's key
 _registered: dict[type, ActorOptions] = {}
 _refs: dict[type, type] = {}
 _schemas: dict[type, ActorSchema] = {}
+_declared: weakref.WeakKeyDictionary[type, dict[str, Any]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -31,6 +33,16 @@ def register(cls: type, options: ActorOptions, ref_class: type) -> None:
     """Note that `cls` is an actor. Its schema is built later, when its hints can be read."""
     _registered[cls] = options
     _refs[cls] = ref_class
+
+
+def declare(owner: type, name: str, member: Any) -> None:
+    """Note a message or event that the body of `owner` holds. Django may replace it there before anybody looks."""
+    _declared.setdefault(owner, {})[name] = member
+
+
+def declared_in(owner: type) -> Mapping[str, Any]:
+    """The messages and events in the body of a class, by name, without inherited ones."""
+    return _declared.get(owner, {})
 
 
 def is_actor(cls: object) -> bool:
@@ -92,7 +104,7 @@ def _build(cls: type) -> ActorSchema:
             fields=_fields(cls),
             options=options,
             keys=_model_key(cls._meta.pk) if issubclass(cls, Model) else _memory_key,
-            substitute=_travels_as,
+            substitute=travels_as,
             zoned=django_settings.USE_TZ,
         )
         schema.ref_class = _refs[cls]
@@ -152,7 +164,8 @@ def _add_methods(schema: ActorSchema) -> None:
     schema.finish(messages, events)
 
 
-def _travels_as(hint: Any) -> Any:
+def travels_as(hint: Any) -> Any:
+    """What stands for a hint when it is sent: the ref of an actor class, anything else itself."""
     return _refs.get(hint, hint) if isinstance(hint, type) else hint
 
 

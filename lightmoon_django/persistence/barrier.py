@@ -9,8 +9,9 @@ import threading
 
 from django.db import close_old_connections, connections
 
+from lightmoon_django.persistence.ownrow import Home
 from lightmoon_django.persistence.store import Barrier, CommitOutcome
-from lightmoon_django.persistence.work import Home, Work
+from lightmoon_django.persistence.work import Work
 
 _here = threading.local()
 

@@ -35,8 +35,8 @@ def is_lost(error: BaseException, connection: BaseDatabaseWrapper) -> bool:
     if not isinstance(error, (DatabaseError, InterfaceError)) or connection.vendor == "sqlite":
         return False
     raw = connection.connection
-    if raw is None or getattr(raw, "closed", False):
-        return True
+    if raw is None or hasattr(raw, "closed"):  # asking it would fail, too, in a transaction that has failed
+        return raw is None or bool(raw.closed)
     return isinstance(error, (OperationalError, InterfaceError)) and not is_lock(error) and not connection.is_usable()
 
 

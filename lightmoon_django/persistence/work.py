@@ -14,16 +14,13 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, router, transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.errors import DeadlineExceeded
-from lightmoon_django.fields import COMMIT_MARK
-from lightmoon_django.persistence.columns import ModelColumns
-from lightmoon_django.persistence.rows import Row, Rows
+from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -32,41 +29,15 @@ from lightmoon_django.persistence.store import (
     Failed,
     Locked,
     Lost,
-    Missing,
     UnitOfWork,
     Unsettled,
 )
-from lightmoon_django.persistence.table import Table
 from lightmoon_django.persistence.trouble import CannotConnect, connect, is_lock, is_lost
 from lightmoon_django.persistence.watch import Watch
 
 logger = logging.getLogger("lightmoon")
 
 watch = Watch()
-
-
-class Home(Protocol):
-    """What a barrier needs of its store."""
-
-    alias: str
-
-    def incarnation(self) -> int: ...
-
-    def table(self, schema: ActorSchema) -> Table: ...
-
-    def model_columns(self, schema: ActorSchema) -> ModelColumns: ...
-
-    def barrier_version(self, connection: BaseDatabaseWrapper, table: Table, key: str) -> Any:
-        """The row's version as this transaction leaves it."""
-
-    def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
-        """Let no lock be waited for longer than that, in the transaction that has just begun."""
-
-    def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
-        """What `settled` needs to find out whether this transaction was committed."""
-
-    def settled(self, transaction_id: str) -> bool | None:
-        """Whether a transaction whose connection broke was committed; None when that can't be known."""
 
 
 class Stopped(Exception):
@@ -84,7 +55,7 @@ class Work:
         self._home = home
         self._barrier = barrier
         self._connection = connection
-        self._table = home.table(barrier.schema)
+        self._own = OwnRow(home, barrier, connection)
         self._nested = connection.in_atomic_block
         self._begun = False  # the row is locked and was found as this node knows it
         self._beginning = False
@@ -93,6 +64,7 @@ class Work:
         self._committing = False
         self._sealing = threading.Lock()  # a commit and the end of an abandoned turn meet here
         self._committed = False
+        self._ended = False
         self._transaction_id: str | None = None
         self._outcome: CommitOutcome = Committed(barrier.version)
 
@@ -108,7 +80,7 @@ class Work:
         except Exception as error:
             return self._explained(error)
         finally:
-            watch.discard(self)
+            self._end()
         return self._outcome
 
     def holds_the_file(self) -> bool:
@@ -121,10 +93,15 @@ class Work:
             self._connection.connection.rollback()
             self._begun = False
 
+    def _end(self) -> None:
+        with self._sealing:
+            self._ended = True  # the connection may serve the next turn now
+        watch.discard(self)
+
     def end_if_abandoned(self) -> None:
         """Give SQLite's lock back for a turn that is past its deadline and doesn't come back. From any thread."""
         with self._sealing:
-            if not self._committing and not self._barrier.alive():
+            if not self._committing and not self._ended and not self._barrier.alive():
                 raw = self._connection.connection
                 if raw is not None:
                     raw.interrupt()
@@ -152,46 +129,15 @@ class Work:
             for other in unit.deletes:
                 # A copy: Django takes the key from what it deletes, and this may still be rolled back.
                 copy.copy(other).delete(using=self._home.alias)
-            if unit.changes and not _contains(unit.deletes, unit.instance):
-                self._store_own(unit)
-
-    def _store_own(self, unit: UnitOfWork) -> None:
-        if self._home.model_columns(self._barrier.schema).barrier is None:
-            self._update_own(unit.changes)
-            return
-        unit.instance.__dict__[COMMIT_MARK] = self._home.incarnation()
-        try:
-            self._save_own(unit.instance)
-        finally:
-            unit.instance.__dict__.pop(COMMIT_MARK, None)
-
-    def _save_own(self, instance: Any) -> None:
-        """Without arguments wherever possible: many models override `save()` and take none."""
-        if router.db_for_write(type(instance), instance=instance) == self._home.alias:
-            instance.save()
-        else:
-            instance.save(using=self._home.alias)
-
-    def _update_own(self, changes: dict[int, Any]) -> None:
-        key = self._table.pk_value(self._barrier.key)
-        with self._connection.cursor() as cursor:
-            cursor.execute(self._table.update(changes), [*changes.values(), key, self._home.incarnation()])
-            if cursor.rowcount == 0:
-                raise Stopped(Lost())
+            if unit.changes and not contains(unit.deletes, unit.instance):
+                self._own.store(unit)
 
     def _finish(self, unit: UnitOfWork) -> None:
         """Check what commits check, and read what the actor's row has become."""
         with self._ours():
             if self._connection.vendor == "postgresql":
                 self._connection.check_constraints()
-            row = Rows(self._connection, self._table).read([self._barrier.key], lock=False).get(self._barrier.key)
-            if row is None:
-                self._outcome = Committed(None) if _contains(unit.deletes, unit.instance) else Missing()
-            elif row.owner != self._home.incarnation():
-                raise Stopped(Lost())  # the turn itself saved another instance of its own row
-            else:
-                version = self._home.barrier_version(self._connection, self._table, self._barrier.key)
-                self._outcome = Committed(version, row.snapshot)
+            self._outcome = self._own.result(unit)
             if not self._nested:
                 self._transaction_id = self._home.transaction_id(self._connection)
 
@@ -223,7 +169,7 @@ class Work:
         self._beginning = True
         try:
             self._send_begin()
-            outcome = self._fence()
+            outcome = self._own.fence()
         except (DatabaseError, InterfaceError) as error:
             if not is_lock(error):
                 raise
@@ -245,15 +191,6 @@ class Work:
             with self._connection.wrap_database_errors:
                 self._connection.connection.execute("BEGIN IMMEDIATE")
 
-    def _fence(self) -> CommitOutcome | None:
-        """None: the row is ours, as known, and locked."""
-        rows = Rows(self._connection, self._table)
-        row: Row | None = rows.read([self._barrier.key], lock=True, wait=True).get(self._barrier.key)
-        if row is None:
-            return Missing()
-        ours = row.owner == self._home.incarnation() and self._table.same(row.snapshot, self._barrier.base)
-        return None if ours else Lost()
-
     # Its end.
 
     def _note_commit(self) -> None:
@@ -268,7 +205,7 @@ class Work:
             return self._outcome
         if self._stopped is not None:
             return self._stopped
-        found = error.error if isinstance(error, _Refused) else error
+        found = error.error if isinstance(error, Refused) else error
         if is_lost(found, self._connection):
             return self._settled(found)
         if found is not error or (self._committing and isinstance(error, (DatabaseError, InterfaceError))):
@@ -290,7 +227,7 @@ class Work:
         try:
             yield
         except (DatabaseError, InterfaceError) as error:
-            raise _Refused(error) from error
+            raise Refused(error) from error
 
     @property
     def _is_lazy(self) -> bool:
@@ -298,15 +235,6 @@ class Work:
 
     def _total_changes(self) -> int:
         return self._connection.connection.total_changes if self._connection.vendor == "sqlite" else 0
-
-
-class _Refused(Exception):
-    """A database error while the turn was being stored."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.__cause__ = error
 
 
 @contextlib.contextmanager
@@ -320,7 +248,3 @@ def _lazily(connection: BaseDatabaseWrapper, nested: bool) -> Iterator[None]:
         yield
     finally:
         del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
-
-
-def _contains(instances: Any, instance: Any) -> bool:
-    return any(one is instance for one in instances)

@@ -66,10 +66,20 @@ export class RoomView {
     composer.text.value = "";
     this.#noticed = 0;
     try {
-      await this.#room.say(text);
+      await this.#say(text);
     } catch (error) {
       complain(error);
-      if (error.retryable) composer.text.value ||= text;
+      if (error.type !== "outcome_unknown") composer.text.value ||= text; // that one may have been said
+    }
+  }
+
+  async #say(text) {
+    try {
+      await this.#room.say(text);
+    } catch (error) {
+      if (error.type !== "stranger") throw error;
+      await this.#enter(); // just reconnected, and quicker than our own hello
+      await this.#room.say(text);
     }
   }
 

@@ -185,6 +185,33 @@ def test_its_own_row_updated_through_the_orm_comes_back(database: World) -> None
     assert isinstance(counter.commit(count=4), Committed)
 
 
+def test_a_copy_of_its_own_row_may_be_saved_inside_the_turn(database: World) -> None:
+    """It is the same transaction: the row stays this node's, and memory takes in what the row has become."""
+    counter = counter_of(database)
+
+    def run(instance: Counter) -> None:
+        copy = Counter.objects.using(database.alias).get(pk=instance.pk)
+        copy.note = "by a copy"
+        copy.save(using=database.alias)
+        instance.count = 3
+
+    assert counter.transact(run).snapshot == (int(counter.key), 3, "", "by a copy")
+    assert isinstance(counter.commit(count=4), Committed)
+
+
+def test_deleting_its_own_row_by_a_query_is_refused(database: World) -> None:
+    """It says what to use."""
+    counter = counter_of(database)
+
+    def run(instance: Counter) -> None:
+        Counter.objects.using(database.alias).filter(pk=instance.pk).delete()
+
+    outcome = counter.transact(run)
+    assert isinstance(outcome, Failed)
+    assert "turn.delete(self)" in str(outcome.error)
+    assert database.stored(Counter, counter.key) is not None
+
+
 def test_nested_blocks_of_user_code_work(database: World) -> None:
     counter = counter_of(database)
 

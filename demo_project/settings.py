@@ -1,6 +1,7 @@
 """The demo: chat rooms, who is in them, and a counter that all windows share.
 
-Environment: `DEMO_DATABASE` is the SQLite file, `DEMO_SECRET_KEY` and `DEMO_DEBUG=0` are for a server that others reach.
+Environment: `DEMO_DATABASE` is the SQLite file; `DEMO_SECRET_KEY`, `DEMO_HOSTS` and `DEMO_DEBUG=0` are for a server
+that others reach.
 """
 
 from __future__ import annotations

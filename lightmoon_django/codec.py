@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
+import msgspec.inspect
 
 from lightmoon_django.errors import InvalidParams, InvalidRequest, ParseError
 
@@ -141,6 +142,7 @@ class Shape:
     def __init__(self, hint: Any, substitute: Callable[[Any], Any] = lambda hint: hint, *, zoned: bool = True) -> None:
         """Raises `TypeError` when the hint can't be carried."""
         self.hint = _rebuild(hint, substitute)
+        _refuse_foreign(self.hint)
         wire = _rebuild(self.hint, functools.partial(_strict, zoned=zoned))
         self._wire = msgspec.json.Decoder(wire, dec_hook=_decode_hook)
         self._local = msgspec.msgpack.Decoder(self.hint, dec_hook=_decode_hook)
@@ -260,6 +262,21 @@ def _mentions(hint: Any, wanted: tuple[Any, ...]) -> bool:
     return any(_mentions(arg, wanted) for arg in get_args(hint))
 
 
+def _refuse_foreign(hint: Any) -> None:
+    """Raise `TypeError` for a class inside `hint` that could be neither built nor read on the other side."""
+    waiting: list[Any] = [msgspec.inspect.type_info(hint)]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, tuple):
+            waiting += node
+        elif isinstance(node, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(node) not in seen:
+            seen.add(id(node))  # types may contain themselves
+            if isinstance(node, msgspec.inspect.CustomType) and not issubclass(node.cls, Linked):
+                raise TypeError(f"`{node.cls.__qualname__}` is a class that says nothing about its parts")
+            waiting += [getattr(node, name) for name in node.__struct_fields__]
+
+
 class Arguments:
     """The parameters of one message or event, decoded and checked in one pass.
 
@@ -280,6 +297,8 @@ class Arguments:
     ) -> None:
         """`fields` are `(name, hint)` or `(name, hint, default)`. Raises `TypeError` when a hint can't be carried."""
         local = [(field[0], _rebuild(field[1], substitute), *map(_default, field[2:])) for field in fields]
+        for field in local:
+            _refuse_foreign(field[1])
         strict = functools.partial(_strict, zoned=zoned)
         wire = [(field[0], _rebuild(field[1], strict), *field[2:]) for field in local]
         if keyed:

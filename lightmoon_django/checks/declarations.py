@@ -68,14 +68,17 @@ def _same_names(actors: Iterable[type]) -> Iterator[CheckMessage]:
     for cls in actors:
         name = registry.name_of(cls)
         if name in seen:
-            other = seen[name]
             yield Error(
-                f"{name} names two actors: {cls.__module__}.{cls.__qualname__} and {other.__module__}.{other.__qualname__}.",
+                f"{name} names two actors: {_path(cls)} and {_path(seen[name])}.",
                 hint="Rename one of the classes: the app's label and the class name are the name on the wire.",
                 obj=cls,
                 id="lightmoon.E013",
             )
         seen[name] = cls
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _options(cls: type) -> Iterator[CheckMessage]:
@@ -104,7 +107,7 @@ def _save_logic(cls: type) -> Iterator[CheckMessage]:
     reason = SaveLogic(cls, frozenset(conf.settings().HARMLESS_RECEIVERS)).reason()
     if reason is not None:
         yield Info(
-            f"{reason} So each turn that changes a {cls.__name__} commits alone, through its save().",
+            f"{reason} So each turn that changes one commits alone, through its save().",
             hint="That is correct but slow. Move the logic into messages, or list a harmless receiver in "
             "LIGHTMOON['HARMLESS_RECEIVERS'].",
             obj=cls,

@@ -47,7 +47,7 @@ def check(cls: type[models.Model]) -> Iterator[CheckMessage]:
         if registry.is_actor(parent) and not meta.proxy:
             yield _error(
                 cls,
-                f"{name} and its parent {parent.__name__} are both actors over the same row, so two turns could run at once.",
+                f"{name} and its parent {parent.__name__} are both actors over one row: two turns could run at once.",
                 "Decorate only one of them.",
                 "E024",
             )

@@ -54,6 +54,7 @@ class OwnRow:
 
     def __init__(self, home: Home, barrier: Barrier, connection: BaseDatabaseWrapper) -> None:
         self._home = home
+        self._me = home.incarnation()  # once: a new one, taken meanwhile, must not pass for this turn's
         self._schema, self._key, self._base = barrier.schema, barrier.key, barrier.base
         self._connection = connection
         self._table = home.table(barrier.schema)
@@ -64,7 +65,7 @@ class OwnRow:
         row: Row | None = rows.read([self._key], lock=True, wait=True).get(self._key)
         if row is None:
             return Missing()
-        ours = row.owner == self._home.incarnation() and self._table.same(row.snapshot, self._base)
+        ours = row.owner == self._me and self._table.same(row.snapshot, self._base)
         return None if ours else Lost()
 
     def store(self, unit: UnitOfWork) -> None:
@@ -72,7 +73,7 @@ class OwnRow:
         if self._home.model_columns(self._schema).barrier is None:
             self._update_own(unit.changes)
             return
-        unit.instance.__dict__[COMMIT_MARK] = self._home.incarnation()
+        unit.instance.__dict__[COMMIT_MARK] = self._me
         try:
             self._save_own(unit.instance)
         finally:
@@ -86,7 +87,7 @@ class OwnRow:
             instance.save(using=self._home.alias)
 
     def _update_own(self, changes: dict[int, Any]) -> None:
-        key, me = self._table.pk_value(self._key), self._home.incarnation()
+        key, me = self._table.pk_value(self._key), self._me
         with self._connection.cursor() as cursor:
             cursor.execute(self._table.update(changes), [*changes.values(), key, me])
             if cursor.rowcount == 0:
@@ -95,7 +96,7 @@ class OwnRow:
 
     def _own_again(self) -> None:
         """Its row is locked, so if it isn't this node's any more, the turn's own code has saved a copy of it."""
-        Rows(self._connection, self._table).own([self._key], self._home.incarnation())
+        Rows(self._connection, self._table).own([self._key], self._me)
 
     def result(self, unit: UnitOfWork) -> CommitOutcome:
         """What the row has become, as the commit's outcome."""
@@ -107,7 +108,7 @@ class OwnRow:
             raise Refused(
                 UsageError("The turn deleted its own actor's row by a query. Use turn.delete(self) for that.")
             )
-        if row.owner != self._home.incarnation():
+        if row.owner != self._me:
             self._own_again()
         return Committed(self._home.barrier_version(self._connection, self._table, key), row.snapshot)
 

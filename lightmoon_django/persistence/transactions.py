@@ -21,7 +21,10 @@ def open_connection() -> BaseDatabaseWrapper | None:
 
 
 def refuse_open(message: str, *, inside_turn: bool, allowed: bool) -> None:
-    """Raise `UsageError` where asking would wait for a commit that waits for this caller."""
+    """Raise `UsageError` where asking would wait for a commit that waits for this caller.
+
+    A turn on SQLite that has only read gives its lock up for the time of the ask.
+    """
     if allowed:
         return
     if inside_turn:
@@ -30,6 +33,7 @@ def refuse_open(message: str, *, inside_turn: bool, allowed: bool) -> None:
                 f"{message}.sync() can't be asked here: this turn has written to SQLite and holds its only write lock, "
                 "so no other actor could commit. Ask first and write after, or use .tell()."
             )
+        barrier.let_go()
         return
     if open_connection() is not None:
         raise UsageError(

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from lightmoon_django import codec
@@ -93,11 +94,15 @@ def schema_hash() -> str:
 
 @functools.lru_cache(maxsize=1)
 def _built(classes: tuple[type, ...]) -> tuple[Manifest, str]:
-    schemas = [registry.schema_of(cls) for cls in classes]
+    found = build([registry.schema_of(cls) for cls in classes])
+    return found, found.schema_hash
+
+
+def build(schemas: Iterable[ActorSchema]) -> Manifest:
+    """The manifest of these actors; those that clients have no use for are left out."""
     shapes = _Shapes()
     actors = [_actor(schema, shapes) for schema in schemas if schema.exposed or schema.events or schema.view]
-    found = Manifest(actors=tuple(actors), definitions=shapes.settle())
-    return found, found.schema_hash
+    return Manifest(actors=tuple(actors), definitions=shapes.settle())
 
 
 class _Shapes:

@@ -49,5 +49,6 @@ def _field_hint(field: Field[Any, Any]) -> Any:
     target = field
     while target.remote_field is not None:
         target = target.target_field  # type: ignore[attr-defined]
+    target = getattr(target, "output_field", target)  # of a generated column
     hint = next((hint for cls, hint in _HINTS if isinstance(target, cls)), Any)
     return hint | None if field.null and hint is not Any else hint

@@ -181,9 +181,7 @@ class Window:
 
     def js(self, expression: str) -> Any:
         """The value of an expression; a promise's when it is fulfilled. Raises `AssertionError` for what it throws."""
-        answer = self.send(
-            "Runtime.evaluate", {"expression": expression, "awaitPromise": True, "returnByValue": True}
-        )
+        answer = self.send("Runtime.evaluate", {"expression": expression, "awaitPromise": True, "returnByValue": True})
         failure = answer.get("exceptionDetails")
         assert failure is None, f"{expression}: {failure.get('exception', {}).get('description', failure['text'])}"
         return answer["result"].get("value")
@@ -199,7 +197,8 @@ class Window:
     def wait_for_text(self, selector: str, wanted: str, patience: float = PATIENCE) -> None:
         """Until the element's text contains `wanted`."""
         self.wait(
-            f"(document.querySelector({json.dumps(selector)})?.innerText ?? '').includes({json.dumps(wanted)})", patience
+            f"(document.querySelector({json.dumps(selector)})?.innerText ?? '').includes({json.dumps(wanted)})",
+            patience,
         )
 
     def click(self, selector: str) -> None:

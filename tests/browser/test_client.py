@@ -78,7 +78,12 @@ def test_the_client_keeps_its_promises_in_node(tmp_path: Path, name: str) -> Non
     (tmp_path / "package.json").write_text(json.dumps({"type": "module"}))
     (tmp_path / "run.js").write_text(NODE)
     done = subprocess.run(
-        ["node", "run.js", f"./javascript/{name}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        ["node", "run.js", f"./javascript/{name}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     _report(json.loads(done.stdout))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import Browser, Window, until
+from tests.browser.chromium import Browser, Window
 from tests.browser.demo import SERVERS, Demo
 
 under_all_servers = pytest.mark.parametrize("demo", SERVERS, indirect=True)
@@ -42,7 +42,9 @@ class Guest:
 
     def sees(self, *people: str) -> None:
         wanted = sorted(people)
-        self.window.wait(f"JSON.stringify({PEOPLE}.map(name => name.replace(' (you)', '')).sort()) === `{_json(wanted)}`")
+        self.window.wait(
+            f"JSON.stringify({PEOPLE}.map(name => name.replace(' (you)', '')).sort()) === `{_json(wanted)}`"
+        )
 
     def counts(self, number: int) -> None:
         self.window.wait(f"document.querySelector('#count').innerText === '{number}'")
@@ -89,7 +91,7 @@ def test_two_windows_share_one_live_durable_object(demo: Demo, guests: tuple[Gue
 
 @under_all_servers
 def test_a_killed_server_is_found_again_with_everything_still_there(demo: Demo, guests: tuple[Guest, Guest]) -> None:
-    """B58, B25: after SIGKILL and a restart both windows reconnect by themselves, and nothing that was shown is lost."""
+    """B58, B25: after SIGKILL and a restart both windows reconnect by themselves, and nothing is lost."""
     ada, grace = guests
     ada.say("Before the crash")
     grace.hears("Before the crash")
@@ -136,7 +138,9 @@ def test_an_outside_save_is_seen_in_open_windows(demo: Demo, browser: Browser) -
     ada.counts(1)
     code = "from demo_project.chat.models import Counter; Counter.objects.filter(pk='moon').update(count=500)"
     demo.manage("shell", "-c", code)
-    ada.window.wait("(document.querySelector('[data-add=\"1\"]').click(), +document.querySelector('#count').innerText > 500)")
+    ada.window.wait(
+        "(document.querySelector('[data-add=\"1\"]').click(), +document.querySelector('#count').innerText > 500)"
+    )
 
 
 def test_seeding_twice_changes_nothing(demo: Demo, guests: tuple[Guest, Guest]) -> None:
@@ -168,7 +172,10 @@ def test_errors_of_actors_reach_the_page_as_declared(demo: Demo, guests: tuple[G
     assert found["type"] == "invalid_params"
     found = window.js(f"client.call('chat.Room.on_activate', {{key: 'lobby'}}).catch({failed})")
     assert found["code"] == -32601
-    assert window.js("chat.Room('no-such-room').say('x').catch(error => error instanceof LightMoonError && error.type)") == "not_found"
+    assert (
+        window.js("chat.Room('no-such-room').say('x').catch(error => error instanceof LightMoonError && error.type)")
+        == "not_found"
+    )
 
 
 def test_a_page_of_another_schema_is_told_to_reload(demo: Demo, browser: Browser) -> None:

@@ -196,6 +196,14 @@ class Tally(TallyMessages, models.Model):
         return Log.objects.count()
 
     @message
+    def read_then_ask(self, other: str, write_first: bool = False) -> int:
+        """A plain method that uses the ORM and asks another actor."""
+        if write_first:
+            Log.objects.create(text="first")
+        self.count += Log.objects.count()
+        return ref(Tally, other).add.sync(1)
+
+    @message
     async def save_itself(self) -> None:
         self.save()
 

@@ -9,9 +9,6 @@ import uuid
 from decimal import Decimal
 from typing import Any, Literal
 
-from django.contrib.auth.models import User
-from django.db import models
-
 from lightmoon_django import actor, event, message
 
 
@@ -63,17 +60,3 @@ class Gallery:
 class Backstage:
     @message
     async def hidden_work(self) -> None: ...
-
-
-@actor(view=["title", "price", "leader", "ends_at", "data"])
-class Lot(models.Model):
-    title = models.SlugField()
-    price = models.DecimalField(max_digits=10, decimal_places=2)
-    leader = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    ends_at = models.DateTimeField(null=True)
-    data = models.JSONField(default=dict)
-    hidden_field = models.TextField()
-
-    class Meta:
-        app_label = "proxytests"
-        managed = False

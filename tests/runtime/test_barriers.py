@@ -11,7 +11,7 @@ import pytest
 from django.db.models.signals import post_save
 
 from lightmoon_django import ref
-from lightmoon_django.errors import InternalError
+from lightmoon_django.errors import InternalError, LightMoonError
 from tests.live.models import Made, Tally
 from tests.runtime.conftest import World
 
@@ -91,3 +91,24 @@ async def test_a_receiver_that_fails_undoes_its_turn(stored: World, receiver: Re
     receiver.then = lambda instance: None
     assert await actor.get() == 3
     assert (await stored.stored(actor.key)).count == 3
+
+
+async def test_a_blocking_message_may_read_and_then_ask(stored: World) -> None:
+    """9.8: on SQLite too, where its transaction gives up the lock for the time of the ask."""
+    one, other = await stored.make(), await stored.make()
+    assert await one.read_then_ask.options(timeout=10)(other.key) == 1
+
+
+async def test_asking_after_a_write_on_sqlite_is_an_immediate_error(
+    stored: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """9.8: the other actor could not commit; elsewhere it can."""
+    one, other = await stored.make(), await stored.make()
+    call = one.read_then_ask.options(timeout=10)(other.key, True)
+    if stored.backend == "postgresql":
+        assert await call == 1
+        return
+    with pytest.raises(LightMoonError):
+        await call
+    assert "only write lock" in caplog.text
+    assert await stored.logs() == 0

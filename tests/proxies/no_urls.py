@@ -1,0 +1,3 @@
+"""A project without LightMoon's URLs."""
+
+urlpatterns: list[object] = []

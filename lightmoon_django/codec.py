@@ -1,4 +1,4 @@
-"""Bytes to values and back. The only module that knows msgspec.
+"""Bytes to values and back. Only it and `hints` know msgspec.
 
 Two encodings: JSON towards clients, MessagePack between actors (it keeps 64-bit integers and non-finite floats).
 Both are typed: a `Shape` is built once from a type hint and then checks while it decodes. On the wire a shape is
@@ -11,21 +11,19 @@ import copy
 import datetime
 import decimal
 import functools
-import types
-import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any
 
 import msgspec
 import msgspec.inspect
 
+from lightmoon_django import hints
 from lightmoon_django.errors import InvalidParams, InvalidRequest, ParseError
 
 UNSET = msgspec.UNSET
 UnsetType = msgspec.UnsetType
 Raw = msgspec.Raw
 
-SAFE_INTEGER = 2**53  # beyond it JavaScript's numbers are no longer exact
 DECIMAL_EXPONENT = 1000  # a larger one makes a few bytes into megabytes of digits
 
 _SCALARS = frozenset({int, str, bool, type(None)})
@@ -141,13 +139,13 @@ class Shape:
 
     def __init__(self, hint: Any, substitute: Callable[[Any], Any] = lambda hint: hint, *, zoned: bool = True) -> None:
         """Raises `TypeError` when the hint can't be carried."""
-        self.hint = _rebuild(hint, substitute)
+        self.hint = hints.rebuild(hint, substitute)
         _refuse_foreign(self.hint)
-        wire = _rebuild(self.hint, functools.partial(_strict, zoned=zoned))
+        wire = hints.rebuild(self.hint, functools.partial(hints.strict, zoned=zoned))
         self._wire = msgspec.json.Decoder(wire, dec_hook=_decode_hook)
         self._local = msgspec.msgpack.Decoder(self.hint, dec_hook=_decode_hook)
         self._scalar = hint if hint in _SCALARS else None
-        self._suspect = _mentions(self.hint, (decimal.Decimal, Any, object))
+        self._suspect = hints.mentions(self.hint, (decimal.Decimal, Any, object))
 
     def from_wire(self, raw: bytes | Raw) -> Any:
         """Decode what a client sent. Raises `InvalidParams` with the path."""
@@ -196,7 +194,7 @@ def refuse_unsafe(value: Any, path: str = "$") -> None:
         if "\x00" in value:
             raise InvalidParams(f"A string must not contain NUL - at `{path}`", path=path)
     elif kind is int:
-        if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
+        if not -hints.SAFE_INTEGER <= value <= hints.SAFE_INTEGER:
             raise InvalidParams(f"An integer beyond ±2^53 must travel as a string - at `{path}`", path=path)
     elif kind is decimal.Decimal:
         exponent = value.as_tuple().exponent
@@ -221,45 +219,6 @@ def _invalid(error: Exception) -> InvalidParams:
     text = str(error) if not isinstance(error, RecursionError) else "The value is nested too deeply"
     _, found, path = text.partition(" - at `")
     return InvalidParams(text, path=path.rstrip("`") if found else None)
-
-
-def _strict(hint: Any, *, zoned: bool) -> Any:
-    if hint is int:
-        return Annotated[int, msgspec.Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
-    if hint is datetime.datetime and zoned:
-        return Annotated[datetime.datetime, msgspec.Meta(tz=True)]
-    return hint
-
-
-def _rebuild(hint: Any, change: Callable[[Any], Any]) -> Any:
-    """The same hint with `change` applied to every leaf."""
-    if isinstance(hint, typing.TypeVar):
-        return hint
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is None or origin is typing.Literal:
-        return change(hint)
-    if origin is Annotated:
-        return Annotated[(_plain(args[0], change), *args[1:])]
-    inner = tuple(_rebuild(arg, change) if arg is not Ellipsis else arg for arg in args)
-    if origin is Union or origin is types.UnionType:
-        return Union[inner]  # noqa: UP007  (the members are only known here)
-    return hint.copy_with(inner) if hasattr(hint, "copy_with") else origin[inner]
-
-
-def _plain(hint: Any, change: Callable[[Any], Any]) -> Any:
-    """Inside `Annotated` the user's own bounds stand; only classes are exchanged."""
-    changed = _rebuild(hint, change)
-    return hint if get_origin(changed) is Annotated else changed
-
-
-def _mentions(hint: Any, wanted: tuple[Any, ...]) -> bool:
-    if any(hint is one for one in wanted):
-        return True
-    if isinstance(hint, type) and (hasattr(hint, "__struct_fields__") or hasattr(hint, "__dataclass_fields__")):
-        return True  # its fields may be
-    if typing.is_typeddict(hint):
-        return True
-    return any(_mentions(arg, wanted) for arg in get_args(hint))
 
 
 def _refuse_foreign(hint: Any) -> None:
@@ -296,16 +255,16 @@ class Arguments:
         zoned: bool = True,
     ) -> None:
         """`fields` are `(name, hint)` or `(name, hint, default)`. Raises `TypeError` when a hint can't be carried."""
-        local = [(field[0], _rebuild(field[1], substitute), *map(_default, field[2:])) for field in fields]
+        local = [(field[0], hints.rebuild(field[1], substitute), *map(_default, field[2:])) for field in fields]
         for field in local:
             _refuse_foreign(field[1])
-        strict = functools.partial(_strict, zoned=zoned)
-        wire = [(field[0], _rebuild(field[1], strict), *field[2:]) for field in local]
+        strict = functools.partial(hints.strict, zoned=zoned)
+        wire = [(field[0], hints.rebuild(field[1], strict), *field[2:]) for field in local]
         if keyed:
             wire.insert(0, ("key", str))
         self.names = tuple(field[0] for field in fields)
-        self.optional = frozenset(field[0] for field in fields if len(field) > 2 and not _admits_none(field[1]))
-        self._suspect = any(_mentions(field[1], (decimal.Decimal, Any, object)) for field in local)
+        self.optional = frozenset(field[0] for field in fields if len(field) > 2 and not hints.admits_none(field[1]))
+        self._suspect = any(hints.mentions(field[1], (decimal.Decimal, Any, object)) for field in local)
         self._by_name = msgspec.json.Decoder(_record(name, wire, positional=False), dec_hook=_decode_hook)
         self._by_position = msgspec.json.Decoder(_record(name, wire, positional=True), dec_hook=_decode_hook)
         self._local = msgspec.msgpack.Decoder(_record(name, local, positional=True), dec_hook=_decode_hook)
@@ -370,21 +329,17 @@ def _default(value: Any) -> Any:
     return msgspec.field(default_factory=functools.partial(copy.deepcopy, value))
 
 
-def _admits_none(hint: Any) -> bool:
-    return hint is None or hint is type(None) or hint is Any or hint is object or type(None) in get_args(hint)
-
-
 SCHEMA_REFS = "#/components/schemas/{name}"
 
 _DATED = Annotated[datetime.datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 def json_schemas(
-    hints: list[Any], describe: Callable[[type], dict[str, Any]]
+    wanted: list[Any], describe: Callable[[type], dict[str, Any]]
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     """The JSON Schema of each hint, and the named schemas that they refer to as `SCHEMA_REFS`.
 
     `describe` gives the schema of classes that only LightMoon knows. Raises `TypeError` for what can't be described.
     """
-    dated = [_rebuild(hint, lambda leaf: _DATED if leaf is datetime.datetime else leaf) for hint in hints]
+    dated = [hints.rebuild(hint, lambda leaf: _DATED if leaf is datetime.datetime else leaf) for hint in wanted]
     return msgspec.json.schema_components(dated, schema_hook=describe, ref_template=SCHEMA_REFS)

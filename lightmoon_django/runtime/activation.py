@@ -7,7 +7,6 @@ What happens inside one turn stands in `execution` and `barriers`; between the e
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ class Activation:
         self.version: Any = None  # what the store compares to notice outside writes
         self.epoch = ""
         self.verified_at = 0.0
-        self.mailbox: deque[Call] = deque()
+        self.mailbox: list[Call] = []  # a list, as it is short: an empty deque would cost 600 bytes
         self.gate = Gate(self)
         self.running: Turn | None = None
         self.hook: Call | None = None  # the on_activate or on_deactivate that runs next
@@ -157,7 +156,7 @@ class Activation:
             return call
         if self.stale or self.state is not ActivationState.ACTIVE or not self.mailbox:
             return None
-        return self.mailbox.popleft()
+        return self.mailbox.pop(0)
 
     def cancel(self, call: Call) -> None:
         """Take a call back: it never runs, or its turn is undone, or it is too late and its answer comes."""

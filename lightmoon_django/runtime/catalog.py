@@ -163,7 +163,7 @@ class Catalog:
         activation.instance = copy.copy(activation.instance)
         activation.columns.restore(activation.instance, activation.head)
         activation.stale = False
-        activation.mailbox.extendleft(reversed(calls))
+        activation.mailbox[:0] = calls
         activation.schedule()
 
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:

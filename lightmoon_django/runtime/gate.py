@@ -12,7 +12,6 @@ seen them (they never suspended), or end as `Conflict`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +88,11 @@ class Gate:
 
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
-        self._entries: deque[Entry] | None = None  # made when first needed: an idle activation has none
-        self._tickets: deque[Ticket] | None = None
+        self._entries: list[Entry] = []  # lists, as they are short: an empty deque would cost 600 bytes
+        self._tickets: list[Ticket] = []
 
     def __len__(self) -> int:
-        return len(self._entries) if self._entries else 0
+        return len(self._entries)
 
     @property
     def version(self) -> Any:
@@ -102,50 +101,49 @@ class Gate:
 
     @property
     def full(self) -> bool:
-        return self._entries is not None and len(self._entries) >= SPECULATION_LIMIT
+        return len(self._entries) >= SPECULATION_LIMIT
 
     def turns(self) -> list[Turn]:
         """The turns that wait, oldest first."""
-        return [entry.turn for entry in self._entries or () if entry.turn is not None]
+        return [entry.turn for entry in self._entries if entry.turn is not None]
 
     def hold(self, turn: Turn) -> None:
         """Keep a turn that changed nothing behind those before it."""
-        self._queue().append(Entry(turn))
+        self._entries.append(Entry(turn))
 
     def hold_changes(self, turn: Turn, base: Snapshot, changes: dict[int, Any]) -> None:
         """Keep a turn until its changes are stored. `base` is the state that they were made on."""
         ticket = self._open_ticket(base)
         ticket.write.changes.update(changes)
         ticket.turns.append(turn)
-        self._queue().append(Entry(turn, ticket, changes))
+        self._entries.append(Entry(turn, ticket, changes))
 
     def hold_unverified(self, turn: Turn, base: Snapshot) -> None:
         """Keep a turn that changed nothing until the database has confirmed that what it read is still stored."""
         ticket = self._open_ticket(base)
-        self._queue().append(Entry(turn, ticket))
+        self._entries.append(Entry(turn, ticket))
 
     def hold_barrier(self, turn: Turn, changes: dict[int, Any]) -> None:
         """Keep a turn that commits by itself in a worker's transaction, once those before it are durable."""
-        self._queue().append(Entry(turn, None, changes, barrier=True))
+        self._entries.append(Entry(turn, None, changes, barrier=True))
         self.advance()
 
     def depart(self, call: Call) -> None:
         """Send `call` when all turns before the one that asks are durable."""
-        self._queue().append(Entry(None, departure=call))
+        self._entries.append(Entry(None, departure=call))
 
     def verify(self, base: Snapshot, then: Callable[[], None]) -> None:
         """Confirm the row with nothing else to write, then call `then` unless the activation was lost."""
-        self._queue().append(_Callback(self._open_ticket(base), then))
+        self._entries.append(_Callback(self._open_ticket(base), then))
 
     def when_open(self, then: Callable[[], None]) -> None:
         """Call `then` once everything in the gate is durable, unless the activation is lost before."""
-        self._queue().append(_Callback(None, then))
+        self._entries.append(_Callback(None, then))
 
     def advance(self) -> None:
         """Let out, in order, whatever no longer waits for anything."""
-        entries = self._entries
-        while entries:
-            entry = entries[0]
+        while self._entries:  # looked up each time: what is let out may cause an unwinding
+            entry = self._entries[0]
             if entry.ticket is not None and not entry.ticket.done:
                 return
             if entry.barrier:
@@ -153,7 +151,7 @@ class Gate:
                     entry.begun = True
                     self._activation.node.barriers.commit(self._activation, entry)
                 return
-            entries.popleft()
+            self._entries.pop(0)
             if entry.departure is not None:
                 self._activation.node.post(entry.departure)
             elif entry.turn is not None:
@@ -165,23 +163,16 @@ class Gate:
     def drop_barrier(self) -> None:
         """The barrier turn at the front has ended."""
         assert self._entries
-        self._entries.popleft()
+        self._entries.pop(0)
 
     def unwind(self) -> list[Entry]:
         """Give up everything that waits, oldest first. The caller decides what becomes of each."""
-        entries = list(self._entries or ())
-        self._entries = self._tickets = None
+        entries = self._entries
+        self._entries, self._tickets = [], []
         return entries
-
-    def _queue(self) -> deque[Entry]:
-        if self._entries is None:
-            self._entries = deque()
-        return self._entries
 
     def _open_ticket(self, base: Snapshot) -> Ticket:
         """The ticket that still takes changes, or a new one."""
-        if self._tickets is None:
-            self._tickets = deque()
         if self._tickets and not self._tickets[-1].taken:
             return self._tickets[-1]
         activation = self._activation
@@ -203,7 +194,7 @@ class Gate:
         if not self._tickets or self._tickets[0] is not ticket:
             return  # unwound meanwhile
         if type(outcome) is Committed:
-            self._tickets.popleft()
+            self._tickets.pop(0)
             ticket.done = True
             self._activation.committed(outcome, last=not self._tickets)
             if self._tickets:
@@ -223,7 +214,7 @@ class Gate:
         """Store the turns of a failed write one by one, so that only the bad one fails."""
         assert self._tickets
         assert self._entries
-        self._tickets.popleft()
+        self._tickets.pop(0)
         singles: list[Ticket] = []
         lookers: list[Entry] = []  # they only asked for a verification, before any change
         for entry in self._entries:
@@ -237,7 +228,7 @@ class Gate:
                 lookers.append(entry)
         for entry in lookers:
             entry.ticket = singles[0]
-        self._tickets.extendleft(reversed(singles))
+        self._tickets[:0] = singles
         self._submit()
 
     def _single(self, ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:

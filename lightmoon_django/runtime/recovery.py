@@ -31,7 +31,7 @@ def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Ent
         return
     activation.head = turn.before
     activation.columns.restore(activation.instance, turn.before)
-    activation.mailbox.extendleft(reversed(calls))
+    activation.mailbox[:0] = calls
     activation.schedule()
 
 

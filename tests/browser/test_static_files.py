@@ -19,7 +19,7 @@ from lightmoon_django.proxies.page import MODULES
 from tests.browser.chromium import Browser
 
 STORAGE = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
-PAGE = Template("<!doctype html><head>{% load lightmoon %}{% lightmoon_js %}</head>")
+PAGE = Template("<!doctype html><head><link rel=icon href=data:,>{% load lightmoon %}{% lightmoon_js %}</head>")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -28,12 +28,17 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "locked": (neighbours.locked_row, ("postgres",)),
 }
 OPENERS = {"postgres": databases.postgres, "sqlite": databases.sqlite}
+QUIET = 0.5  # processes that want to run, on average over the last minute
 
 
 def main() -> int:
     options = _options()
     plan, report = (QUICK if options.quick else FULL), Report()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
+    if (others := os.getloadavg()[0]) > QUIET:
+        report.warn(
+            f"This machine is busy with something else (load {others:.1f}): figures will be too low and uneven."
+        )
     wanted = [name for name in SCENARIOS if not options.only or name in options.only]
     with ExitStack() as stack:
         directory = stack.enter_context(databases.scratch(options.directory))

@@ -29,6 +29,8 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path, fresh_database: Path) -
     """A running demo with fresh data, under the server that the test names, or `runserver`."""
     demo = Demo(tmp_path, getattr(request, "param", "runserver"))
     shutil.copy(fresh_database, demo.database)
-    demo.start()
-    yield demo
-    demo.stop()
+    try:
+        demo.start()
+        yield demo
+    finally:
+        demo.stop()

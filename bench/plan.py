@@ -22,7 +22,7 @@ class Plan:
 
 
 FULL = Plan(rounds=3, warm_up=1.0, seconds=4.0)
-QUICK = Plan(rounds=1, warm_up=0.5, seconds=1.5, cold_rows=10_000, idle_connections=1500)
+QUICK = Plan(rounds=1, warm_up=0.5, seconds=1.5, subscribers=(1000,), cold_rows=10_000, idle_connections=1500)
 
 
 def interleaved(plan: Plan, runs: Mapping[str, Callable[[], Measured]]) -> dict[str, Measured]:

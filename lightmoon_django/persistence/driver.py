@@ -183,8 +183,11 @@ class StoreQueue:
         for request, outcome in zip(group, outcomes, strict=True):
             if type(outcome) is Locked or type(outcome) is Down:
                 self._retry(request, outcome)
-            else:
+                continue
+            try:
                 request.done(outcome)
+            except Exception:  # a defect of ours: the others of the group must hear of theirs
+                logger.exception("An outcome could not be taken in.", extra={"action": "outcome_defect"})
 
     def _retry(self, request: _Request, outcome: Locked | Down) -> None:
         delay = min(RETRY_FIRST * 2**request.tries, RETRY_LONGEST)

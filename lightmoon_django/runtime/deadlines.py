@@ -6,12 +6,16 @@ is hastened by a call whose deadline comes before the next one.
 
 from __future__ import annotations
 
+import logging
+
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from lightmoon_django.runtime import recovery
 from lightmoon_django.runtime.activation import Activation, ActivationState
 from lightmoon_django.runtime.release import reject
+
+logger = logging.getLogger("lightmoon")
 
 PERIOD = 0.25  # seconds between sweeps
 
@@ -51,8 +55,11 @@ class Deadlines:
         for activation in list(self._busy):
             if activation.quiet or activation.state is ActivationState.ENDED:
                 self._busy.discard(activation)
-            else:
+                continue
+            try:
                 nearest = min(nearest, self._check(activation, now))
+            except Exception:  # a defect of ours: everybody else's deadlines go on
+                logger.exception("A deadline could not be kept.", extra={"action": "deadline_defect"})
         if self._busy:
             self._plan(max(nearest, now + 0.001))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import logging
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.turn import Turn, TurnState, enter
 from lightmoon_django.errors import Cancelled
+from lightmoon_django.runtime import recovery
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.activation import Activation
+
+logger = logging.getLogger("lightmoon")
 
 TURNS_PER_VISIT = 64  # of one actor, before others get their turn
 SLICE = 0.005  # seconds that runners may hold the event loop
@@ -94,7 +98,11 @@ class Runner:
         while ready:
             activation = ready.popleft()
             activation.scheduled = False
-            await self._visit(activation)
+            try:
+                await self._visit(activation)
+            except Exception as error:  # a defect of ours: it must not take the runner, and with it the node, along
+                logger.exception("A visit failed unexpectedly.", extra={"action": "runner_defect"})
+                recovery.lose(activation, f"LightMoon failed: {type(error).__name__}.")
             if clock() >= until:
                 await asyncio.sleep(0)
                 until = clock() + SLICE

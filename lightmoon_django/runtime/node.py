@@ -10,7 +10,7 @@ from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
-from lightmoon_django.errors import DeadlockError, LightMoonError, Unavailable
+from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
@@ -79,6 +79,9 @@ class Node:
 
     def post(self, call: Call) -> None:
         """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
+        if call.cancelled:
+            call.reject(Cancelled("The caller cancelled the call before it ran."))
+            return
         activation = self.catalog.get((call.schema.name, call.key))
         if activation is not None and activation.guard is not None and not activation.guard():
             self.catalog.replace(activation, [], "rolled back")
@@ -104,6 +107,7 @@ class Node:
 
     def cancel(self, call: Call) -> None:
         """Take a call back, where it is not too late."""
+        call.cancelled = True
         activation = self.catalog.get((call.schema.name, call.key))
         if activation is not None:
             activation.cancel(call)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.turn import Turn, abandon
-from lightmoon_django.errors import Conflict, LightMoonError, OutcomeUnknown
+from lightmoon_django.errors import Cancelled, Conflict, LightMoonError, OutcomeUnknown
 from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.release import reject
 
@@ -74,6 +74,8 @@ def _again(entries: list[Entry], reason: str) -> list[Call]:
             entry.departure.reject(Conflict(f"The asking turn was undone: {reason}"))
         elif entry.turn is None or entry.turn.answered or isinstance(entry.turn.call, Unsubscription):
             continue
+        elif entry.turn.call.cancelled:
+            reject(entry.turn, Cancelled("The caller cancelled the call; its turn was undone."))
         elif entry.turn.suspended:
             reject(entry.turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
         else:

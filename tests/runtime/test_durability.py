@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -121,6 +122,17 @@ async def test_a_queryset_update_is_never_overwritten(stored: World) -> None:
     await stored.db(Tally.objects.filter(pk=actor.key).update, count=100)
     assert await actor.add(1) == 101
     assert (await stored.stored(actor.key)).count == 101
+
+
+async def test_a_queryset_update_is_visible_within_a_second(stored: World) -> None:
+    """B71: also to messages that only read."""
+    actor = await stored.make(count=1)
+    assert await actor.get() == 1
+    await stored.db(Tally.objects.filter(pk=actor.key).update, count=100)
+    began = time.monotonic()
+    while await actor.get() != 100:
+        assert time.monotonic() - began < 2.0, "still the old count"
+        await asyncio.sleep(0)
 
 
 async def test_raw_sql_is_never_overwritten(stored: World) -> None:

@@ -17,7 +17,7 @@ from bench.scenarios.counter import LABEL, calls
 from bench.servers import LIGHTMOON, Load, Server, serve
 
 HELD = 2.0  # seconds that an outside transaction holds a row
-UNUSED_ROW = ROWS  # no scenario calls that actor
+UNUSED_ROW = ROWS  # an actor that the load does not call
 LEAD = 1.0  # seconds of undisturbed load before it
 UNDISTURBED = 1000.0  # milliseconds; no other actor's caller may wait longer
 VIEW_PATIENCE = 1000.0  # milliseconds; a page that takes longer feels broken
@@ -78,7 +78,7 @@ def locked_row(plan: Plan, report: Report, database: Database) -> None:
     report.line(f"                with another row: {' '.join(map(str, unrelated.timeline))}")
     report.line(f"the held actor's caller waited {locked:.0f} ms at most, all others {others:.0f} ms at most")
     report.aim(Aim("the longest wait of other actors' callers", others, at_most=UNDISTURBED, unit="ms"))
-    report.aim(Aim("answers meanwhile, against another row held", _during(found) / _during(unrelated), at_least=0.9))
+    report.aim(Aim("answers meanwhile, against another row held", _during(found) / _during(unrelated), at_least=0.8))
 
 
 def _while_holding(row: int, database: Database, job: Calls) -> Measured:

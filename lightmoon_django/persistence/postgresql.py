@@ -237,10 +237,16 @@ class _Group:
                 self._take_in([write], [(1, *row) for row in cursor.fetchall()])
 
     def _take_in(self, writes: Sequence[Write], rows: Sequence[Any]) -> None:
+        stored: dict[str, Committed] = {}  # rows of one transaction have one version
         for number, version, *cells in rows:
             write = writes[number - 1]
-            snapshot = self._store.table(write.schema).decode(cells) if cells else None
-            self._outcomes[id(write)] = Committed(version, snapshot)
+            if cells:
+                outcome = Committed(version, self._store.table(write.schema).decode(cells))
+            elif (found := stored.get(version)) is not None:
+                outcome = found
+            else:
+                outcome = stored[version] = Committed(version)
+            self._outcomes[id(write)] = outcome
 
     def _execute(self, statement: Statement) -> list[Any]:
         return self._store.execute(self._connection, statement)

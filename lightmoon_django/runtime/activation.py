@@ -246,7 +246,10 @@ class Activation:
 
     def gate_opened(self) -> None:
         """Nothing waits in the gate any more."""
-        if self.stale and self.settled and self.state is not ActivationState.LOADING:
+        if self.state is ActivationState.ACTIVE and not self.stale:  # nearly always, so it comes first
+            if self.mailbox and not self.scheduled:
+                self.schedule()
+        elif self.stale and self.settled and self.state is not ActivationState.LOADING:
             self.node.catalog.replace(self, [], "changed")
         elif self.state is ActivationState.STOPPING and self.settled and self.hook is None:
             self.node.catalog.stopped(self)

@@ -237,7 +237,7 @@ class Host:
             call.deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
             turn.tells = [*(turn.tells or ()), call]
         else:
-            transactions.after_commit(lambda: node.loop.call_soon_threadsafe(node.post, call))
+            transactions.after_commit(lambda: _post(node, call))
 
     def _prepare(
         self,
@@ -281,6 +281,14 @@ def _tune_interpreter() -> None:
         gc.collect()
         gc.freeze()  # what is loaded now lives as long as the process
         gc.set_threshold(GC_THRESHOLD, 10, 50)
+
+
+def _post(node: Node, call: Call) -> None:
+    """Post from any thread; on the node's own loop at once, so that a tell stays ahead of the ask that follows it."""
+    if asyncio._get_running_loop() is node.loop:
+        node.post(call)
+    else:
+        node.loop.call_soon_threadsafe(node.post, call)
 
 
 def _without(addresses: list[Any], one: Address) -> list[Any]:

@@ -243,3 +243,11 @@ def test_a_ref_has_no_state() -> None:
 async def test_sync_on_the_event_loop_is_refused(world: World) -> None:
     with pytest.raises(UsageError, match="Await"):
         world.ref("1").add.sync(1)
+
+
+async def test_a_tell_stays_ahead_of_the_ask_that_follows_it(world: World) -> None:
+    """B9: one sender, one actor, in the order sent."""
+    actor = await world.make()
+    actor.record.tell(1)
+    await actor.record(2)
+    assert [item for item in Probe.log if isinstance(item, int)] == [1, 2]

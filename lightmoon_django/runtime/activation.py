@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn, TurnState
-from lightmoon_django.errors import Cancelled, Overloaded
+from lightmoon_django.errors import Cancelled, DeadlineExceeded, Overloaded
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.store import Columns, Committed, Snapshot
 from lightmoon_django.runtime.failure import explained
@@ -154,9 +154,14 @@ class Activation:
         if self.hook is not None:
             call, self.hook = self.hook, None
             return call
-        if self.stale or self.state is not ActivationState.ACTIVE or not self.mailbox:
+        if self.stale or self.state is not ActivationState.ACTIVE:
             return None
-        return self.mailbox.pop(0)
+        while self.mailbox:
+            call = self.mailbox.pop(0)
+            if call.deadline > self.monotonic():
+                return call
+            call.reject(DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
+        return None
 
     def cancel(self, call: Call) -> None:
         """Take a call back: it never runs, or its turn is undone, or it is too late and its answer comes."""

@@ -207,6 +207,7 @@ class Catalog:
 
     def _end(self, activation: Activation, reason: str) -> None:
         activation.state = ActivationState.ENDED
+        activation.hook = None
         if self._all.get(activation.address) is activation:
             del self._all[activation.address]
         if activation.subscribed:

@@ -32,7 +32,7 @@ def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Ent
     activation.head = turn.before
     activation.columns.restore(activation.instance, turn.before)
     activation.mailbox[:0] = calls
-    activation.schedule()
+    activation.gate_opened()
 
 
 def lose(

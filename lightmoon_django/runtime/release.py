@@ -26,7 +26,7 @@ def release(activation: Activation, turn: Turn) -> None:
         activation.stream.emit(name, data)
     for tell in turn.tells or ():
         activation.node.post(tell)
-    if isinstance(turn.call, Subscription):
+    if isinstance(turn.call, Subscription) and not turn.answered:  # else its subscriber was told that it failed
         turn.payload = _follow(activation, turn.call, turn.after)
     if not turn.answered:
         turn.answered = True

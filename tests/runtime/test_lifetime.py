@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -170,3 +171,18 @@ async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
     assert all(isinstance(answer, Unavailable) for answer in answers if not isinstance(answer, int))
     row = await stored.stored(actor.key)
     assert row.count == len(good) == 50
+
+
+async def test_a_call_that_expired_during_a_stall_of_the_loop_never_runs(stored: World) -> None:
+    """B52: although no sweep could see it in time."""
+    actor = await stored.make()
+
+    async def stall(self: object) -> None:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+
+    Probe.activate = stall
+    with pytest.raises(DeadlineExceeded):
+        await actor.add.options(timeout=0.1)(1)
+    assert await actor.get() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -32,6 +33,7 @@ QUIET = 0.5  # processes that want to run, on average over the last minute
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and databases removed
     options = _options()
     plan, report = (QUICK if options.quick else FULL), Report()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")

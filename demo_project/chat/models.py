@@ -52,13 +52,12 @@ class Room(models.Model):
             self.presence(people=self._people())
 
     @message(exposed=True)
-    async def hello(self, name: str) -> list[str]:
-        """Enter under a name, or change it. Answers who is here."""
+    async def hello(self, name: str) -> None:
+        """Enter under a name, or change it. Everybody hears `presence`, the caller too."""
         if turn.caller not in self.here:
             raise Rejected("Follow the room before you enter it.", code="not_following")
         self.here[turn.caller] = _text(name, NAME_LENGTH)
         self.presence(people=self._people())
-        return self._people()
 
     @message(exposed=True)
     async def say(self, text: str) -> int:

@@ -16,6 +16,7 @@ export class RoomView {
   #lastWho;
   #writers = new Map();
   #noticed = 0;
+  #catchingUp = false; // lines said now are in the answer that is on its way
 
   constructor(room, name) {
     this.#room = room;
@@ -23,7 +24,7 @@ export class RoomView {
     this.#clear();
     this.#offs = [
       room.subscribe(() => this.#showHead()),
-      room.on("said", ({ line }) => this.#add(line)),
+      room.on("said", ({ line }) => this.#catchingUp || this.#add(line)),
       room.on("presence", ({ people }) => this.#showPeople(people)),
       room.on("is_typing", ({ who }) => this.#showWriter(who)),
       room.on("reset", () => this.#enter()), // reconnected: we may have missed something, and the room forgot us
@@ -50,12 +51,21 @@ export class RoomView {
   async #enter() {
     try {
       this.#showHead();
-      const [people, lines] = await Promise.all([this.#room.hello(this.#name), this.#room.recent()]);
-      if (this.#ends.signal.aborted) return;
-      this.#showPeople(people);
-      for (const line of lines) this.#add(line);
+      await Promise.all([this.#room.hello(this.#name), this.#catchUp()]);
     } catch (error) {
       if (error.type !== "outcome_unknown") complain(error); // the reconnection enters again
+    }
+  }
+
+  /** Take the answer in before the next event, which may follow it at once. */
+  async #catchUp() {
+    this.#catchingUp = true;
+    try {
+      const lines = await this.#room.recent();
+      if (this.#ends.signal.aborted) return;
+      for (const line of lines) this.#add(line);
+    } finally {
+      this.#catchingUp = false;
     }
   }
 

@@ -90,7 +90,10 @@ class Browser:
 
         port, path = until(where, lambda: f"Chromium is listening (its exit code: {self._process.poll()})")
         address = f"ws://127.0.0.1:{port}{path}"
-        return self._stack.enter_context(connect(address, max_size=None, compression=None, proxy=None))
+        # No pings: on a machine that is busy with other tests the browser may answer one too late.
+        return self._stack.enter_context(
+            connect(address, max_size=None, compression=None, proxy=None, ping_interval=None)
+        )
 
     def window(self, url: str, *, width: int = 1280, height: int = 800) -> Window:
         """A new window with cookies and storage of its own, at `url`."""

@@ -240,10 +240,16 @@ class OrmStore:
         for write in writes:
             grouped[write.schema, tuple(write.changes)].append(write)
         for (schema, positions), its_writes in grouped.items():
-            Rows(connection, self.table(schema)).update(positions, its_writes, self.incarnation())
+            self._update(connection, schema, positions, its_writes)
         if connection.savepoint_ids and writes:  # inside a test's transaction, whose end checks them too late
             tables = {write.schema.cls._meta.db_table for write in writes}  # type: ignore[attr-defined]
             connection.check_constraints(table_names=sorted(tables))
+
+    def _update(
+        self, connection: BaseDatabaseWrapper, schema: ActorSchema, positions: tuple[int, ...], writes: Sequence[Write]
+    ) -> None:
+        """Update rows of one class in the same columns. Raises `Surprise` if one of them isn't this node's."""
+        Rows(connection, self.table(schema)).update(positions, writes, self.incarnation())
 
     def _regenerated(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> dict[Write, Any]:
         """What the database made of written rows that have generated columns."""

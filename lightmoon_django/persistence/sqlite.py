@@ -8,14 +8,19 @@ what this node knows of it, once. Writes of the same connection don't move it; t
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.orm import Judgements, OrmStore, system_clock
 from lightmoon_django.persistence.rows import Surprise, quiet_cursor
 from lightmoon_django.persistence.store import CommitOutcome, Write
+from lightmoon_django.persistence.table import Table
 
+MOST_ROWS = 128  # of one UPDATE; powers of two below it make up any group, so that few statements are prepared
+_CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
 BUSY = 100  # milliseconds that the store waits for the file's lock before its group counts as locked
 
 
@@ -95,5 +100,36 @@ class SqliteStore(OrmStore):
         )
         return [judged.get(id(write)) for write in writes]
 
+    def _update(
+        self, connection: BaseDatabaseWrapper, schema: ActorSchema, positions: tuple[int, ...], writes: Sequence[Write]
+    ) -> None:
+        """Many rows in one step: each step gives Python's interpreter lock away and has to get it back."""
+        table = self.table(schema)
+        if not _CAN_UPDATE_FROM or any(table.placeholder(i) != "%s" for i in positions):
+            super()._update(connection, schema, positions, writes)
+            return
+        rest = sorted(writes, key=lambda write: write.key)
+        updated = 0
+        with quiet_cursor(connection) as cursor:
+            while rest:
+                count = min(MOST_ROWS, 1 << (len(rest).bit_length() - 1))
+                some, rest = rest[:count], rest[count:]
+                parameters = [
+                    value for write in some for value in (table.pk_value(write.key), *map(write.changes.get, positions))
+                ]
+                cursor.execute(_update_many(table, positions, count), [*parameters, self.incarnation()])
+                updated += cursor.rowcount
+        if updated != len(writes):
+            raise Surprise(f"{updated} of {len(writes)} rows of {table.name} could be updated.")
+
     def _now(self) -> int:
         return system_clock()
+
+
+def _update_many(table: Table, positions: tuple[int, ...], count: int) -> str:
+    assigned = ", ".join(f"{table.names[i]} = v.column{n}" for n, i in enumerate(positions, 2))
+    row = f"({', '.join(['%s'] * (len(positions) + 1))})"
+    return (
+        f"UPDATE {table.name} SET {assigned} FROM (VALUES {', '.join([row] * count)}) AS v "
+        f"WHERE {table.name}.{table.pk} = v.column1 AND {table.name}.{table.owner} = %s"
+    )

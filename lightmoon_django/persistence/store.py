@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.records import Answer, Due, Find, Record
 
 Snapshot = tuple[Any, ...]
 
@@ -127,7 +128,9 @@ CommitOutcome = Committed | Lost | Missing | Locked | Failed | Down | Unsettled
 class Write:
     """The changes of one actor for one commit, or (`changes` empty) a look whether its row is still what we know.
 
-    With `fence` an empty write locks the row as a real one would.
+    With `fence` an empty write locks the row as a real one would. `records` are stored with it; a write that has any is
+    fenced. A `ReminderChange` that expects another generation than the stored one fails the write: `Failed` with
+    `StaleReminder`.
     """
 
     schema: ActorSchema
@@ -136,6 +139,7 @@ class Write:
     base: Snapshot  # what is stored, as far as this node knows
     changes: dict[int, Any]
     fence: bool = False
+    records: list[Record] = dataclasses.field(default_factory=list)  # at most one `ReminderChange` for each name
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
@@ -146,6 +150,7 @@ class UnitOfWork:
     changes: dict[int, Any]
     saves: Sequence[Any] = ()
     deletes: Sequence[Any] = ()
+    records: Sequence[Record] = ()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -187,6 +192,33 @@ class Store(Protocol):
 
     def disown(self, keys: Sequence[tuple[ActorSchema, str]]) -> None:
         """Give rows back, so that any node may claim them at once."""
+
+    def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
+        """The stored answers of `once` calls that have not expired; None where there is none."""
+
+    def due(self, now: int, until: int, limit: int) -> list[Due]:
+        """Claim reminders and tells whose time has come: each is in nobody else's answer before `until`.
+
+        The earliest come first. Rows that somebody has locked are passed over. Times are microseconds since 1970.
+        """
+
+    def next_due(self) -> int | None:
+        """When the earliest reminder or tell that isn't claimed, or the earliest claim's end, comes due."""
+
+    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+        """Try that one again then. Nothing happens if it has been changed or delivered meanwhile."""
+
+    def delivered(self, ids: Sequence[bytes]) -> None:
+        """Forget durable tells that have arrived."""
+
+    def bury(self, due: Due, error: str, then: int | None) -> None:
+        """Make a dead letter of it. A periodic reminder goes on at `then`; None ends it. As `postpone` if outdated."""
+
+    def paused(self) -> set[tuple[str, str]]:
+        """Wire names and keys of actors that an operator has paused."""
+
+    def clean(self, now: int, limit: int) -> int:
+        """Delete up to `limit` expired answers. How many went."""
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -102,6 +102,13 @@ class DeadlockError(LightMoonError):
         return {"cycle": self.cycle}
 
 
+class TooDeep(LightMoonError):
+    """Calls are nested deeper than `CALL_DEPTH`: most likely they call each other without an end."""
+
+    code = "too_deep"
+    rpc_code = 4010
+
+
 class TooLarge(LightMoonError):
     """A frame, request or response is over its limit. The connection stays usable."""
 

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Ask, Call, Tell
 from lightmoon_django.actor.ref import CallOptions
+from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
-from lightmoon_django.actor.turn import Turn, current
+from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current
 from lightmoon_django.clock import Clock, SystemClock
 from lightmoon_django.conf import Settings
-from lightmoon_django.errors import Unavailable, UsageError
+from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence import transactions
 from lightmoon_django.runtime.node import Node
@@ -120,6 +122,7 @@ class Host:
             lease=storage.lease,
             storage=storage,
             workers=workers,
+            tidy=close_old_connections,
             debug=django_settings.DEBUG,
             verify_after=0.0 if testrun.active() else 1.0,
         )
@@ -168,15 +171,8 @@ class Host:
         if testrun.active() and current() is None:
             await sync_to_async(testrun.note_transactions, thread_sensitive=True)()
         call = self._prepare(Ask, node, message, key, payload, options)
-        turn = call.origin
-        address = call.address
-        if turn is not None:
-            turn.waiting = [*(turn.waiting or ()), address]
-        try:
+        with _waiting_for(call):
             return await self._ask(node, call)
-        finally:
-            if turn is not None and turn.waiting:
-                turn.waiting = _without(turn.waiting, address)
 
     async def _ask(self, node: Node, call: Ask) -> bytes:
         loop = asyncio.get_running_loop()
@@ -209,16 +205,9 @@ class Host:
         call = self._prepare(Ask, node, message, key, payload, options)
         waiting: concurrent.futures.Future[bytes] = concurrent.futures.Future()
         call.future = waiting
-        address = call.address
-        if turn is not None:
-            turn.waiting = [*(turn.waiting or ()), address]
-        node.loop.call_soon_threadsafe(node.send, call)
-        try:
-            with blocked():
-                return self._wait(waiting, call, node)
-        finally:
-            if turn is not None and turn.waiting:
-                turn.waiting = _without(turn.waiting, address)
+        with _waiting_for(call), blocked():
+            node.loop.call_soon_threadsafe(node.send, call)
+            return self._wait(waiting, call, node)
 
     def _wait(self, waiting: concurrent.futures.Future[bytes], call: Ask, node: Node) -> bytes:
         limit = max(0.0, call.deadline - node.clock.monotonic()) + ANSWER_GRACE
@@ -235,6 +224,8 @@ class Host:
         call.origin = None
         if turn is not None:
             call.deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
+            if message.options.once and turn.activation.store is not None:
+                call = node.outgoing.store(turn, call)
             turn.tells = [*(turn.tells or ()), call]
         else:
             transactions.after_commit(lambda: _post(node, call))
@@ -253,18 +244,24 @@ class Host:
         deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
         turn: Turn | None = current()
         if turn is None:
-            return kind(message, key, args, payload, deadline)
-        return kind(
-            message,
-            key,
-            args,
-            payload,
-            min(deadline, turn.call.deadline),
-            caller=str(turn.call.address),
-            user=turn.call.user,
-            chain=(*turn.call.chain, turn),
-            origin=turn,
-        )
+            call = kind(message, key, args, payload, deadline)
+        elif len(turn.call.chain) >= CALL_DEPTH:
+            raise TooDeep(f"Calls are nested {CALL_DEPTH} deep. Does {message.wire_name} call itself without an end?")
+        else:
+            call = kind(
+                message,
+                key,
+                args,
+                payload,
+                min(deadline, turn.call.deadline),
+                caller=str(turn.call.address),
+                user=turn.call.user,
+                chain=(*turn.call.chain, turn),
+                origin=turn,
+            )
+        if options.call_id is not None:
+            call.identity = identity(options.call_id, "", message.wire_name, key, payload)
+        return call
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody outside wrote that row and committed."""
@@ -291,10 +288,18 @@ def _post(node: Node, call: Call) -> None:
         node.loop.call_soon_threadsafe(node.post, call)
 
 
-def _without(addresses: list[Any], one: Address) -> list[Any]:
-    left = list(addresses)
-    left.remove(one)
-    return left
+@contextlib.contextmanager
+def _waiting_for(call: Ask) -> Iterator[None]:
+    """Meanwhile the asking turn waits for that call."""
+    turn = call.origin
+    if turn is None:
+        yield
+        return
+    turn.waiting = [*(turn.waiting or ()), call]
+    try:
+        yield
+    finally:
+        turn.waiting = [one for one in turn.waiting or () if one is not call] or None
 
 
 def _timeout(settings: Settings, message: MessageSchema, options: CallOptions) -> float:

@@ -15,6 +15,7 @@ from lightmoon_django.errors import LightMoonError
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
+    from lightmoon_django.actor.repeat import Identity
     from lightmoon_django.actor.schema import ActorSchema, MessageSchema
     from lightmoon_django.actor.turn import Turn
 
@@ -34,6 +35,7 @@ class Call:
         "cancelled",
         "chain",
         "deadline",
+        "identity",
         "key",
         "message",
         "origin",
@@ -41,6 +43,8 @@ class Call:
         "schema",
         "user",
     )
+
+    finishes = False  # whether `finish` is to be called
 
     schema: ActorSchema
     message: MessageSchema
@@ -53,6 +57,7 @@ class Call:
     chain: tuple[Turn, ...]  # the turns that wait for this call, outermost first
     origin: Turn | None  # the turn that sent it; its actor's earlier turns must be durable first
     cancelled: bool
+    identity: Identity | None  # by which a repeated call is known
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Call:
         self.chain = chain
         self.origin = origin
         self.cancelled = False
+        self.identity = None
 
     @property
     def address(self) -> Address:
@@ -95,6 +101,9 @@ class Call:
     def encode(self, result: Any) -> bytes:
         """The result by value, checked against its hint. Raises `TypeError`, `ValueError` or `InvalidParams`."""
         return self.message.signature.returns.to_local(result)
+
+    def finish(self, turn: Turn) -> None:
+        """The handler has succeeded: add what must be stored with its turn. Raises to fail the turn."""
 
     def resolve(self, payload: bytes) -> None:
         """The turn is durable and this is its encoded result."""

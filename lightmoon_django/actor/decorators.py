@@ -123,6 +123,8 @@ def message(
     exposed: bool = False,
     permission_classes: Iterable[Any] | None = None,
     read_only: bool = False,
+    reentrant: bool = False,
+    once: bool = False,
     timeout: float | datetime.timedelta | None = None,
 ) -> _MessageDecorator: ...
 
@@ -134,18 +136,26 @@ def message(
     exposed: bool = False,
     permission_classes: Iterable[Any] | None = None,
     read_only: bool = False,
+    reentrant: bool = False,
+    once: bool = False,
     timeout: float | datetime.timedelta | None = None,
 ) -> Message[Any, Any] | _MessageDecorator:
     """Declare what may be sent to an actor.
 
     `exposed` lets clients send it, judged by `permission_classes` (the actor's, then the project's default, when not
-    given). `read_only` turns may overlap each other and must not change fields. `timeout` is the deadline in seconds
-    of calls that name none. An `async def` runs on the event loop, a `def` in a worker thread inside a transaction.
+    given). `read_only` turns of `async def` messages may overlap each other, never a writer, and must not change
+    fields. A `reentrant` one may come back to its actor while a turn of the same chain of calls waits there: it runs as
+    a part of that turn, whose fate it shares. The answer of a `once` message that is called with a `call_id` is stored
+    in its own commit, and a repeated call gets it, also after a crash; a tell of one from a turn is stored with that
+    turn, and arrives. `timeout` is the deadline in seconds of calls that name none. An `async def` runs on the event
+    loop, a `def` in a worker thread inside a transaction.
     """
     options = Options(
         exposed=exposed,
         permission_classes=None if permission_classes is None else tuple(permission_classes),
         read_only=read_only,
+        reentrant=reentrant,
+        once=once,
         timeout=_seconds(timeout, "timeout"),
     )
     return Message(function, options) if function is not None else _MessageDecorator(options)

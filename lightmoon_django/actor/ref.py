@@ -9,9 +9,9 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.schema import MessageSchema
-from lightmoon_django.actor.turn import Turn, current
+from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current
 from lightmoon_django.codec import Linked
-from lightmoon_django.errors import UsageError
+from lightmoon_django.errors import TooDeep, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -23,6 +23,7 @@ class CallOptions:
     """What one call asks for beyond its arguments."""
 
     timeout: float | None = None  # seconds, queueing included
+    call_id: str | None = None  # the idempotency key: sent again, the call gets the first one's answer
     in_transaction: bool = False  # the caller knows that its open transaction holds none of the actor's rows
 
 
@@ -98,14 +99,26 @@ class BoundMessage(Generic[P, R]):
         exchange().tell(self._message, self._key, payload, self._options)
 
     def options(
-        self, *, timeout: float | datetime.timedelta | None = None, in_transaction: bool = False
+        self,
+        *,
+        timeout: float | datetime.timedelta | None = None,
+        call_id: str | None = None,
+        in_transaction: bool = False,
     ) -> BoundMessage[P, R]:
-        """The same message with options for its next calls. `timeout` is in seconds, queueing included."""
+        """The same message with options for its next calls.
+
+        `timeout` is in seconds, queueing included. `call_id` names one call: sent again under it, also by somebody
+        else, the message doesn't run again and the first answer comes; kept while the actor is in memory, and for
+        `CALL_RETENTION` where the message is declared with `once=True`.
+        """
         if isinstance(timeout, datetime.timedelta):
             timeout = timeout.total_seconds()
         if timeout is not None and timeout <= 0:
             raise UsageError(f"A timeout must be longer than 0 seconds, not {timeout!r}.")
-        return BoundMessage(self._message, self._key, CallOptions(timeout=timeout, in_transaction=in_transaction))
+        if call_id is not None and not (isinstance(call_id, str) and call_id):
+            raise UsageError(f"A call_id is a text of at least one character, not {call_id!r}.")
+        options = CallOptions(timeout=timeout, call_id=call_id, in_transaction=in_transaction)
+        return BoundMessage(self._message, self._key, options)
 
     def __repr__(self) -> str:
         return f"<message {self._message.wire_name} of {self._key!r}>"
@@ -127,7 +140,17 @@ class InlineMessage(BoundMessage[P, R]):
                 f"{message.wire_name} is a `def` message and can't be part of an async turn. "
                 f"Use self.{message.name}.tell(…), or move the shared code to a plain method."
             )
-        return cast(Awaitable[R], message.function(self._turn.instance, *args, **kwargs))
+        return self._inline(args, kwargs)
+
+    async def _inline(self, args: Any, kwargs: Any) -> R:
+        turn = self._turn
+        if turn.depth >= CALL_DEPTH:
+            raise TooDeep(f"{self._message.wire_name} calls itself more than {CALL_DEPTH} deep. Where does it end?")
+        turn.depth += 1
+        try:
+            return cast(R, await self._message.function(turn.instance, *args, **kwargs))
+        finally:
+            turn.depth -= 1
 
     def sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
         message = self._message

@@ -29,6 +29,8 @@ class Options:
     exposed: bool = False
     permission_classes: tuple[Any, ...] | None = None
     read_only: bool = False
+    reentrant: bool = False
+    once: bool = False
     timeout: float | None = None  # seconds
 
 
@@ -124,6 +126,7 @@ class MessageSchema:
         self.is_async = inspect.iscoroutinefunction(function)
         self.timeout = options.timeout
         self.doc = inspect.getdoc(function) or ""
+        _refuse_contradictions(self)
         self.signature = Signature(f"{actor.name}.{name}", function, actor.substitute, zoned=actor.zoned)
         own = options.permission_classes
         self.permission_classes = own if own is not None else actor.permission_classes
@@ -134,6 +137,25 @@ class MessageSchema:
 
     def __repr__(self) -> str:
         return f"<message {self.wire_name}>"
+
+
+def _refuse_contradictions(message: MessageSchema) -> None:
+    options = message.options
+    if options.reentrant and not message.is_async:
+        raise SchemaError(
+            f"{message.wire_name} is reentrant, but a `def` message has a transaction of its own.",
+            "Make it an `async def`, or leave reentrant out.",
+        )
+    if options.reentrant and options.once:
+        raise SchemaError(
+            f"{message.wire_name} is both once and reentrant: its answer would leave before it is stored.",
+            "Choose one of the two.",
+        )
+    if options.once and not message.actor.persistent:
+        raise SchemaError(
+            f"{message.wire_name} is declared with once=True, but {message.actor.name} is kept in memory only.",
+            "Make the actor a model, or leave once out: a call_id is remembered while the actor is in memory anyway.",
+        )
 
 
 class EventSchema:

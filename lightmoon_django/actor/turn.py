@@ -7,12 +7,15 @@ import datetime
 import enum
 import itertools
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.errors import LightMoonError, UsageError
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
+
+CALL_DEPTH = 64  # calls that wait for each other, across actors or of one actor to itself
 
 _ids = itertools.count(1)
 
@@ -30,7 +33,9 @@ class TurnState(enum.Enum):
 class Turn:
     """One run of one message. User code reaches it through `turn`; the runtime drives it.
 
-    `events` are pairs of event name and encoded data, `tells` are calls: both leave when the turn is durable.
+    `events` are pairs of event name and encoded data, `tells` are calls, `callbacks` functions: all leave when the turn
+    is durable. `records` (of `persistence.records`) are stored with it. `outer` is the turn that this one re-entered,
+    and whose fate it shares.
     """
 
     __slots__ = (
@@ -39,13 +44,17 @@ class Turn:
         "answered",
         "before",
         "call",
+        "callbacks",
         "cancelled",
         "deletes",
+        "depth",
         "error",
         "events",
         "instance",
         "number",
+        "outer",
         "payload",
+        "records",
         "runner",
         "saves",
         "sealed",
@@ -70,7 +79,11 @@ class Turn:
         self.error: LightMoonError | None = None
         self.suspended = False  # it awaited something: it can't be run again unseen
         self.runner: Any = None  # the task or thread that runs it
-        self.waiting: list[Any] | None = None  # addresses of the asks it awaits
+        self.outer: Turn | None = None
+        self.depth = 0  # messages of the actor itself that run inline
+        self.waiting: list[Call] | None = None  # the asks that it awaits
+        self.records: list[Any] | None = None
+        self.callbacks: list[Callable[[], Any]] | None = None
         self.events: list[tuple[str, bytes]] | None = None
         self.tells: list[Call] | None = None
         self.saves: list[Any] | None = None
@@ -153,6 +166,16 @@ class TurnProxy:
         if found.deletes is None:
             found.deletes = []
         found.deletes.append(obj)
+
+    def on_commit(self, callback: Callable[[], Any]) -> None:
+        """Call that function once the turn is durable; not at all if it fails.
+
+        A coroutine function runs on the event loop, a plain one in a worker thread. What it raises is logged.
+        """
+        found = self._turn
+        if found.callbacks is None:
+            found.callbacks = []
+        found.callbacks.append(callback)
 
     def _other(self, obj: Any, reason: str) -> Turn:
         found = self._turn

@@ -1,7 +1,8 @@
 """One actor in memory: its instance, its mailbox, and the turn that runs.
 
-What happens inside one turn stands in `execution` and `barriers`; between the end of a turn and its release, in
-`gate`; when something that turns built on is gone, in `recovery`; where activations come from and go to, in `catalog`.
+What happens inside one turn stands in `execution` and `barriers`; who may overlap whom, in `overlap`; between the end
+of a turn and its release, in `gate`; when something that turns built on is gone, in `recovery`; where activations come
+from and go to, in `catalog`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn, TurnState
-from lightmoon_django.errors import Cancelled, DeadlineExceeded, Overloaded
+from lightmoon_django.errors import Cancelled, Conflict, DeadlineExceeded, LightMoonError, Overloaded
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.store import Columns, Committed, Snapshot
+from lightmoon_django.runtime import overlap
 from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.gate import Gate
 from lightmoon_django.runtime.release import release
+from lightmoon_django.runtime.repeats import Repeats
 from lightmoon_django.runtime.streams import Stream
 
 if TYPE_CHECKING:
+    from lightmoon_django.actor.repeat import Identity
     from lightmoon_django.actor.schema import ActorSchema
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.node import Node
@@ -39,7 +43,10 @@ class ActivationState(enum.Enum):
 
 
 class Activation:
-    """One actor in this node's memory. Belongs to the node's loop; one turn runs at a time."""
+    """One actor in this node's memory. Belongs to the node's loop.
+
+    One turn runs at a time; those that only read overlap once they wait for something.
+    """
 
     __slots__ = (
         "_stream",
@@ -56,6 +63,9 @@ class Activation:
         "mailbox",
         "node",
         "opened_at",
+        "readers",
+        "reentering",
+        "repeats",
         "running",
         "scheduled",
         "schema",
@@ -84,7 +94,10 @@ class Activation:
         self.verified_at = 0.0
         self.mailbox: list[Call] = []  # a list, as it is short: an empty deque would cost 600 bytes
         self.gate = Gate(self)
-        self.running: Turn | None = None
+        self.running: Turn | None = None  # nobody else may start; the innermost one, where turns re-entered
+        self.readers: list[Turn] | None = None  # read-only turns that wait for something
+        self.reentering: list[Call] | None = None  # calls that a turn under way waits for; they start ahead of others
+        self.repeats: Repeats | None = None
         self.hook: Call | None = None  # the on_activate or on_deactivate that runs next
         self.barrier = False  # a turn that commits alone waits or runs: nothing else may start
         self.scheduled = False  # in the runners' queue
@@ -111,7 +124,7 @@ class Activation:
     @property
     def settled(self) -> bool:
         """Nothing runs and nothing is on its way to the database."""
-        return self.running is None and not self.barrier and not self.gate
+        return self.running is None and not self.barrier and not self.gate and not self.readers
 
     @property
     def quiet(self) -> bool:
@@ -127,63 +140,127 @@ class Activation:
             waiting = len(self.mailbox)
             call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
             return
-        if call.chain:
-            deadlock = self.node.deadlock(call, self)
-            if deadlock is not None:
-                call.reject(deadlock)
-                return
+        if call.chain and not self._admit_of_chain(call):
+            return
+        if call.identity is not None and not self._admit_of_id(call, call.identity):
+            return
         self.mailbox.append(call)
         self.touched = True
         self.node.deadlines.watch(self, call.deadline)
         if not self.scheduled:
             self.schedule()
 
+    def adopt(self, calls: list[Call]) -> None:
+        """Take over what waited for an earlier activation, in order."""
+        for call in calls:
+            if call.identity is None or self._admit_of_id(call, call.identity):
+                self.mailbox.append(call)
+                self.node.deadlines.watch(self, call.deadline)
+        self.schedule()
+
+    def _admit_of_chain(self, call: Call) -> bool:
+        """Whether a call from a turn is to be queued; otherwise it starts ahead of the queue, or has its answer."""
+        if overlap.reenters(self, call):
+            self.reentering = [*(self.reentering or ()), call]
+            self.node.deadlines.watch(self, call.deadline)
+            self.schedule()
+            return False
+        deadlock = self.node.deadlock(call, self)
+        if deadlock is not None:
+            call.reject(deadlock)
+        return deadlock is None
+
+    def _admit_of_id(self, call: Call, identity: Identity) -> bool:
+        if self.repeats is None:
+            self.repeats = Repeats(self)
+        return self.repeats.admit(call, identity)
+
+    def answer(self, call: Call, payload: bytes) -> None:
+        """Give a call its result, and to all copies of it."""
+        call.resolve(payload)
+        if call.identity is not None and self.repeats is not None:
+            self.repeats.succeeded(call.identity, payload)
+
+    def refuse(self, call: Call, error: LightMoonError) -> None:
+        """Give a call its error, and to all copies of it."""
+        call.reject(error)
+        if call.identity is not None and self.repeats is not None:
+            self.repeats.failed(call.identity, error)
+
     def schedule(self) -> None:
         """Let a runner visit, if there is something that may start now."""
-        if self.scheduled or self.running is not None or self.barrier or self.gate.full:
+        if self.scheduled or self.barrier:
             return
-        if self.hook is None and (not self.mailbox or self.stale or self.state is not ActivationState.ACTIVE):
-            return
+        if self.reentering is None:
+            if self.running is not None or self.gate.full:
+                return
+            if self.hook is None and (not self.mailbox or self.stale or self.state is not ActivationState.ACTIVE):
+                return
         self.scheduled = True
         self.node.runners.add(self)
 
     def next_call(self) -> Call | None:
         """Take the call whose turn starts now. None: not now, or nothing left."""
+        if self.reentering is not None and not self.barrier:
+            found = overlap.next_reentering(self)
+            if found is not None:
+                return found
         if self.running is not None or self.barrier or self.gate.full:
             return None
         if self.hook is not None:
+            if self.readers:
+                return None
             call, self.hook = self.hook, None
             return call
         if self.stale or self.state is not ActivationState.ACTIVE:
             return None
         while self.mailbox:
-            call = self.mailbox.pop(0)
+            call = self.mailbox[0]
+            if self.readers and not overlap.only_reads(call):
+                return None
+            if call.identity is not None and call.identity.looking:
+                return None
+            del self.mailbox[0]
             if call.deadline > self.monotonic():
                 return call
-            call.reject(DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
+            self.refuse(call, DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
         return None
 
     def cancel(self, call: Call) -> None:
         """Take a call back: it never runs, or its turn is undone, or it is too late and its answer comes."""
-        turn = self.running
-        if turn is not None and turn.call is call:
-            turn.cancelled = True
-            if turn.runner is not None:
-                turn.runner.cancel()
+        for turn in overlap.under_way(self):
+            if turn.call is call:
+                turn.cancelled = True
+                if turn.runner is not None:
+                    turn.runner.cancel()
+                return
+        if call.identity is not None and self.repeats is not None and self.repeats.cancel(call, call.identity):
             return
-        try:
+        if call in self.mailbox:
             self.mailbox.remove(call)
-        except ValueError:
+        elif self.reentering is not None and call in self.reentering:
+            overlap.forget(self, call)
+        else:
             return
-        call.reject(Cancelled("The caller cancelled the call before it ran."))
+        self.refuse(call, Cancelled("The caller cancelled the call before it ran."))
 
     def conclude(self, turn: Turn, result: Any, error: BaseException | None) -> None:
         """A turn's handler has ended: keep the outcome in the gate until it may leave."""
-        self.running = None
+        if turn.outer is not None:
+            overlap.rejoin(self, turn, result, error)
+            return
+        self._conclude(turn, result, error)
+        if self.stale or self.state is not ActivationState.ACTIVE:
+            self.gate_opened()  # who waits for this activation's end may have waited for this turn
+
+    def _conclude(self, turn: Turn, result: Any, error: BaseException | None) -> None:
+        if not overlap.leave(self, turn) and error is None:
+            error = Conflict("The turn ended while a call that re-entered it was still running. Nothing was stored.")
         try:
             if error is not None:
                 raise error
             turn.payload = turn.call.encode(result)
+            self.complete(turn)
             before, after = self.head, self.columns.snapshot(turn.instance)
             changes: dict[int, Any] = {}
             if after != before:
@@ -203,13 +280,22 @@ class Activation:
             raise TypeError(f"{turn.call.message.wire_name} is read_only, yet it changed fields.")
         return self.columns.changes(self.head, after, turn.instance)
 
+    def complete(self, turn: Turn) -> None:
+        """The handler has succeeded: add what is stored because of the call. May run in a worker thread."""
+        call = turn.call
+        if call.finishes:
+            call.finish(turn)
+        if call.identity is not None and call.message.options.once and self.repeats is not None:
+            if self.store is not None:
+                self.repeats.record(turn, call.identity)
+
     def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
         if self.store is None:
             release(self, turn)
         elif turn.saves or turn.deletes or (changes and self.columns.barrier):
             self.barrier = True
             self.gate.hold_barrier(turn, changes)
-        elif changes:
+        elif changes or turn.records:
             self.gate.hold_changes(turn, turn.before, changes)
         elif not self.fresh():
             self.gate.hold_unverified(turn, turn.before)
@@ -225,7 +311,7 @@ class Activation:
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
         turn.error = explained(error, turn.call, self.node.debug)
-        turn.events = turn.tells = turn.saves = turn.deletes = None
+        turn.events = turn.tells = turn.saves = turn.deletes = turn.records = turn.callbacks = None
         turn.before = turn.after = self.head
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:

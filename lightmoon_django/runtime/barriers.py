@@ -51,7 +51,9 @@ class Barriers:
         assert turn is not None
 
         def unit() -> UnitOfWork:
-            return UnitOfWork(turn.instance, entry.changes or {}, turn.saves or (), turn.deletes or ())
+            return UnitOfWork(
+                turn.instance, entry.changes or {}, turn.saves or (), turn.deletes or (), turn.records or ()
+            )
 
         self._submit(activation, turn, unit, lambda outcome: self._committed(activation, turn, outcome))
 
@@ -147,9 +149,10 @@ class _Handler:
         enter(turn)
         result = turn.call.message.function(turn.instance, *turn.call.take_args())
         turn.payload = turn.call.encode(result)
+        activation.complete(turn)
         after = activation.columns.snapshot(turn.instance)
         changes: dict[int, Any] = {}
         if after != activation.head:
             after, changes = activation.changes(turn, after)
         self.after = after
-        return UnitOfWork(turn.instance, changes, turn.saves or (), turn.deletes or ())
+        return UnitOfWork(turn.instance, changes, turn.saves or (), turn.deletes or (), turn.records or ())

@@ -19,6 +19,7 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
+from lightmoon_django.runtime import overlap
 from lightmoon_django.runtime.activation import Activation, ActivationState
 
 if TYPE_CHECKING:
@@ -141,9 +142,10 @@ class Catalog:
     def give_up(self, activation: Activation, error: LightMoonError) -> None:
         """The activation failed: everybody who waits for it gets the error at once, and the next call tries afresh."""
         self._end(activation, "failed")
-        for call in activation.mailbox:
-            call.reject(error)
-        activation.mailbox.clear()
+        overlap.refuse_reentering(activation, error)
+        waiting, activation.mailbox = activation.mailbox, []
+        for call in waiting:
+            activation.refuse(call, error)
 
     def replace(self, activation: Activation, calls: list[Call], reason: str) -> None:
         """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one."""
@@ -174,11 +176,9 @@ class Catalog:
             successor = successor or self.open(activation.schema, activation.key)
         except LightMoonError as error:
             for call in waiting:
-                call.reject(error)
+                activation.refuse(call, error)
             return
-        successor.mailbox.extend(waiting)
-        self._node.deadlines.watch(successor, min(call.deadline for call in waiting))
-        successor.schedule()
+        successor.adopt(waiting)
 
     def deactivate(self, activation: Activation) -> None:
         """Let an activation leave memory: its turn ends, on_deactivate runs, queued calls go to the next activation."""
@@ -193,7 +193,7 @@ class Catalog:
         hook = activation.schema.lifecycle.get("on_deactivate")
         if hook is None or activation.stale:
             self._deactivated(activation)
-        elif activation.running is None and activation.hook is None:
+        elif activation.running is None and not activation.readers and activation.hook is None:
             activation.stale = True  # never again
             self._run_hook(activation, hook, DEACTIVATE_TIMEOUT, lambda _: self._deactivated(activation))
 

@@ -11,7 +11,7 @@ import logging
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
-from lightmoon_django.runtime import recovery
+from lightmoon_django.runtime import overlap, recovery
 from lightmoon_django.runtime.activation import Activation, ActivationState
 from lightmoon_django.runtime.release import reject
 
@@ -72,13 +72,13 @@ class Deadlines:
         expired = [call for call in activation.mailbox if call.deadline <= now]
         for call in expired:
             activation.mailbox.remove(call)
-            call.reject(DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
+            activation.refuse(call, DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
         for turn in activation.gate.turns():
             if turn.call.deadline <= now:
                 reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
-        running = activation.running
-        if running is not None and running.call.deadline <= now:
-            self._stuck(activation, running)
+        for turn in tuple(overlap.under_way(activation)):
+            if turn.call.deadline <= now and turn.running:
+                self._stuck(activation, turn)
         return min([call.deadline for call in activation.mailbox], default=now + PERIOD)
 
     def _stuck(self, activation: Activation, turn: Turn) -> None:
@@ -86,7 +86,10 @@ class Deadlines:
         error = DeadlineExceeded(
             f"{turn.call.message.wire_name} did not finish by its deadline. Its turn was undone and can't commit."
         )
-        if recovery.give_up_running(activation, error):
+        if activation.readers and turn in activation.readers:
+            recovery.give_up_reader(activation, turn, error)
+            activation.distrust()
+        elif recovery.give_up_running(activation, error):
             activation.distrust()
         else:
             reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))

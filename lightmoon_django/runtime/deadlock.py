@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lightmoon_django.actor.call import Call
 from lightmoon_django.errors import DeadlockError
 from lightmoon_django.identity import Address
+from lightmoon_django.runtime import overlap
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.activation import Activation
@@ -19,18 +20,21 @@ if TYPE_CHECKING:
 
 def find(call: Call, target: Activation, lookup: Callable[[Address], Activation | None]) -> DeadlockError | None:
     """The error for an ask from a turn that `target` waits for already, directly or through others; None if free."""
+    if target.running is None and overlap.only_reads(call) and all(map(overlap.only_reads, target.mailbox)):
+        return None  # it overlaps whatever reads there
     asking = call.chain[-1]
     seen: set[Address] = set()
 
     def walk(activation: Activation, path: list[str]) -> list[str] | None:
-        if activation.running is asking:
+        turns = list(overlap.under_way(activation))
+        if asking in turns:
             return path
-        if activation.running is None or activation.address in seen:
+        if activation.address in seen:
             return None
         seen.add(activation.address)
-        for address in activation.running.waiting or ():
-            found = lookup(address)
-            cycle = walk(found, [*path, str(address)]) if found is not None else None
+        for waiting in (one for turn in turns for one in turn.waiting or ()):
+            found = lookup(waiting.address)
+            cycle = walk(found, [*path, str(waiting.address)]) if found is not None else None
             if cycle is not None:
                 return cycle
         return None

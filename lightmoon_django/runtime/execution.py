@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.turn import Turn, TurnState, enter
 from lightmoon_django.errors import Cancelled
-from lightmoon_django.runtime import recovery
+from lightmoon_django.runtime import overlap, recovery
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.activation import Activation
@@ -113,7 +113,10 @@ class Runner:
             if call is None:
                 return
             turn = Turn(call, activation.instance, activation)
-            activation.running = turn
+            if activation.running is None:
+                activation.running = turn
+            else:
+                overlap.enter(activation, turn)
             if not call.message.is_async:
                 activation.node.barriers.start(activation, turn)
                 return
@@ -148,6 +151,10 @@ class Runner:
         turn.suspended = True
         turn.runner = self.task
         runners.attending -= 1
+        if turn.call.message.options.read_only:
+            overlap.step_aside(turn.activation, turn)
+        elif turn.activation.reentering is not None:
+            turn.activation.schedule()
         if runners.ready and not runners.attending:
             runners.attend()
         try:

@@ -6,6 +6,7 @@ import logging
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.errors import (
+    Conflict,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -13,6 +14,7 @@ from lightmoon_django.errors import (
     MethodNotFound,
     ParseError,
 )
+from lightmoon_django.persistence.records import StaleReminder
 
 logger = logging.getLogger("lightmoon")
 
@@ -26,6 +28,10 @@ def explained(error: BaseException, call: Call, debug: bool) -> LightMoonError:
         return error
     if isinstance(error, InternalError):  # logged where it arose
         return error
+    if isinstance(error, StaleReminder):
+        outdated = Conflict("The reminder was cancelled or set anew before it fired.")
+        outdated.__cause__ = error
+        return outdated
     hidden = InternalError(detail=f"{type(error).__name__}: {error}" if debug else None)
     hidden.__cause__ = error
     logger.error(

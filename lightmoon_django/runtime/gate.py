@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn
+from lightmoon_django.persistence.records import Record, ReminderChange
 from lightmoon_django.persistence.store import (
     CommitOutcome,
     Committed,
@@ -113,7 +114,7 @@ class Gate:
 
     def hold_changes(self, turn: Turn, base: Snapshot, changes: dict[int, Any]) -> None:
         """Keep a turn until its changes are stored. `base` is the state that they were made on."""
-        ticket = self._open_ticket(base)
+        ticket = self._open_ticket(base, turn.records)
         ticket.write.changes.update(changes)
         ticket.turns.append(turn)
         self._entries.append(Entry(turn, ticket, changes))
@@ -171,12 +172,16 @@ class Gate:
         self._entries, self._tickets = [], []
         return entries
 
-    def _open_ticket(self, base: Snapshot) -> Ticket:
-        """The ticket that still takes changes, or a new one."""
-        if self._tickets and not self._tickets[-1].taken:
-            return self._tickets[-1]
+    def _open_ticket(self, base: Snapshot, records: list[Record] | None = None) -> Ticket:
+        """The ticket that still takes changes, or a new one. Takes over `records`."""
+        if self._tickets:
+            ticket = self._tickets[-1]
+            if not ticket.taken and (not records or _fit(ticket.write.records, records)):
+                if records:
+                    ticket.write.records.extend(records)
+                return ticket
         activation = self._activation
-        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}), [])
+        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}, records=list(records or ())), [])
         self._tickets.append(ticket)
         if len(self._tickets) == 1:
             self._submit()
@@ -232,7 +237,9 @@ class Gate:
         self._submit()
 
     def _single(self, ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
-        single = Ticket(self, Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes)), [turn])
+        records = list(turn.records or ())
+        write = Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes), records=records)
+        single = Ticket(self, write, [turn])
         single.taken = True
         return single
 
@@ -245,6 +252,12 @@ class Gate:
                 recovery.undo(self._activation, entry.turn, error, entries)
                 return
         recovery.lose(self._activation, f"The database refused a look at the row: {error}", unwound=entries)
+
+
+def _fit(earlier: list[Record], later: list[Record]) -> bool:
+    """Whether one write may carry both: it changes each reminder once."""
+    names = {record.name for record in earlier if isinstance(record, ReminderChange)}
+    return not any(isinstance(record, ReminderChange) and record.name in names for record in later)
 
 
 class _Callback(Entry):

@@ -17,9 +17,11 @@ from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.barriers import Barriers
+from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
 
@@ -58,9 +60,11 @@ class Node:
         lease: Lease,
         storage: Storage,
         workers: WorkerPool,
+        tidy: Callable[[], None] = lambda: None,
         debug: bool = False,
         verify_after: float = VERIFY_AFTER,
     ) -> None:
+        """`tidy` is called in a worker thread after code of the project's ran there, outside any turn."""
         self.loop = loop
         self.clock = clock
         self.settings = settings
@@ -71,6 +75,8 @@ class Node:
         self.runners = Runners(loop, clock.monotonic)
         self.deadlines = Deadlines(clock, settings.ACTIVATE_TIMEOUT)
         self.barriers = Barriers(workers)
+        self.callbacks = Callbacks(loop, workers, tidy)
+        self.outgoing = OutgoingTells(self)
         self.stopping = False
         self._storage = storage
         self._workers = workers

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.turn import Turn, abandon
 from lightmoon_django.errors import Cancelled, Conflict, LightMoonError, OutcomeUnknown
+from lightmoon_django.runtime import overlap
 from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.release import reject
 
@@ -25,7 +26,7 @@ def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Ent
     """The database refused the changes of `turn`: it fails, and the unwound turns run again on what is stored."""
     reject(turn, explained(error, turn.call, activation.node.debug))
     calls = _again(unwound, "An earlier turn of the actor could not be stored.")
-    if activation.running is not None or activation.stale:
+    if activation.running is not None or activation.readers or activation.stale:
         give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing was kept."))
         activation.node.catalog.replace(activation, calls, "undone")
         return
@@ -52,18 +53,24 @@ def lose(
 
 
 def give_up_running(activation: Activation, error: LightMoonError) -> bool:
-    """Abandon the turn that runs, if any, and answer its caller. False: its commit has begun and must be awaited."""
-    turn = activation.running
-    if turn is None:
-        return True
-    if not abandon(turn):
+    """Abandon the turns that run, and answer their callers. False: a commit has begun and must be awaited."""
+    turns = list(overlap.under_way(activation))
+    if not all(abandon(turn) for turn in turns):  # a commit is begun only by a turn that is alone
         return False
-    activation.running = None
-    activation.barrier = False
-    if turn.runner is not None:
-        turn.runner.cancel()
-    reject(turn, error)
+    activation.running = activation.readers = None
+    if turns:
+        activation.barrier = False
+    for turn in turns:
+        overlap.end(activation, turn, error)
+    overlap.refuse_reentering(activation, error)
     return True
+
+
+def give_up_reader(activation: Activation, turn: Turn, error: LightMoonError) -> None:
+    """Abandon one read-only turn; those beside it go on."""
+    abandon(turn)
+    overlap.leave(activation, turn)
+    overlap.end(activation, turn, error)
 
 
 def _again(entries: list[Entry], reason: str) -> list[Call]:

@@ -26,18 +26,22 @@ def release(activation: Activation, turn: Turn) -> None:
         activation.stream.emit(name, data)
     for tell in turn.tells or ():
         activation.node.post(tell)
+    if turn.callbacks is not None:
+        activation.node.callbacks.run(turn.callbacks)
     if isinstance(turn.call, Subscription) and not turn.answered:  # else its subscriber was told that it failed
         turn.payload = _follow(activation, turn.call, turn.after)
     if not turn.answered:
         turn.answered = True
         turn.call.resolve(turn.payload)
+        if turn.call.identity is not None and activation.repeats is not None:
+            activation.repeats.succeeded(turn.call.identity, turn.payload)
 
 
 def reject(turn: Turn, error: LightMoonError) -> None:
     """Answer a turn's caller with an error, unless it has an answer already."""
     if not turn.answered:
         turn.answered = True
-        turn.call.reject(error)
+        turn.activation.refuse(turn.call, error)
 
 
 def _patch(activation: Activation, turn: Turn) -> None:

@@ -127,6 +127,102 @@ class TallyMessages:
         await self.add(1)
         return await self.add(1)
 
+    @message(read_only=True)
+    async def look(self, gate: str) -> int:
+        """Read, wait until the test opens the gate, and read again."""
+        before = self.count
+        Probe.log.append(("looking", gate))
+        await Probe.gate(gate).wait()
+        assert self.count == before, "a writer came in between"
+        return before
+
+    @message(read_only=True)
+    async def look_through(self, other: str) -> int:
+        """Ask another one, which asks back."""
+        return await ref(type(self), other).look_back(self.lightmoon_key)  # type: ignore[attr-defined]
+
+    @message
+    async def look_back(self, other: str) -> int:
+        return await ref(type(self), other).get()
+
+    @message
+    async def call_through(self, other: str, back: str = "come_back", n: int = 1, fail: str = "") -> int:
+        """Change, ask another one that calls back, and change again."""
+        self.count += 100
+        answer = await ref(type(self), other).call_back(self.lightmoon_key, back, n)  # type: ignore[attr-defined]
+        if fail:
+            raise Rejected(fail)
+        self.count += 1000
+        return answer
+
+    @message
+    async def call_back(self, other: str, back: str, n: int) -> int:
+        self.count += 1
+        try:
+            return await getattr(ref(type(self), other), back)(n)
+        except Rejected as error:
+            return -int(error.data)
+
+    @message(reentrant=True)
+    async def come_back(self, n: int) -> int:
+        self.count += n
+        self.added(n=n, count=self.count)
+        return self.count
+
+    @message(reentrant=True)
+    async def come_back_failing(self, n: int) -> int:
+        self.count += n
+        self.data["broken"] = True
+        self.added(n=n, count=self.count)
+        raise Rejected("No.", data=n)
+
+    @message(reentrant=True)
+    async def come_back_waiting(self, n: int) -> int:
+        self.count += n
+        Probe.log.append(("came back", n))
+        await Probe.gate("back").wait()
+        return self.count
+
+    @message
+    async def leave_while_inside(self, other: str) -> None:
+        """End while a call that came back is still running."""
+        asked = asyncio.ensure_future(ref(type(self), other).call_back(self.lightmoon_key, "come_back_waiting", 7))  # type: ignore[attr-defined]
+        while ("came back", 7) not in Probe.log:
+            await asyncio.sleep(0)
+        self.count += 1
+        Probe.log.append(asked)
+
+    @message
+    async def dig(self, depth: int) -> int:
+        """Call itself inline."""
+        self.count += 1
+        return depth if depth == 0 else await self.dig(depth - 1)
+
+    @message
+    async def chain(self, keys: list[str]) -> int:
+        """Ask along a list of actors."""
+        self.count += 1
+        return 0 if not keys else 1 + await ref(type(self), keys[0]).chain(keys[1:])
+
+    @message
+    async def note_commits(self, fail: bool = False) -> None:
+        self.count += 1
+        count = self.count
+
+        async def later() -> None:
+            Probe.log.append(("async callback", count))
+
+        turn.on_commit(lambda: Probe.log.append(("callback", threading.current_thread() is threading.main_thread())))
+        turn.on_commit(later)
+        if fail:
+            raise Rejected("Nothing happened.")
+
+    @message
+    def ask_blocking(self, other: str, gate: str) -> int:
+        """A plain method that waits for another actor."""
+        self.count += 1
+        return ref(type(self), other).hold.sync(gate)
+
     @message
     def blocking(self, n: int, seconds: float = 0.0) -> int:
         """A plain method: runs in a worker thread."""
@@ -185,6 +281,26 @@ class Tally(TallyMessages, models.Model):
         turn.save(Log(text=text))
         if fail:
             raise Rejected("After the save.")
+
+    @message(once=True)
+    async def pay(self, n: int) -> int:
+        """Counted once for each call id."""
+        Probe.log.append(("pay", n))
+        self.count += n
+        return self.count
+
+    @message(once=True)
+    def pay_blocking(self, n: int) -> int:
+        self.count += n
+        return self.count
+
+    @message
+    async def send_pay(self, other: str, n: int, fail: bool = False) -> None:
+        """A durable tell."""
+        self.count += 1
+        ref(Tally, other).pay.tell(n)
+        if fail:
+            raise Rejected("After the tell.")
 
     @message
     def write_log(self, text: str, fail: bool = False) -> int:

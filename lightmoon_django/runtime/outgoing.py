@@ -1,0 +1,118 @@
+"""Durable tells: stored with the turn that sends them, sent when it is durable, and again until they arrive.
+
+A `.tell()` of a `once` message from a turn becomes a row in that turn's commit. It is processed once, because its id is
+its call id too. The row goes when the receiver's turn is durable, or has refused it for good.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Call, Tell
+from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
+from lightmoon_django.actor.turn import Turn
+from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.persistence.driver import StoreQueue
+from lightmoon_django.persistence.records import DueTell, Outgoing
+from lightmoon_django.runtime.repeats import microseconds
+
+if TYPE_CHECKING:
+    from lightmoon_django.runtime.node import Node
+
+logger = logging.getLogger("lightmoon")
+
+FIRST_RETRY = datetime.timedelta(seconds=10)  # past the call's deadline; by then its first sending has come to an end
+BACK_OFF = datetime.timedelta(seconds=1)  # until the second retry, doubling
+LONGEST_BACK_OFF = datetime.timedelta(seconds=60)
+
+
+class DurableTell(Tell):
+    """A tell with a row of its own in the sender's database."""
+
+    __slots__ = ("due", "home", "now")
+
+    now: Callable[[], datetime.datetime]
+    home: StoreQueue
+    due: DueTell | None  # None: its first sending
+
+    def resolve(self, payload: bytes) -> None:
+        _delivered(self)
+
+    def reject(self, error: LightMoonError) -> None:
+        super().reject(error)
+        if not error.retryable and not isinstance(error, InternalError):
+            _delivered(self)  # the receiver has said no
+        elif self.due is not None:
+            _retry(self, self.due, error)
+
+
+class OutgoingTells:
+    """The durable tells of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def store(self, turn: Turn, call: Call) -> DurableTell:
+        """Let a tell be stored with the turn that sends it. Returns what is sent when the turn is durable."""
+        node = self._node
+        left = datetime.timedelta(seconds=call.deadline - node.clock.monotonic())
+        record = Outgoing(
+            id=secrets.token_bytes(SIZE),
+            actor=call.schema.name,
+            key=call.key,
+            message=call.message.name,
+            payload=call.payload,
+            caller=str(turn.call.address),
+            wake_at=microseconds(node.clock.now() + left + FIRST_RETRY),
+        )
+        turn.records = [*(turn.records or ()), record]
+        return self._tell(record, call, turn.activation.store, None)
+
+    def deliver(self, due: DueTell, home: StoreQueue) -> None:
+        """Send a stored tell again. `home` is the store that it came from."""
+        tell, node = due.tell, self._node
+        if due.attempts > node.settings.DEAD_LETTER_ATTEMPTS:
+            _bury(home, due, "It was sent too often.")
+            return
+        schema = registry.by_name(tell.actor)
+        message = schema.messages.get(tell.message) if schema is not None else None
+        if message is None:
+            _bury(home, due, f"There is no message {tell.actor}.{tell.message} any more.")
+            return
+        deadline = node.clock.monotonic() + (message.timeout or node.settings.CALL_TIMEOUT)
+        call = Tell(message, tell.key, None, tell.payload, deadline, caller=tell.caller)
+        node.post(self._tell(tell, call, home, due))
+
+    def _tell(self, record: Outgoing, call: Call, home: StoreQueue, due: DueTell | None) -> DurableTell:
+        durable = DurableTell(
+            call.message, call.key, call.args, call.payload, call.deadline, caller=call.caller, user=call.user
+        )
+        durable.home, durable.due, durable.now = home, due, self._node.clock.now
+        durable.identity = Identity(record.id, fingerprint(call.message.wire_name, call.payload))
+        return durable
+
+
+def _delivered(tell: DurableTell) -> None:
+    assert tell.identity is not None
+    id = tell.identity.id
+    tell.home.query(lambda store: store.delivered([id]), _noted)
+
+
+def _retry(tell: DurableTell, due: DueTell, error: LightMoonError) -> None:
+    delay = min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF)
+    wake_at = microseconds(tell.now() + delay)
+    tell.home.query(lambda store: store.postpone(due, wake_at, str(error)), _noted)
+
+
+def _bury(home: StoreQueue, due: DueTell, error: str) -> None:
+    home.query(lambda store: store.bury(due, error, None), _noted)
+
+
+def _noted(outcome: Any) -> None:
+    if isinstance(outcome, Exception):  # it is sent once more, and not processed again
+        logger.warning("A delivery could not be noted: %s", outcome, extra={"action": "delivery_not_noted"})

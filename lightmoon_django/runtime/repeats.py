@@ -1,0 +1,130 @@
+"""Calls that are sent again: an id runs once, and every copy gets the first one's answer.
+
+Copies that come while the first one is on its way wait for its answer. The last answers are kept in memory. Those of
+`once` messages are stored in their own turn's commit, and looked up before a call with an unknown id may run: nobody
+else can have answered it meanwhile, as only the owner of the row runs its turns.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.turn import Turn
+from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError
+from lightmoon_django.persistence.records import Answer, Find
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.repeat import Identity
+    from lightmoon_django.runtime.activation import Activation
+
+KEPT = 64  # answers of one activation
+KEPT_BYTES = 64 * 1024  # of one answer; a larger one is not kept in memory
+SECOND = datetime.timedelta(seconds=1)
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def microseconds(when: datetime.datetime) -> int:
+    """The moment as the store counts it: since 1970, in UTC."""
+    return (when - EPOCH) // datetime.timedelta(microseconds=1)
+
+
+class Repeats:
+    """What one activation knows of calls with ids."""
+
+    __slots__ = ("_activation", "_answers", "_running")
+
+    def __init__(self, activation: Activation) -> None:
+        self._activation = activation
+        self._running: dict[bytes, Call] = {}
+        self._answers: dict[bytes, tuple[bytes, bytes]] = {}  # fingerprint and encoded result
+
+    def admit(self, call: Call, identity: Identity) -> bool:
+        """Whether the call is to be queued. If not it has its answer, or will get the one of its first copy."""
+        try:
+            if self._joins(call, identity) or self._answered(call, identity):
+                return False
+        except InvalidRequest as error:
+            call.reject(error)
+            return False
+        self._running[identity.id] = call
+        if call.message.options.once and self._activation.store is not None:
+            identity.looking = True
+            self._activation.store.find(Find(identity.id), lambda found: self._found(call, identity, found))
+        return True
+
+    def _joins(self, call: Call, identity: Identity) -> bool:
+        first = self._running.get(identity.id)
+        if first is None or first is call or first.identity is None:
+            return False
+        first.identity.refuse_other(identity.fingerprint)
+        first.identity.copies = [*(first.identity.copies or ()), call]
+        return True
+
+    def _answered(self, call: Call, identity: Identity) -> bool:
+        kept = self._answers.get(identity.id)
+        if kept is None:
+            return False
+        identity.refuse_other(kept[0])
+        call.resolve(kept[1])
+        return True
+
+    def _found(self, call: Call, identity: Identity, found: Any) -> None:
+        """The store has told whether that call was answered before, perhaps by an earlier owner of the row."""
+        activation = self._activation
+        if self._running.get(identity.id) is not call or call not in activation.mailbox:
+            return  # given up, or handed to another activation
+        identity.looking = False
+        if isinstance(found, Answer):
+            activation.mailbox.remove(call)
+            try:
+                identity.refuse_other(found.fingerprint)
+            except InvalidRequest as error:
+                activation.refuse(call, error)
+            else:
+                activation.answer(call, found.payload)
+        activation.schedule()
+
+    def record(self, turn: Turn, identity: Identity) -> None:
+        """Let a `once` call's answer be stored with its turn."""
+        node = self._activation.node
+        expires = node.clock.now() + node.settings.CALL_RETENTION * SECOND
+        answer = Answer(
+            id=identity.id,
+            fingerprint=identity.fingerprint,
+            payload=turn.payload,
+            expires_at=microseconds(expires),
+        )
+        turn.records = [*(turn.records or ()), answer]
+
+    def succeeded(self, identity: Identity, payload: bytes) -> None:
+        """The first copy has its result: so have all others, now and for a while."""
+        self._running.pop(identity.id, None)
+        if len(payload) <= KEPT_BYTES:
+            self._answers[identity.id] = (identity.fingerprint, payload)
+            for oldest in tuple(itertools.islice(self._answers, max(0, len(self._answers) - KEPT))):
+                del self._answers[oldest]
+        copies, identity.copies = identity.copies, None
+        for copy in copies or ():
+            copy.resolve(payload)
+
+    def failed(self, identity: Identity, error: LightMoonError) -> None:
+        """The first copy has failed. If it was only taken back, the next one takes its place."""
+        self._running.pop(identity.id, None)
+        copies, identity.copies = identity.copies, None
+        for copy in copies or ():
+            if isinstance(error, Cancelled):
+                self._activation.node.post(copy)
+            else:
+                copy.reject(error)
+
+    def cancel(self, call: Call, identity: Identity) -> bool:
+        """Take back a copy that waits for the first one's answer. False: it isn't one."""
+        first = self._running.get(identity.id)
+        if first is None or first.identity is None or call not in (first.identity.copies or ()):
+            return False
+        first.identity.copies = [one for one in first.identity.copies or () if one is not call]
+        call.reject(Cancelled("The caller cancelled the call; another copy of it may still run."))
+        return True

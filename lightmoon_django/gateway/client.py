@@ -47,6 +47,11 @@ class Client:
         self.become(user)
         self.auth = auth
 
+    @property
+    def scope(self) -> str:
+        """Within which a string id names one call."""
+        return self.id
+
     async def refresh(self) -> None:
         """Load the user again where it may be outdated. A client of one request has just been identified."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from django.core.signing import Signer
-
 from lightmoon_django import codec
 from lightmoon_django.codec import Arguments
 from lightmoon_django.errors import Forbidden, InvalidRequest, UpgradeNeeded
@@ -54,31 +52,35 @@ _cancel = parameters("cancelRequest", ("id", str | int | float | None))
 
 def hello(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> Awaitable[None] | None:
     """Agree on protocol and schema, and prove who one is by a token."""
-    protocol, _, schema, token, _ = _hello.from_wire(params)
+    protocol, _, schema, token, session = _hello.from_wire(params)
     if protocol != PROTOCOL:
         raise UpgradeNeeded(f"This server speaks protocol {PROTOCOL}, not {protocol}.")
     if schema is not None and schema != client.hub.schema_hash:
         raise UpgradeNeeded("The client was generated from another schema. Load its proxies again.")
     if token is not None:
-        return _welcome_by_token(client, sink, request_id, token)
-    _welcome(client, sink, request_id)
+        return _welcome_by_token(client, sink, request_id, token, session)
+    _welcome(client, sink, request_id, session)
     return None
 
 
-async def _welcome_by_token(client: Client, sink: Sink, request_id: str | None, token: str) -> None:
+async def _welcome_by_token(
+    client: Client, sink: Sink, request_id: str | None, token: str, session: str | None
+) -> None:
     client.spend(client.hub.monotonic())
     user, auth = await in_thread(users.by_hello, client.http_request("POST"), token)
     if client.authenticated and client.user != user:
         raise Forbidden("This session is another user's. Connect anew to become someone else.")
     client.rebind(user, auth)
-    _welcome(client, sink, request_id)
+    _welcome(client, sink, request_id, session)
 
 
-def _welcome(client: Client, sink: Sink, request_id: str | None) -> None:
+def _welcome(client: Client, sink: Sink, request_id: str | None, earlier: str | None) -> None:
     settings = client.hub.settings
+    if isinstance(client, Session) and earlier is not None:
+        client.continue_(earlier)
     value = {
         "protocol": PROTOCOL,
-        "session": Signer(salt="lightmoon.session").sign(client.id) if isinstance(client, Session) else None,
+        "session": client.token() if isinstance(client, Session) else None,
         "schema": client.hub.schema_hash,
         "heartbeat": settings.HEARTBEAT,
         "limits": {

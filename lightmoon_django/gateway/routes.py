@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from lightmoon_django.actor.repeat import identity
 from lightmoon_django.codec import Raw, UnsetType
 from lightmoon_django.errors import Forbidden, InvalidRequest
 from lightmoon_django.gateway.calls import WireCall
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Route:
     """One message's way: its decoder, the canonical form of its keys, its permission classes, its deadline."""
 
-    __slots__ = ("_canonical", "_decode", "_message", "_name", "_timeout", "hub", "policy")
+    __slots__ = ("_canonical", "_decode", "_message", "_name", "_once", "_timeout", "hub", "policy")
 
     def __init__(self, message: MessageSchema, hub: Hub) -> None:
         self.hub = hub
@@ -29,6 +30,7 @@ class Route:
         self._name = message.wire_name
         self._decode = message.signature.arguments.from_wire
         self._canonical = hub.keys_of(message.actor)
+        self._once = message.options.once
         self._timeout = message.timeout or hub.settings.CALL_TIMEOUT
 
     @property
@@ -71,6 +73,8 @@ class Route:
         call = WireCall(
             self._message, key, found[1:], payload, now + self._timeout, client, sink, request_id, ident, fingerprint
         )
+        if self._once and type(ident) is str and client.remembers:
+            call.identity = identity(ident, client.scope, self._name, key, payload)
         if policy.judged:
             refusal = policy.known(client, key, now)
             if refusal is None:

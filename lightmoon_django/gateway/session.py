@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest
 
 from lightmoon_django.gateway import frames, transport, users
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
 TRY_AGAIN_LATER = 1013  # WebSocket close code
 
 
+def _signer() -> Signer:
+    return Signer(salt="lightmoon.session")
+
+
+def _user_key(user: Any) -> str:
+    return str(user.pk) if user is not None and user.is_authenticated else ""
+
+
 class Session(Client):
     """One WebSocket. Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
 
-    __slots__ = ("_reader", "_scope", "_streams", "close_code", "cookie", "outbox")
+    __slots__ = ("_reader", "_scope", "_streams", "close_code", "cookie", "earlier", "outbox")
 
     remembers = True
 
@@ -39,6 +48,7 @@ class Session(Client):
         self.outbox = Outbox(send, limit, self) if backlog is None else UnpausedOutbox(send, limit, self, backlog)
         self.cookie = cookie
         self.close_code = 0  # set when the server ends the connection
+        self.earlier: str | None = None  # the id of the first session that this one goes on from
         self._reader = asyncio.current_task()
         self._streams: dict[Address, WireSubscription] | None = None
         hub.enter(self)
@@ -75,6 +85,24 @@ class Session(Client):
         found = users.successor(self.user, fresh, by_cookie=self.cookie is not None)
         if found is not self.user and self.id in self.hub.sessions:
             self.rebind(found, None if found is users.ANONYMOUS else self.auth)
+
+    @property
+    def scope(self) -> str:
+        """Within which a string id names one call, across the connections of one session and one user."""
+        return f"{_user_key(self.user)}/{self.earlier or self.id}"
+
+    def token(self) -> str:
+        """What a later connection says to go on from this session."""
+        return _signer().sign(f"{_user_key(self.user)}/{self.earlier or self.id}")
+
+    def continue_(self, token: str) -> None:
+        """Go on from the session of that token, if it is this user's. Otherwise this one stays a new one."""
+        try:
+            user, _, earlier = _signer().unsign(token).rpartition("/")
+        except BadSignature:
+            return
+        if user == _user_key(self.user):
+            self.earlier = earlier
 
     def http_request(self, method: str) -> HttpRequest:
         """The handshake, as if it had been that request."""

@@ -41,7 +41,8 @@ class Planner:
 
     def _step(self, chain: tuple[int, ...], depth: int) -> Plan:
         kind = self._rng.choices(
-            ["add", "pause", "ask", "back", "tell", "fail", "crash"], [8, 2, 4 * (depth > 0), depth > 0, 2, 1, 0.3]
+            ["add", "pause", "ask", "back", "tell", "fail", "crash"],
+            [8, 2, 4 * (depth > 0), 3 * (len(chain) > 1), 2, 1, 0.3],
         )[0]
         if kind == "pause" and depth == 0:
             kind = "add"
@@ -89,7 +90,9 @@ def simulate(ledger: list[int], plans: dict[int, Plan]) -> tuple[int, dict[str, 
     return total, others
 
 
-def troubles(planner: Planner, stored: list[Stored], outcomes: dict[int, str], outside: list[int]) -> Iterator[str]:
+def troubles(
+    planner: Planner, stored: list[Stored], outcomes: dict[int, str], outside: list[int], *, faulty: bool
+) -> Iterator[str]:
     """Everything that a correct run can't have come to."""
     kept = {id for row in stored for id in row.ledger}
     for number, row in enumerate(stored):
@@ -105,7 +108,7 @@ def troubles(planner: Planner, stored: list[Stored], outcomes: dict[int, str], o
         if outcome in CERTAIN and id in kept:
             yield f"plan {id} was answered with {outcome}, and kept"
     for plan in planner.plans.values():
-        yield from _tree_troubles(plan, kept, outcomes)
+        yield from _tree_troubles(plan, kept, outcomes, faulty)
 
 
 def _stream_troubles(number: int, row: Stored) -> Iterator[str]:
@@ -117,14 +120,15 @@ def _stream_troubles(number: int, row: Stored) -> Iterator[str]:
         yield f"actor {number}'s subscriber saw {row.seen} after {row.resets} resets, its ledger is {row.ledger}"
 
 
-def _tree_troubles(plan: Plan, kept: set[int], outcomes: dict[int, str]) -> Iterator[str]:
+def _tree_troubles(plan: Plan, kept: set[int], outcomes: dict[int, str], faulty: bool) -> Iterator[str]:
     for step in steps(plan, "ask"):
         id = step["plan"]["id"]
-        shares_fate = step["how"] == "again"
-        if outcomes.get(id) == "ok" and id not in kept and not (shares_fate and plan["id"] not in kept):
-            # What re-entered may be undone with a turn further out than the asking one.
-            if not shares_fate:
-                yield f"plan {id} was answered with ok, and is not kept"
+        # What re-entered may be undone with a turn further out than the asking one.
+        if outcomes.get(id) == "ok" and id not in kept and step["how"] != "again":
+            yield f"plan {id} was answered with ok, and is not kept"
     for step in steps(plan, "tell"):
         if step["plan"]["id"] in kept and plan["id"] not in kept:
             yield f"plan {step['plan']['id']} was told by {plan['id']}, which is not kept"
+        fails = any(inner["do"] in ("fail", "crash") for inner in step["plan"]["steps"])
+        if plan["id"] in kept and not faulty and not fails and step["plan"]["id"] not in kept:
+            yield f"plan {step['plan']['id']} was told by {plan['id']}, and got lost"

@@ -117,7 +117,7 @@ class Run:
                 await asyncio.gather(*[self._top(*self.planner.top()) for _ in range(PLANS)], *self._disturbances())
                 await self._settled()
         stored = await self.world.db(self._stored)
-        return list(troubles(self.planner, stored, Witness.outcomes, self.outside))
+        return list(troubles(self.planner, stored, Witness.outcomes, self.outside, faulty=self.faulty))
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor import registry
@@ -108,7 +108,9 @@ class Host:
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()
-            else Workers(settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all)
+            else Workers(
+                settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all, close_old_connections
+            )
         )
         self._storage = storage
         self._lent = testrun.active()

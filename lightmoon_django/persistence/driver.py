@@ -39,7 +39,7 @@ Done = Callable[[Any], None]
 class Executor(Protocol):
     """Runs jobs one after another where their database connection lives."""
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done) -> object:
         """Run `job` there; then `done(result)`, or `done(exception)`, on the event loop."""
 
     def stop(self) -> None:

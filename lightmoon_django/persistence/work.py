@@ -19,7 +19,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from lightmoon_django.errors import DeadlineExceeded
+from lightmoon_django.persistence import refusal
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.store import (
     Barrier,
@@ -110,7 +110,11 @@ class Work:
     # The steps of a turn.
 
     def _transaction(self) -> None:
-        with transaction.atomic(using=self._home.alias), self._connection.execute_wrapper(self._guard):
+        with (
+            transaction.atomic(using=self._home.alias),
+            refusal.refuse_when_abandoned(self._barrier.alive, besides=self._home.alias),
+            self._connection.execute_wrapper(self._guard),
+        ):
             transaction.on_commit(self._note_commit, using=self._home.alias)
             unit = self._barrier.run()
             self._check()
@@ -159,8 +163,7 @@ class Work:
     def _check(self) -> None:
         if self._stopped is not None:
             raise Stopped(self._stopped)
-        if not self._barrier.alive():
-            raise DeadlineExceeded("The turn was abandoned at its deadline; it can't use the database any more.")
+        refusal.check(self._barrier.alive)
 
     def _begin(self) -> None:
         """Begin the transaction, lock the actor's own row, and see that it is what this node knows."""

@@ -34,8 +34,9 @@ INSTALLED_APPS = [
     "lightmoon_django",
     "tests.app",
     "tests.live",
+    "tests.kinds",
 ]
-MIGRATION_MODULES = {"testapp": None, "live": None}
+MIGRATION_MODULES = {"testapp": None, "live": None, "kinds": None}
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Any, ClassVar
 
 from django.db import connections, models
 
-from lightmoon_django import actor, message, ref, turn
-from lightmoon_django.errors import Rejected
+from lightmoon_django import actor, message, ref
 
 
 class Hold:
@@ -72,6 +70,19 @@ class LinkMessages:
         return Note.objects.count()
 
     @message
+    def hold_connection(self) -> int:
+        """Read, which takes a connection, and keep it."""
+        self.count += Note.objects.count() + 1
+        Hold.wait()
+        return self.count
+
+    @message
+    def read_then_ask(self, other: str) -> int:
+        """Ask while its own transaction keeps a connection."""
+        Note.objects.count()
+        return ref(type(self), other).add.sync(1)
+
+    @message
     def backend(self) -> int:
         """The process id of its connection's server."""
         with connections["pg"].cursor() as cursor:
@@ -83,6 +94,12 @@ class LinkMessages:
 @actor
 class Link(LinkMessages, models.Model):
     count = models.IntegerField(default=0)
+
+    @message
+    async def quick(self) -> int:
+        """Commits through the store's thread."""
+        self.count += 1
+        return self.count
 
 
 @actor

@@ -99,8 +99,11 @@ class StoreQueue:
         executor: Executor,
         call_soon: Callable[..., object],
         call_later: Callable[[float, Callable[[], None]], object],
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`trusted` tells whether the rows that this node owns there are still its own for certain."""
         self.store = store
+        self.trusted = trusted
         self._executor = executor
         self._call_soon = call_soon
         self._call_later = call_later

@@ -16,9 +16,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from lightmoon_django.errors import UsageError
 from lightmoon_django.persistence import refusal
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.store import (
@@ -127,6 +128,8 @@ class Work:
             self._seal()
 
     def _store(self, unit: UnitOfWork) -> None:
+        for other in (*unit.saves, *unit.deletes):
+            self._refuse_elsewhere(other)
         with self._ours():
             for other in unit.saves:
                 other.save(using=self._home.alias)
@@ -135,6 +138,15 @@ class Work:
                 copy.copy(other).delete(using=self._home.alias)
             if unit.changes and not contains(unit.deletes, unit.instance):
                 self._own.store(unit)
+
+    def _refuse_elsewhere(self, other: Any) -> None:
+        """Forced into this database, an object of another one would be there twice."""
+        alias = router.db_for_write(type(other), instance=other)
+        if alias != self._home.alias:
+            raise UsageError(
+                f"{type(other).__name__} is kept in the database {alias!r} and its actor in {self._home.alias!r}: they "
+                "can't be stored in one commit. Send a message to an actor that is kept there."
+            )
 
     def _finish(self, unit: UnitOfWork) -> None:
         """Check what commits check, and read what the actor's row has become."""

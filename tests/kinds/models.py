@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import connections, models
 
-from lightmoon_django import actor, message, ref
+from lightmoon_django import actor, message, ref, turn
 
 
 class Hold:
@@ -105,3 +105,64 @@ class Link(LinkMessages, models.Model):
 @actor
 class FreeLink(LinkMessages):
     count: int = 0
+
+
+class Pair:
+    """Messages between actors of two databases."""
+
+    count: Any
+
+    @message
+    async def add(self, n: int = 1) -> int:
+        self.count += n
+        return self.count
+
+    @message(read_only=True)
+    async def get(self) -> int:
+        return self.count
+
+    @message
+    async def visit(self, other: str) -> int:
+        self.count += 1
+        return await self.partner(other).add(1)  # type: ignore[no-any-return]
+
+    @message
+    def visit_blocking(self, other: str) -> int:
+        Note.objects.using(self.home).count()
+        reached: int = self.partner(other).add.sync(1)
+        Note.objects.using(self.home).create(text="visited")
+        self.count += 1
+        return reached
+
+    @message
+    async def save_elsewhere(self, alias: str) -> None:
+        self.count += 1
+        turn.save(Remark(text="mine") if alias == "pg" else Note(text="mine"))
+
+    @property
+    def home(self) -> str:
+        return "pg" if isinstance(self, Far) else "default"
+
+    def partner(self, key: str) -> Any:
+        return ref(Near if isinstance(self, Far) else Far, key)
+
+
+@actor
+class Near(Pair, models.Model):
+    """The tests keep it in "default"."""
+
+    count = models.IntegerField(default=0)
+
+
+@actor(create=True)
+class Far(Pair, models.Model):
+    """The tests keep it in "pg"."""
+
+    name = models.CharField(primary_key=True, max_length=20)
+    count = models.IntegerField(default=0)
+
+
+class Remark(models.Model):
+    """The tests keep it in "pg"."""
+
+    text = models.CharField(max_length=50)

@@ -132,8 +132,8 @@ class Barriers:
         activation.gate.advance()
 
     def _keep(self, activation: Activation, turn: Turn, outcome: Any) -> None:
-        """The transaction is committed."""
-        if type(outcome) is Committed:
+        """The transaction is committed. It has seen the row only if it brings it along: one without queries has not."""
+        if type(outcome) is Committed and outcome.snapshot is not None:
             activation.committed(outcome, last=True)
             turn.after = activation.head
         turn.state = TurnState.COMMITTING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest import mock
@@ -140,6 +141,27 @@ async def test_a_save_that_never_returns_loses_its_actor_at_the_deadline(stored:
         assert await actor.add(1) == 2
     finally:
         post_save.disconnect(receiver, sender=Tally)
+
+
+async def test_blocking_messages_that_use_no_database_do_not_pass_for_a_look_at_the_row(stored: World) -> None:
+    """B71: however often they are called, an outside write is seen within a second, and without an error."""
+    (one,) = await links(stored, 1)
+    assert await one.add(1) == 1
+    await stored.db(Link.objects.update, count=100)
+    until = time.monotonic() + 3.0
+    while (count := await one.add.options(timeout=10)(0)) == 1 and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    assert count == 100
+
+
+async def test_a_blocking_message_after_a_turn_that_can_not_be_stored_runs_all_the_same(stored: World) -> None:
+    """B33, B72: its handler has not begun, so it neither fails nor sees what was undone."""
+    actor = await stored.make()
+    unlucky, after = asyncio.ensure_future(actor.add(13)), asyncio.ensure_future(actor.blocking(2))
+    answers = await asyncio.gather(unlucky, after, return_exceptions=True)
+    assert isinstance(answers[0], Exception)
+    assert answers[1] == 2
+    assert (await stored.stored(actor.key)).count == 2
 
 
 # Connections

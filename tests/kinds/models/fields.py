@@ -212,6 +212,28 @@ class Deal(models.Model):
         return self.amount
 
 
+@actor
+class Plant(models.Model):
+    """Its table is migrated while rows of it are owned."""
+
+    height = models.IntegerField(default=0)
+    name = models.CharField(max_length=20, default="")
+
+    @message
+    async def grow(self, n: int = 1) -> int:
+        self.height += n
+        return self.height
+
+    @message
+    def grow_blocking(self, n: int = 1) -> int:
+        self.height += n
+        return self.height
+
+    @message(read_only=True)
+    async def measure(self) -> int:
+        return self.height
+
+
 def _tags() -> Any:
     """An array, where the tests have PostgreSQL."""
     try:

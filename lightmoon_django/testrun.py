@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import threading
 import time
 from collections import deque
@@ -24,6 +25,26 @@ Job = Callable[[], Any]
 Done = Callable[[Any], None]
 
 _threads_wanted = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a test puts in the place of the machine's own. A node looks at it when it starts."""
+
+    clock: Any = None  # a `Clock`; None: the machine's
+    wrap: Callable[[Any], Any] = lambda store: store  # what stands between the node and each of its stores
+    observers: tuple[Callable[[Any, Any], object], ...] = ()  # called as `Node.observers` are
+
+
+MACHINE = Equipment()
+
+equipment = MACHINE
+
+
+def equip(wanted: Equipment) -> None:
+    """Let nodes that start from now on have that. Nodes that run are not touched."""
+    global equipment
+    equipment = wanted
 
 
 def active() -> bool:
@@ -54,6 +75,11 @@ class Lending:
         with self._changed:
             self._jobs.append((job, done, call_soon))
             self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Forget jobs that nobody has begun: their test is over, and must not go on in the next one."""
+        with self._changed:
+            self._jobs.clear()
 
     def wake(self) -> None:
         with self._changed:
@@ -143,7 +169,12 @@ _now: dict[str, list[Any]] = {}
 
 
 def note_transactions() -> None:
-    """Take note of this thread's open transactions, before a call of it reaches the node."""
+    """Take note of this thread's open transactions, before a call of it reaches the node.
+
+    A thread with a running loop has none: an async test's connection is in another one.
+    """
+    if asyncio._get_running_loop() is not None:
+        return
     _now.clear()
     _now.update((connection.alias, list(connection.atomic_blocks)) for connection in connections.all(True))
 

@@ -95,8 +95,9 @@ class Host:
         async def live() -> None:
             loop, over = asyncio.get_running_loop(), asyncio.Event()
             self._end = functools.partial(loop.call_soon_threadsafe, over.set)
-            ready.set_result(self._start(loop))
-            await over.wait()
+            with testrun.lending_to(loop) if testrun.active() else contextlib.nullcontext():
+                ready.set_result(self._start(loop))
+                await over.wait()
 
         def run() -> None:
             try:

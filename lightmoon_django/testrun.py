@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 from django.db import connections
 from django.test import utils
 
@@ -133,6 +133,47 @@ class LentThread:
 
     def stop(self) -> None:
         pass
+
+
+class LentExecutor(concurrent.futures.Executor):
+    """The same for `sync_to_async` inside turns."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def job() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    with _home_kept():
+                        future.set_result(fn(*args, **kwargs))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        lending.submit(job, lambda _: None, lambda *_: None)
+        return future
+
+
+@contextlib.contextmanager
+def _home_kept() -> Iterator[None]:
+    """asgiref notes in a thread which loop it works for. A thread that lends itself goes on working for its own."""
+    notes = SyncToAsync.threadlocal.__dict__
+    before = dict(notes)
+    try:
+        yield
+    finally:
+        notes.clear()
+        notes.update(before)
+
+
+@contextlib.contextmanager
+def lending_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Within it the ORM's async methods see, on that loop too, what the test sees. asgiref asks here for a thread."""
+    executors: dict[Any, Any] = AsyncToSync.loop_thread_executors
+    executors[loop] = LentExecutor()
+    try:
+        yield
+    finally:
+        del executors[loop]
 
 
 def wait(future: concurrent.futures.Future[T], seconds: float) -> T:

@@ -7,6 +7,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from lightmoon_django.clock import Cancellable
+
 
 class _Alarm:
     """A callback that waits for its time."""
@@ -34,7 +36,7 @@ class ManualClock:
     def now(self) -> datetime.datetime:
         return self._wall
 
-    def call_at(self, when: float, callback: Callable[[], object]) -> _Alarm:
+    def call_at(self, when: float, callback: Callable[[], object]) -> Cancellable:
         alarm = _Alarm(callback)
         heapq.heappush(self._alarms, (when, next(self._order), alarm))
         return alarm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 
 from lightmoon_django import testrun
@@ -19,34 +18,18 @@ class Kit:
 
     def __init__(self) -> None:
         self.events = Recorder()
-        self.faults = Faults(self._now)
+        self._clock = NodeClock(lambda: self.faults.holding)
+        self.faults = Faults(self._clock.monotonic)
         self.settle = settle
         self.asettle = asettle
-        self._clock: NodeClock | None = None
 
     @property
     def clock(self) -> NodeClock:
-        """The node's time, which stands still from the first use of this on.
-
-        If a node runs by then, its actors settle and are loaded anew when they are next called.
-        """
-        if self._clock is None:
-            settle()
-            self._clock = NodeClock(lambda: self.faults.holding)
-            self._equip()
+        """The node's time. It stands still from the first use of this on."""
+        self._clock.hold()
         return self._clock
 
     def __enter__(self) -> Kit:
-        self._equip()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        testrun.equip(testrun.MACHINE)
-        self._stop()
-
-    def _equip(self) -> None:
         self._stop()
         testrun.equip(
             testrun.Equipment(
@@ -55,11 +38,15 @@ class Kit:
                 observers=(self.events.observe,),
             )
         )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        testrun.equip(testrun.MACHINE)
+        self._stop()
 
     @staticmethod
     def _stop() -> None:
         host.stop(grace=0.0)
         testrun.lending.discard()
-
-    def _now(self) -> float:
-        return self._clock.monotonic() if self._clock is not None else time.monotonic()

@@ -24,6 +24,9 @@ PAUSE = 0.0005  # seconds between looks while other threads have work
 PATIENCE = 10.0  # seconds until a node that doesn't come to rest fails its test
 
 
+Picture = list[tuple[Any, ...]]
+
+
 def never() -> bool:
     return False
 
@@ -46,18 +49,18 @@ async def until_at_rest(node: Node, held: Callable[[], bool] = never) -> None:
 async def _passes(node: Node, still: Callable[[], bool], limit: float, complaint: str) -> None:
     """Let the loop run until `still()` holds over several passes in which nothing changes."""
     deadline = time.monotonic() + limit
-    calm, before = 0, _picture(node)
+    calm, before = 0, picture(node)
     while calm < PASSES:
         found = still()
         await asyncio.sleep(0 if found else PAUSE)
-        now = _picture(node)
+        now = picture(node)
         calm = calm + 1 if found and now == before else 0
         before = now
         if time.monotonic() > deadline:
             raise AssertionError(f"{complaint}\n{report(node)}")
 
 
-def _picture(node: Node) -> list[Any]:
+def picture(node: Node) -> Picture:
     """Changes whenever an actor gets on."""
     return [
         (id(one), one.state, len(one.mailbox), len(one.gate), [turn.number for turn in overlap.under_way(one)])

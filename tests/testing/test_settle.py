@@ -53,9 +53,9 @@ def test_a_tell_waits_for_the_transaction_that_it_was_sent_in(settle: Settle) ->
 def test_a_tell_goes_with_the_transaction_that_it_was_sent_in(settle: Settle) -> None:
     """B77: not at all after a rollback."""
     actor = ref(Tally, Tally.objects.create().pk)
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         actor.add.tell(100)
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     settle()
     assert actor.get.sync() == 0
 
@@ -76,7 +76,7 @@ def test_django_runs_what_waits_for_a_commit_inside_a_rolled_back_test(
 def test_an_ask_inside_an_open_transaction_is_an_error_that_explains(settle: Settle) -> None:
     """B77: blocks of the test runner itself don't count."""
     actor = ref(Tally, Tally.objects.create().pk)
-    with transaction.atomic(), pytest.raises(UsageError, match="inside an open transaction.*Use .tell"):
+    with transaction.atomic(), pytest.raises(UsageError, match=r"inside an open transaction.*Use \.tell"):
         actor.add.sync(1)
     assert actor.add.sync(1) == 1
 

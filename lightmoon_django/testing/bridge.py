@@ -7,6 +7,8 @@ import concurrent.futures
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
+
 from lightmoon_django import testrun
 from lightmoon_django.errors import UsageError
 from lightmoon_django.runtime.node import Node
@@ -32,11 +34,20 @@ def run(node: Node, work: Callable[[], Coroutine[Any, Any, T]], limit: float) ->
 
 
 async def arun(node: Node, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The same from a test that runs on a loop, the node's or another one."""
+    """The same from a test that runs on a loop, the node's or another one. Its tasks' asks are on their way by then."""
+    await _tasks_begun()
     if _running_loop() is node.loop:
         return await work()
     future = asyncio.run_coroutine_threadsafe(work(), node.loop)
     return await (testrun.wait_async(future) if testrun.active() else asyncio.wrap_future(future))
+
+
+async def _tasks_begun() -> None:
+    """Let tasks that the test has made begin. Under a test runner an ask first looks at the test's connection."""
+    await asyncio.sleep(0)
+    if testrun.active():
+        await sync_to_async(testrun.note_transactions, thread_sensitive=True)()  # behind theirs, in the same thread
+        await asyncio.sleep(0)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -49,7 +49,7 @@ class _Storage:
         return queue.store.columns(schema) if queue is not None else MemoryColumns(schema)
 
     def _open(self, alias: str) -> StoreQueue:
-        store = self._store(alias)
+        store = testrun.equipment.wrap(self._store(alias))
         executor = self._executor(alias, store)
         return StoreQueue(store, executor, self._loop.call_soon, self._loop.call_later, self._trusted(alias))
 
@@ -62,6 +62,11 @@ class _Storage:
 
     def _executor(self, alias: str, store: Store) -> Executor:
         raise NotImplementedError
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits for a store, and nothing is on its way to one."""
+        return all(queue.idle for queue in self._queues.values())
 
     def stop(self) -> None:
         for queue in self._queues.values():

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
@@ -45,6 +46,10 @@ class Storage(Protocol):
     def guard(self) -> Callable[[], bool] | None:
         """Under a test runner: tells later whether the transaction of now still stands."""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store."""
+
     def stop(self) -> None: ...
 
 
@@ -77,11 +82,17 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.stopping = False
         self._storage = storage
         self._workers = workers
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store, and no turn or `on_commit` callback is about to run."""
+        return self._storage.idle and self.callbacks.idle and not self.runners.ready
 
     def post(self, call: Call) -> None:
         """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""

@@ -110,6 +110,8 @@ class Barriers:
             activation.fail(turn, outcome)
         elif activation.store is None or type(outcome) is Committed:
             turn.after = activation.head = work.after
+            if activation.columns.related:
+                activation.columns.forget_related(turn.instance)
             self._keep(activation, turn, outcome)
         else:
             self._refused(activation, turn, outcome)
@@ -135,10 +137,13 @@ class Barriers:
 
     def _keep(self, activation: Activation, turn: Turn, outcome: Any) -> None:
         """The transaction is committed. It has seen the row only if it brings it along: one without queries has not."""
+        turn.state = TurnState.COMMITTING
         if type(outcome) is Committed and outcome.snapshot is not None:
             activation.committed(outcome, last=True)
             turn.after = activation.head
-        turn.state = TurnState.COMMITTING
+        elif activation.store is not None and not activation.fresh() and not (turn.deletes or turn.saves):
+            activation.gate.hold_unverified(turn, activation.head)
+            return
         release(activation, turn)
         if turn.deletes and turn.instance in turn.deletes:
             activation.distrust()

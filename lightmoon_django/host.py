@@ -34,6 +34,7 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence import transactions
+from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import Workers, blocked
@@ -116,7 +117,9 @@ class Host:
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()
-            else Workers(settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all)
+            else Workers(
+                settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all, close_old_connections
+            )
         )
         self._storage = storage
         self._lent = testrun.active()
@@ -135,11 +138,11 @@ class Host:
         self._node.observers.extend(testrun.equipment.observers)
         return self._node
 
-    def _lease_lost(self) -> None:
-        """The heartbeat's thread: nothing of the old incarnation may answer once this returns."""
+    def _lease_lost(self, store: StoreQueue) -> None:
+        """A heartbeat's thread: nothing of the old incarnation may answer once this returns."""
         node, done = self._node, threading.Event()
         if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(node.distrust_all)
+            node.loop.call_soon_threadsafe(node.distrust_all, store)
             node.loop.call_soon_threadsafe(done.set)
             done.wait(ANSWER_GRACE)
 

@@ -71,10 +71,17 @@ class Lending:
         self._jobs: deque[tuple[Job, Done, Callable[..., object]]] = deque()
         self.running = 0
 
-    def submit(self, job: Job, done: Done, call_soon: Callable[..., object]) -> None:
+    def submit(self, job: Job, done: Done, call_soon: Callable[..., object]) -> Lent:
+        lent = Lent(self, (job, done, call_soon))
         with self._changed:
-            self._jobs.append((job, done, call_soon))
+            self._jobs.append(lent.item)
             self._changed.notify_all()
+        return lent
+
+    def withdraw(self, lent: Lent) -> None:
+        """Take back what nobody has begun."""
+        with self._changed, contextlib.suppress(ValueError):
+            self._jobs.remove(lent.item)
 
     def discard(self) -> None:
         """Forget jobs that nobody has begun: their test is over, and must not go on in the next one."""
@@ -122,14 +129,26 @@ class Lending:
 lending = Lending()
 
 
+class Lent:
+    """A job that waits for a thread."""
+
+    def __init__(self, lending: Lending, item: tuple[Job, Done, Callable[..., object]]) -> None:
+        self._lending = lending
+        self.item = item
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: if it hasn't begun, it never does."""
+        self._lending.withdraw(self)
+
+
 class LentThread:
     """An executor for stores and barrier turns: hands its jobs to whichever thread lends itself."""
 
     def __init__(self, call_soon: Callable[..., object]) -> None:
         self._call_soon = call_soon
 
-    def submit(self, job: Job, done: Done) -> None:
-        lending.submit(job, done, self._call_soon)
+    def submit(self, job: Job, done: Done) -> Lent:
+        return lending.submit(job, done, self._call_soon)
 
     def stop(self) -> None:
         pass

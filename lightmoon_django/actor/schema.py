@@ -126,7 +126,9 @@ class MessageSchema:
         self.is_async = inspect.iscoroutinefunction(function)
         self.timeout = options.timeout
         self.doc = inspect.getdoc(function) or ""
-        _refuse_contradictions(self)
+        wrong = contradiction(self.wire_name, options, is_async=self.is_async, persistent=actor.persistent)
+        if wrong is not None:
+            raise wrong
         self.signature = Signature(f"{actor.name}.{name}", function, actor.substitute, zoned=actor.zoned)
         own = options.permission_classes
         self.permission_classes = own if own is not None else actor.permission_classes
@@ -139,23 +141,24 @@ class MessageSchema:
         return f"<message {self.wire_name}>"
 
 
-def _refuse_contradictions(message: MessageSchema) -> None:
-    options = message.options
-    if options.reentrant and not message.is_async:
-        raise SchemaError(
-            f"{message.wire_name} is reentrant, but a `def` message has a transaction of its own.",
+def contradiction(name: str, options: Options, *, is_async: bool, persistent: bool) -> SchemaError | None:
+    """What the options of a message promise that can't be kept together; None where they fit."""
+    if options.reentrant and not is_async:
+        return SchemaError(
+            f"{name} is reentrant, but a `def` message has a transaction of its own.",
             "Make it an `async def`, or leave reentrant out.",
         )
     if options.reentrant and options.once:
-        raise SchemaError(
-            f"{message.wire_name} is both once and reentrant: its answer would leave before it is stored.",
+        return SchemaError(
+            f"{name} is both once and reentrant: its answer would leave before it is stored.",
             "Choose one of the two.",
         )
-    if options.once and not message.actor.persistent:
-        raise SchemaError(
-            f"{message.wire_name} is declared with once=True, but {message.actor.name} is kept in memory only.",
+    if options.once and not persistent:
+        return SchemaError(
+            f"{name} is declared with once=True, but its actor is kept in memory only.",
             "Make the actor a model, or leave once out: a call_id is remembered while the actor is in memory anyway.",
         )
+    return None
 
 
 class EventSchema:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.decorators import Event, Message
-from lightmoon_django.actor.schema import RESERVED_PARAMETERS, SchemaError, Signature
+from lightmoon_django.actor.schema import RESERVED_PARAMETERS, SchemaError, Signature, contradiction
 
 _CLOSE = 0.75  # similarity from which a name is taken for a misspelled hook
 
@@ -39,6 +40,7 @@ def found_in(cls: type) -> dict[str, Message[Any, Any] | Event[Any]]:
 def _message(cls: type, name: str, message: Message[Any, Any]) -> Iterator[CheckMessage]:
     yield from _signature(cls, name, message.function, needs_hints=message.options.exposed, returns=True)
     yield from check_permissions(cls, f"{cls.__name__}.{name}", message.options.permission_classes)
+    yield from _options(cls, name, message)
     if message.options.permission_classes is not None and not message.options.exposed:
         yield Warning(
             f"{cls.__name__}.{name} has permission_classes, but no client can send it.",
@@ -46,6 +48,17 @@ def _message(cls: type, name: str, message: Message[Any, Any]) -> Iterator[Check
             obj=cls,
             id="lightmoon.W003",
         )
+
+
+def _options(cls: type, name: str, message: Message[Any, Any]) -> Iterator[CheckMessage]:
+    wrong = contradiction(
+        f"{registry.name_of(cls)}.{name}",
+        message.options,
+        is_async=inspect.iscoroutinefunction(message.function),
+        persistent=issubclass(cls, Model),
+    )
+    if wrong is not None:
+        yield Error(str(wrong), hint=wrong.hint, obj=cls, id="lightmoon.E014")
 
 
 def _event(cls: type, name: str, event: Event[Any]) -> Iterator[CheckMessage]:

@@ -149,10 +149,10 @@ class Node:
         if activation is not None:
             activation.distrust()
 
-    def distrust_all(self) -> None:
-        """The lease is lost: every actor is loaded anew, by the node's next incarnation, when it is called."""
+    def distrust_all(self, store: StoreQueue) -> None:
+        """A lease is lost: every actor of that store is loaded anew, by the next incarnation, when it is called."""
         for activation in self.catalog:
-            if activation.store is not None:
+            if activation.store is store:
                 activation.distrust()
 
     def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:

@@ -368,3 +368,22 @@ def test_the_checks_belong_to_django() -> None:
     assert declarations.check_actors in registry.registered_checks
     assert checks.databases.check_tables in registry.registered_checks
     assert "database" in checks.databases.check_tables.tags  # type: ignore[attr-defined]
+
+
+def test_options_that_contradict_each_other_are_an_error() -> None:
+    """B66: `once` needs a store, and a message that comes back into a turn shares its fate."""
+
+    @actor
+    class Kept:
+        @message(once=True)
+        async def pay(self) -> None: ...
+
+    @actor
+    class Threaded:
+        @message(reentrant=True)
+        def back(self) -> None: ...
+
+    for cls, word in ((Kept, "once"), (Threaded, "reentrant")):
+        found = only(cls)
+        assert found.id == "lightmoon.E014"
+        assert word in found.msg

@@ -1,0 +1,3 @@
+"""The same node and databases as the runtime's tests."""
+
+from tests.runtime.conftest import stored as stored

@@ -24,7 +24,7 @@ FLOORS = (
     ("cluster",),
     ("runtime", "proxies"),
     ("gateway", "contrib", "testing"),
-    ("storage",),
+    ("storage", "operations"),
     ("host",),
     ("signals", "checks", "asgi", "urls", "templatetags", "management", "migrations", "apps"),
     ("",),  # the package root, which only offers what the parts define

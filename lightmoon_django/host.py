@@ -321,6 +321,7 @@ def _waiting_for(call: Ask) -> Iterator[None]:
     if turn is None:
         yield
         return
+    turn.suspended = True
     turn.waiting = [*(turn.waiting or ()), call]
     try:
         yield

@@ -77,7 +77,7 @@ class Turn:
         self.sealed = False  # its worker has begun to commit: too late to abandon it
         self.payload: bytes = b""  # the encoded result
         self.error: LightMoonError | None = None
-        self.suspended = False  # it awaited something: it can't be run again unseen
+        self.suspended = False  # it awaited or asked something: it can't be run again unseen
         self.runner: Any = None  # the task or thread that runs it
         self.outer: Turn | None = None
         self.depth = 0  # messages of the actor itself that run inline

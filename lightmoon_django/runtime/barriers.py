@@ -20,6 +20,8 @@ from lightmoon_django.persistence.store import (
     Committed,
     Down,
     Failed,
+    Locked,
+    Lost,
     Missing,
     Snapshot,
     UnitOfWork,
@@ -45,7 +47,6 @@ class Barriers:
     def start(self, activation: Activation, turn: Turn) -> None:
         """A `def` message's turn has come. It starts once the gate is empty and memory is known to be fresh."""
         activation.barrier = True
-        turn.suspended = True  # its transaction may have done anything: never run again unseen
         if activation.store is None or (not activation.gate and activation.fresh()):
             self._run(activation, turn)
         elif activation.fresh():
@@ -158,6 +159,12 @@ class Barriers:
         elif type(outcome) is Down:
             reason = "There was no connection to the database."
             logger.warning("%s: %s", activation.address, outcome.error, extra={"action": "barrier_down"})
+        elif type(outcome) is Locked:
+            reason = "An open transaction holds its row."
+        if type(outcome) in (Lost, Missing) and not turn.suspended:
+            # Seen at its first query: it has neither read, written nor asked anything, and runs on what is stored.
+            recovery.lose(activation, reason, again=[turn.call])
+            return
         kind = Unavailable if type(outcome) is Down else Conflict
         reject(turn, kind(f"The turn was undone: {reason} Nothing of it was stored."))
         recovery.lose(activation, reason)

@@ -43,12 +43,16 @@ def lose(
     *,
     unsettled: Collection[Turn] = (),
     unwound: list[Entry] | None = None,
+    again: Collection[Call] = (),
 ) -> None:
-    """Give up memory and go on from what is stored. Turns in `unsettled` may be stored: they end as OutcomeUnknown."""
+    """Give up memory and go on from what is stored.
+
+    Turns in `unsettled` may be stored: they end as OutcomeUnknown. The calls in `again` run first.
+    """
     entries = activation.gate.unwind() if unwound is None else unwound
     for turn in unsettled:
         reject(turn, OutcomeUnknown(f"It can't be told whether the call happened: {reason}"))
-    calls = _again(entries, reason) + _not_begun(activation)
+    calls = [*again, *_again(entries, reason), *_not_begun(activation)]
     give_up_running(activation, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
     activation.node.catalog.replace(activation, calls, "changed")
 

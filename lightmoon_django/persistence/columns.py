@@ -90,6 +90,10 @@ class ModelColumns:
         state.pop("_prefetched_objects_cache", None)
         state.update(zip(self.names, self.thaw(snapshot), strict=True))
 
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        for i in self.generated:
+            instance.__dict__[self.names[i]] = self.value(snapshot, i)
+
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         changed: dict[int, Any] = {}
         final = after

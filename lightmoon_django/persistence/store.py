@@ -39,6 +39,9 @@ class Columns(Protocol):
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
         """Give the instance those values back, and forget related objects that no longer fit."""
 
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        """Give it the values of generated columns, and no others."""
+
     def value(self, snapshot: Snapshot, position: int) -> Any:
         """One value of a snapshot as user code would see it. Must not be changed."""
 

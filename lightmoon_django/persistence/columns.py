@@ -92,12 +92,9 @@ class ModelColumns:
         state.pop("_prefetched_objects_cache", None)
         state.update(zip(self.names, self.thaw(snapshot), strict=True))
 
-    def regenerated(self, instance: Any, head: Snapshot, stored: Snapshot) -> Snapshot:
-        row = list(head)
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
         for i in self.generated:
-            row[i] = stored[i]
-            instance.__dict__[self.names[i]] = self.value(stored, i)
-        return tuple(row)
+            instance.__dict__[self.names[i]] = self.value(snapshot, i)
 
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         changed: dict[int, Any] = {}

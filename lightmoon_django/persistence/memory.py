@@ -72,8 +72,8 @@ class MemoryColumns:
         for name, value in zip(self.names, snapshot, strict=True):
             setattr(instance, name, _copied(value))
 
-    def regenerated(self, instance: Any, head: Snapshot, stored: Snapshot) -> Snapshot:
-        return head
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        pass
 
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         return after, {i: value for i, value in enumerate(after) if not (before[i] is value or before[i] == value)}

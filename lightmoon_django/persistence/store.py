@@ -46,8 +46,8 @@ class Columns(Protocol):
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
         """Give the instance those values back, and forget related objects: they may have been changed too."""
 
-    def regenerated(self, instance: Any, head: Snapshot, stored: Snapshot) -> Snapshot:
-        """`head` with the columns that the database generates as they are stored; the instance gets them too."""
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        """Give it the values of generated columns, and no others."""
 
     def value(self, snapshot: Snapshot, position: int) -> Any:
         """One value of a snapshot as user code would see it. Must not be changed."""

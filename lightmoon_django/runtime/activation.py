@@ -84,7 +84,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
-        self.view = schema.view_positions
+        self.view = schema.mirror
         self.state = ActivationState.LOADING
         self.opened_at = node.clock.monotonic()
         self.instance: Any = None
@@ -330,13 +330,12 @@ class Activation:
         """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
         self.version = outcome.version
         self.verified_at = self.monotonic()
-        if outcome.snapshot is None or not last:
-            return
-        if self.running is None:
+        if outcome.snapshot is not None and last:
             self.head = outcome.snapshot
-            self.columns.restore(self.instance, outcome.snapshot)
-        else:
-            self.head = self.columns.regenerated(self.instance, self.head, outcome.snapshot)
+            if self.running is None:
+                self.columns.restore(self.instance, outcome.snapshot)
+            else:  # its fields are its own, but for those that only the database sets
+                self.columns.regenerate(self.instance, outcome.snapshot)
 
     def distrust(self) -> None:
         """Somebody else wrote the row: take no more turns on this memory, and be replaced when nothing is under way."""

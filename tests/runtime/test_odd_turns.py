@@ -127,7 +127,7 @@ async def test_a_state_that_cannot_be_sent_ends_the_stream_and_not_the_caller(wo
     activation = world.node.find(Address(registry.name_of(Odd), "a"))
     activation.stream.subscribers["ear"] = ear
     assert await soon(odd.spoil()) == 1
-    assert ear.heard == ["error"]
+    assert ear.heard == ["the view failed"]
     assert await soon(odd.one()) == 1
 
 

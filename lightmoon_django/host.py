@@ -126,6 +126,7 @@ class Host:
             debug=django_settings.DEBUG,
             verify_after=0.0 if testrun.active() else 1.0,
         )
+        self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         return self._node
 
     def _lease_lost(self) -> None:

@@ -15,7 +15,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema, SchemaError
+from lightmoon_django.actor.schema import (
+    ActorOptions,
+    ActorSchema,
+    EventSchema,
+    MessageSchema,
+    Options,
+    SchemaError,
+    TimerSchema,
+)
 from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
@@ -150,6 +158,7 @@ def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
 
 def _add_methods(schema: ActorSchema) -> None:
     from lightmoon_django.actor.decorators import Event, Message
+    from lightmoon_django.actor.timer import Timer
 
     messages, events = {}, {}
     for name in dir(schema.cls):
@@ -159,6 +168,9 @@ def _add_methods(schema: ActorSchema) -> None:
             messages[name].permission_classes = _permissions(messages[name].permission_classes)
         elif isinstance(found, Event):
             events[name] = EventSchema(schema, name, found.function)
+        elif isinstance(found, Timer):
+            tick = MessageSchema(schema, name, found.function, Options())
+            schema.timers[name] = TimerSchema(message=tick, period=found.period)
         elif name in HOOKS and callable(found):
             schema.hooks[name] = found
     schema.finish(messages, events)

@@ -161,6 +161,14 @@ def contradiction(name: str, options: Options, *, is_async: bool, persistent: bo
     return None
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSchema:
+    """One timer of one actor class, as a message that only the runtime sends."""
+
+    message: MessageSchema
+    period: float  # seconds
+
+
 class EventSchema:
     """One event of one actor class: a signature whose calls are encoded once, for everyone who listens."""
 
@@ -217,6 +225,7 @@ class ActorSchema:
         "ref_class",
         "subscription",
         "substitute",
+        "timers",
         "view",
         "view_positions",
         "zoned",
@@ -250,6 +259,7 @@ class ActorSchema:
         self.exposed: dict[str, MessageSchema] = {}
         self.events: dict[str, EventSchema] = {}
         self.hooks: dict[str, Callable[..., Any]] = {}
+        self.timers: dict[str, TimerSchema] = {}
         self.ref_class: type = object
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
         self.view_positions: tuple[tuple[str, int], ...] = ()  # names of view fields with their places in a snapshot

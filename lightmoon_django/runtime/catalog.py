@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import time
@@ -19,8 +20,9 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
-from lightmoon_django.runtime import overlap
+from lightmoon_django.runtime import overlap, timers
 from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.timers import Tick
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -137,6 +139,7 @@ class Catalog:
         if activation.state is ActivationState.ENDED:
             return
         activation.state = ActivationState.ACTIVE
+        timers.start(activation)
         activation.schedule()
 
     def give_up(self, activation: Activation, error: LightMoonError) -> None:
@@ -157,7 +160,15 @@ class Catalog:
         self._end(activation, reason)
         waiting = [*calls, *activation.mailbox]
         activation.mailbox.clear()
-        self._hand_over(activation, [call for call in waiting if not isinstance(call, (Unsubscription, Hook))])
+        self._hand_over(activation, [call for call in waiting if not isinstance(call, (Unsubscription, Hook, Tick))])
+        if activation.timers is not None and not self._node.stopping:
+            self._revive(activation)
+
+    def _revive(self, activation: Activation) -> None:
+        """An actor with timers comes back by itself."""
+        if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
+            with contextlib.suppress(Overloaded):
+                self.open(activation.schema, activation.key)
 
     @staticmethod
     def _detach(activation: Activation, calls: list[Call]) -> None:
@@ -208,6 +219,8 @@ class Catalog:
     def _end(self, activation: Activation, reason: str) -> None:
         activation.state = ActivationState.ENDED
         activation.hook = None
+        if activation.timers is not None:
+            activation.timers.stop()
         if self._all.get(activation.address) is activation:
             del self._all[activation.address]
         if activation.subscribed:
@@ -225,7 +238,7 @@ class Catalog:
             self._consider(activation, now)
 
     def _consider(self, activation: Activation, now: float) -> None:
-        if activation.touched or not activation.quiet or activation.subscribed:
+        if activation.touched or not activation.quiet or activation.subscribed or activation.timers is not None:
             activation.touched = False
             activation.idle_since = now
             return

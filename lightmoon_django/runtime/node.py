@@ -78,6 +78,7 @@ class Node:
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
         self.stopping = False
+        self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
         self._columns: dict[ActorSchema, Columns] = {}

@@ -346,3 +346,6 @@ class Scratch(TallyMessages):
 
 class Log(models.Model):
     text = models.CharField(max_length=50)
+
+
+from tests.live import timed  # noqa: E402, F401

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
+from lightmoon_django.actor import reminder
 from lightmoon_django.actor.schema import (
     ActorOptions,
     ActorSchema,
@@ -28,6 +29,7 @@ from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
 HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
+PASS = "pass_over"  # the system message whose turn does nothing
 KEY_LIMIT = 255  # characters of a memory-only actor's key
 
 _registered: dict[type, ActorOptions] = {}
@@ -174,6 +176,14 @@ def _add_methods(schema: ActorSchema) -> None:
         elif name in HOOKS and callable(found):
             schema.hooks[name] = found
     schema.finish(messages, events)
+    setting = MessageSchema(schema, reminder.SET, reminder.set_reminder, Options())
+    setting.creates = False
+    schema.system[setting.name] = setting
+    schema.system[PASS] = MessageSchema(schema, PASS, _pass, Options())
+
+
+async def _pass(self: Any) -> None:
+    """The body of a turn that only moves a reminder on."""
 
 
 def travels_as(hint: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import typing
@@ -102,6 +103,7 @@ class MessageSchema:
 
     __slots__ = (
         "actor",
+        "creates",
         "doc",
         "function",
         "is_async",
@@ -125,6 +127,7 @@ class MessageSchema:
         self.options = options
         self.is_async = inspect.iscoroutinefunction(function)
         self.timeout = options.timeout
+        self.creates = True  # whether it makes a missing row, where the actor is declared so
         self.doc = inspect.getdoc(function) or ""
         wrong = contradiction(self.wire_name, options, is_async=self.is_async, persistent=actor.persistent)
         if wrong is not None:
@@ -211,6 +214,7 @@ class ActorSchema:
         "cls",
         "create",
         "events",
+        "existing",
         "exposed",
         "fields",
         "hooks",
@@ -225,6 +229,7 @@ class ActorSchema:
         "ref_class",
         "subscription",
         "substitute",
+        "system",
         "timers",
         "view",
         "view_positions",
@@ -260,13 +265,18 @@ class ActorSchema:
         self.events: dict[str, EventSchema] = {}
         self.hooks: dict[str, Callable[..., Any]] = {}
         self.timers: dict[str, TimerSchema] = {}
+        self.system: dict[str, MessageSchema] = {}  # what LightMoon itself sends; no ref and no client reaches it
         self.ref_class: type = object
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
         self.view_positions: tuple[tuple[str, int], ...] = ()  # names of view fields with their places in a snapshot
+        self.existing = self  # the same without `create`: loads what is there, and makes nothing
         self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
 
     def finish(self, messages: Mapping[str, MessageSchema], events: Mapping[str, EventSchema]) -> None:
         """Take over what the class declares."""
+        if self.create and self.persistent:
+            self.existing = copy.copy(self)
+            self.existing.create = False
         self.messages.update(messages)
         self.events.update(events)
         self.exposed.update((name, message) for name, message in messages.items() if message.options.exposed)

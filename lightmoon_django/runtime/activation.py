@@ -53,7 +53,9 @@ class Activation:
         "_stream",
         "barrier",
         "columns",
+        "creates",
         "epoch",
+        "fired",
         "gate",
         "guard",
         "head",
@@ -108,6 +110,8 @@ class Activation:
         self.idle_since = 0.0
         self.guard: Callable[[], bool] | None = None  # under a test runner: whether its transaction still stands
         self.timers: Timers | None = None
+        self.creates = True  # whether a missing row is made, where the actor is declared so
+        self.fired: dict[str, int] | None = None  # reminders by name, with the moment for which each fired last
         self._stream: Stream | None = None
 
     @property

@@ -70,13 +70,14 @@ class Catalog:
     def get(self, address: tuple[str, str]) -> Activation | None:
         return self._all.get(address)
 
-    def open(self, schema: ActorSchema, key: str) -> Activation:
-        """A new activation, loading. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
+    def open(self, schema: ActorSchema, key: str, *, creates: bool = True) -> Activation:
+        """A new activation, loading. `creates=False` makes no row. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
         key = schema.keys(key)
         if len(self._all) >= self._node.settings.MAX_ACTIVATIONS:
             raise Overloaded("This node holds as many actors as it may.", retry_after=1.0)
         store = self._node.store_of(schema)
         activation = Activation(self._node, schema, key, self._node.columns_of(schema), store)
+        activation.creates = creates
         self._all[activation.address] = activation
         self._load(activation)
         return activation
@@ -85,7 +86,8 @@ class Catalog:
         if activation.store is None:
             self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
         else:
-            load = Load(activation.schema, activation.key)
+            schema = activation.schema if activation.creates else activation.schema.existing
+            load = Load(schema, activation.key)
             activation.store.load(load, lambda outcome: self._loaded(activation, outcome))
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
@@ -96,8 +98,25 @@ class Catalog:
             self._load(activation)
         elif type(outcome) is Loaded:
             self._begin(activation, outcome)
+        elif type(outcome) is Missing and not activation.creates and self._wanted(activation):
+            activation.creates = True
+            self._load(activation)
         else:
             self.give_up(activation, _load_error(activation, outcome))
+
+    @staticmethod
+    def _wanted(activation: Activation) -> bool:
+        """There is no row: whether anybody waits who may make one. Refuses all others."""
+        if not activation.schema.create or not any(call.creates for call in activation.mailbox):
+            return False
+        missing = _load_error(activation, Missing())
+        waiting, activation.mailbox = activation.mailbox, []
+        for call in waiting:
+            if call.creates:
+                activation.mailbox.append(call)
+            else:
+                activation.refuse(call, missing)
+        return True
 
     def _begin(self, activation: Activation, row: Loaded) -> None:
         """The row is ours: build the instance, and run on_activate before the first message."""
@@ -168,7 +187,7 @@ class Catalog:
         """An actor with timers comes back by itself."""
         if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
             with contextlib.suppress(Overloaded):
-                self.open(activation.schema, activation.key)
+                self.open(activation.schema, activation.key, creates=False)
 
     @staticmethod
     def _detach(activation: Activation, calls: list[Call]) -> None:
@@ -184,7 +203,8 @@ class Catalog:
             return
         successor = self._all.get(activation.address)
         try:
-            successor = successor or self.open(activation.schema, activation.key)
+            creates = any(call.creates for call in waiting)
+            successor = successor or self.open(activation.schema, activation.key, creates=creates)
         except LightMoonError as error:
             for call in waiting:
                 activation.refuse(call, error)

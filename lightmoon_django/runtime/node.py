@@ -22,6 +22,7 @@ from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
 from lightmoon_django.runtime.outgoing import OutgoingTells
+from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
 
@@ -77,6 +78,7 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.reminders = Reminders(self, self.outgoing.deliver)
         self.stopping = False
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
@@ -98,7 +100,7 @@ class Node:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
             try:
-                activation = self.catalog.open(call.schema, call.key)
+                activation = self.catalog.open(call.schema, call.key, creates=call.creates)
             except LightMoonError as error:
                 call.reject(error)
                 return
@@ -160,6 +162,10 @@ class Node:
             found = self._columns[schema] = self._storage.columns(schema)
         return found
 
+    def schemas(self) -> list[ActorSchema]:
+        """Of the actors that this node has had in memory."""
+        return list(self._columns)
+
     def guard(self) -> Callable[[], bool] | None:
         return self._storage.guard()
 
@@ -168,6 +174,7 @@ class Node:
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
+        await self.reminders.stop(until)
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox:

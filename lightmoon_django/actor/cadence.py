@@ -43,6 +43,6 @@ def check_cron(line: str, now: int) -> int:
     except (StopIteration, OverflowError):
         reason = "no day is ever like that"
     raise UsageError(
-        f"{line!r} is not a crontab line: {reason}. It has five fields (minute, hour, day of month, month, day of week) "
-        'as "30 4 * * 1-5", or six with seconds in front.'
+        f"{line!r} is not a crontab line: {reason}. It has five fields (minute, hour, day of month, month, day of "
+        'week) as "30 4 * * 1-5", or six with seconds in front.'
     )

@@ -122,7 +122,7 @@ class Remindable(Generic[P]):
     @overload
     def every(self, *args: Any, cron: str, **kwargs: Any) -> Reminder: ...
 
-    def every(self, *args: Any, cron: str | None = None, **kwargs: Any) -> Reminder:
+    def every(self, *args: Any, **kwargs: Any) -> Reminder:
         """Send it every so many seconds, first after one period, or whenever a crontab line says so.
 
         Firings keep to their grid, however late one is. A `cron` line has five fields, or six with seconds in front,
@@ -130,8 +130,9 @@ class Remindable(Generic[P]):
         by `.options(catch_up=…)`: "once" (default) fires once for all of them, "all" fires each in turn, "skip" fires
         none that is a period late or more.
         """
-        if cron is not None:
-            return self._remind("every", args, kwargs, cron=_cron(cron))
+        if "cron" in kwargs:
+            line = kwargs.pop("cron")
+            return self._remind("every", args, kwargs, cron=_cron(line))
         if not args:
             raise UsageError('.every() takes a period in seconds or a timedelta, or cron="…".')
         period = _microseconds(args[0], "A period")

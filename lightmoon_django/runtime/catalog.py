@@ -71,7 +71,10 @@ class Catalog:
         return self._all.get(address)
 
     def open(self, schema: ActorSchema, key: str, *, creates: bool = True) -> Activation:
-        """A new activation, loading. `creates=False` makes no row. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
+        """A new activation, loading. With `creates=False` no row is made.
+
+        Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full.
+        """
         key = schema.keys(key)
         if len(self._all) >= self._node.settings.MAX_ACTIVATIONS:
             raise Overloaded("This node holds as many actors as it may.", retry_after=1.0)

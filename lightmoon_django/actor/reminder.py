@@ -122,7 +122,7 @@ class Remindable(Generic[P]):
     @overload
     def every(self, *args: Any, cron: str, **kwargs: Any) -> Reminder: ...
 
-    def every(self, *args: Any, **kwargs: Any) -> Reminder:
+    def every(self, /, *args: Any, **kwargs: Any) -> Reminder:
         """Send it every so many seconds, first after one period, or whenever a crontab line says so.
 
         Firings keep to their grid, however late one is. A `cron` line has five fields, or six with seconds in front,

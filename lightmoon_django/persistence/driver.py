@@ -42,7 +42,7 @@ T = TypeVar("T")
 class Executor(Protocol):
     """Runs jobs one after another where their database connection lives."""
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done) -> object:
         """Run `job` there; then `done(result)`, or `done(exception)`, on the event loop."""
 
     def stop(self) -> None:
@@ -107,8 +107,11 @@ class StoreQueue:
         executor: Executor,
         call_soon: Callable[..., object],
         call_later: Callable[[float, Callable[[], None]], object],
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`trusted` tells whether the rows that this node owns there are still its own for certain."""
         self.store = store
+        self.trusted = trusted
         self._executor = executor
         self._call_soon = call_soon
         self._call_later = call_later

@@ -318,7 +318,8 @@ class Activation:
 
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
-        return self.monotonic() - self.verified_at < self.node.verify_after and self.node.lease.valid()
+        recent = self.monotonic() - self.verified_at < self.node.verify_after
+        return recent and (self.store is None or self.store.trusted())
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""

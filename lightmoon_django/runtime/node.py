@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
@@ -46,6 +47,10 @@ class Storage(Protocol):
     def guard(self) -> Callable[[], bool] | None:
         """Under a test runner: tells later whether the transaction of now still stands."""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store."""
+
     def stop(self) -> None: ...
 
 
@@ -79,12 +84,18 @@ class Node:
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
         self.reminders = Reminders(self, self.outgoing.deliver)
+        self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.stopping = False
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store, and no turn or `on_commit` callback is about to run."""
+        return self._storage.idle and self.callbacks.idle and not self.runners.ready
 
     def post(self, call: Call) -> None:
         """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
@@ -141,10 +152,10 @@ class Node:
         if activation is not None:
             activation.distrust()
 
-    def distrust_all(self) -> None:
-        """The lease is lost: every actor is loaded anew, by the node's next incarnation, when it is called."""
+    def distrust_all(self, store: StoreQueue) -> None:
+        """A lease is lost: every actor of that store is loaded anew, by the next incarnation, when it is called."""
         for activation in self.catalog:
-            if activation.store is not None:
+            if activation.store is store:
                 activation.distrust()
 
     def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:

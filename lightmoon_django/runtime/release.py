@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightmoon_django import codec
 from lightmoon_django.actor.call import Subscription
@@ -20,6 +20,8 @@ def release(activation: Activation, turn: Turn) -> None:
         reject(turn, turn.error)
         return
     turn.state = TurnState.RELEASED
+    for observe in activation.node.observers:
+        observe(activation, turn)
     if activation.view and turn.before is not turn.after and activation.subscribed:
         _patch(activation, turn)
     for name, data in turn.events or ():
@@ -48,14 +50,19 @@ def reject(turn: Turn, error: LightMoonError) -> None:
 
 def _patch(activation: Activation, turn: Turn) -> None:
     """Tell subscribers the view fields that the turn changed."""
+    changed = patch(activation, turn)
+    if changed:
+        activation.stream.patch(codec.encode_json(changed))
+
+
+def patch(activation: Activation, turn: Turn) -> dict[str, Any]:
+    """New values of the view fields that a finished turn changed."""
     before, after = turn.before, turn.after
-    changed = {
+    return {
         name: activation.columns.value(after, position)
         for name, position in activation.view
         if before[position] != after[position]
     }
-    if changed:
-        activation.stream.patch(codec.encode_json(changed))
 
 
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:

@@ -57,7 +57,7 @@ class Deliveries:
         else:
             ours = row.update(generation=new_incarnation(), due_at=then, wake_at=then, attempts=0, last_error="")
         if ours:
-            self._all(DeadLetter).bulk_create([letter(due, error, now)])
+            letter(due, error, now).save(using=self._alias, force_insert=True)
 
     def paused(self) -> set[tuple[str, str]]:
         return set(self._all(Pause).values_list("actor", "key"))

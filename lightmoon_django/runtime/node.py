@@ -195,6 +195,7 @@ class Node:
             await asyncio.sleep(0.005)
         for activation in self.catalog:
             self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
+        await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()
         await asyncio.to_thread(self._stop_threads)

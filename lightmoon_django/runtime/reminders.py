@@ -127,6 +127,11 @@ class Reminders:
         for sleeper in self._sleepers.values():
             await sleeper.stop(until)
 
+    async def give_back(self) -> None:
+        """The node ends: what is still under way may be claimed by others at once."""
+        for sleeper in self._sleepers.values():
+            await sleeper.give_back()
+
     async def fire_due(self, now: datetime.datetime | None = None) -> int:
         """Fire what is due by then (by now), and wait for it. For tests, whose nodes don't look by themselves.
 

@@ -8,13 +8,14 @@ by the claim itself, so that a reminder whose turn ends the process every time i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.cadence import SECOND, moment
 from lightmoon_django.clock import Cancellable
-from lightmoon_django.errors import ActorNotFound, Conflict, DeadlineExceeded, LightMoonError, Overloaded, Unavailable
+from lightmoon_django.errors import ActorNotFound, DeadlineExceeded, LightMoonError
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import Due, DueReminder, StaleReminder
 from lightmoon_django.persistence.store import Store
@@ -34,6 +35,8 @@ BACK_OFF = 1.0  # seconds until a failed one is tried again, doubling
 LONGEST_BACK_OFF = 60.0  # seconds
 SHORTLY = 1.0  # seconds until one is tried again of which nothing has happened
 
+STOP_GRACE = 1.0  # seconds that a database which hangs may hold up the node's end
+
 NEVER = float("inf")
 
 
@@ -50,7 +53,8 @@ class Sleeper:
         self._hint = NEVER  # the earliest moment that was stored while a look was under way
         self._looking = False
         self._starved = False  # there was more to claim than room
-        self._in_flight = 0
+        self._in_flight: dict[int, DueReminder] = {}  # by the identity of each claim
+        self._giving_back = 0  # claims of which the store is being told
         self._away = False  # the database can't be asked
         self._stopped = False
         self._change = asyncio.Event()  # something came to an end
@@ -87,7 +91,7 @@ class Sleeper:
         self._alarm = self._node.clock.call_at(self._node.clock.monotonic() + delay, self._look)
 
     def _look(self) -> None:
-        room = IN_FLIGHT - self._in_flight
+        room = IN_FLIGHT - len(self._in_flight)
         if self._looking or self._stopped:
             return
         if room <= 0:
@@ -132,7 +136,7 @@ class Sleeper:
     async def fire(self, now: int) -> int:
         """Claim what is due by then, send it, and wait until all of it has ended. How many there were."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        until, limit = self._until(now), IN_FLIGHT - self._in_flight
+        until, limit = self._until(now), IN_FLIGHT - len(self._in_flight)
         self.queue.query(lambda store: store.due(now, until, limit), answer.set_result)
         found = await answer
         if isinstance(found, BaseException):
@@ -146,33 +150,53 @@ class Sleeper:
 
     def _deliver(self, due: Due, now: int) -> None:
         if isinstance(due, DueReminder):
-            self._in_flight += 1
+            self._in_flight[id(due)] = due
         self._reminders.deliver(self, due, now)
 
+    async def give_back(self) -> None:
+        """The node ends with calls under way: others needn't wait for the end of its claims."""
+        for due in self._in_flight.values():
+            self._give_back(due, self._now())
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with asyncio.timeout(STOP_GRACE):
+                while self._giving_back:
+                    self._change.clear()
+                    await self._change.wait()
+
     def _give_back(self, due: Due, now: int) -> None:
-        self.queue.query(lambda store: store.postpone(due, now, ""), self._noted)
+        def done(outcome: Any) -> None:
+            self._giving_back -= 1
+            self._change.set()
+            self._noted(outcome)
+
+        self._giving_back += 1
+        self.queue.query(lambda store: store.postpone(due, now, "", counts=False), done)
 
     def fired(self, call: ReminderCall) -> None:
         """Its turn is durable."""
         self._reminders.remember(call.due)
-        self._ended()
+        self._ended(call.due)
 
     def failed(self, call: ReminderCall, error: LightMoonError) -> None:
         """Its turn left no trace, or that can't be told."""
         due = call.due
         if isinstance(error.__cause__, StaleReminder):
-            self._ended()  # it was cancelled, set anew, or fired elsewhere
+            self._ended(due)  # it was cancelled, set anew, or fired elsewhere
         elif isinstance(error, ActorNotFound) and not call.began:
             self._bury(due, f"{error} A reminder makes no row.", None)
-        elif isinstance(error, (Overloaded, Unavailable, Conflict)) and not isinstance(error, DeadlineExceeded):
-            self._postpone(due, max(error.retry_after or 0.0, SHORTLY), str(error))
+        elif error.retryable and not call.began:  # the actor is elsewhere or busy; that is not the reminder's fault
+            self._postpone(due, max(error.retry_after or 0.0, SHORTLY), str(error), counts=False)
+        elif error.retryable and not isinstance(error, DeadlineExceeded):
+            self.retry(due, str(error), max(error.retry_after or 0.0, SHORTLY))
         else:
             self.retry(due, _explained(error))
 
-    def retry(self, due: DueReminder, error: str) -> None:
-        """Try it again later, or never if it was tried too often."""
+    def retry(self, due: DueReminder, error: str, delay: float | None = None) -> None:
+        """Try it again later, or never if it was tried too often. `delay` takes the back-off's place."""
         if due.attempts >= self._node.settings.DEAD_LETTER_ATTEMPTS:
             self.bury(due, error)
+        elif delay is not None:
+            self._postpone(due, delay, error)
         else:
             self._postpone(due, min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF), error)
 
@@ -189,16 +213,16 @@ class Sleeper:
             error,
             extra={"action": "dead_letter", "actor": f"{due.actor}:{due.key}"},
         )
-        self._write(lambda store: store.bury(due, error, then), then)
+        self._write(due, lambda store: store.bury(due, error, then), then)
 
-    def _postpone(self, due: DueReminder, delay: float, error: str) -> None:
+    def _postpone(self, due: DueReminder, delay: float, error: str, *, counts: bool = True) -> None:
         wake_at = self._now() + round(delay * SECOND)
-        self._write(lambda store: store.postpone(due, wake_at, error), wake_at)
+        self._write(due, lambda store: store.postpone(due, wake_at, error, counts=counts), wake_at)
 
-    def _write(self, job: Callable[[Store], None], then: int | None) -> None:
+    def _write(self, due: DueReminder, job: Callable[[Store], None], then: int | None) -> None:
         def done(outcome: Any) -> None:
             self._noted(outcome)
-            self._ended()
+            self._ended(due)
             if then is not None:
                 self.wake_by(then)
 
@@ -209,10 +233,10 @@ class Sleeper:
         if isinstance(outcome, BaseException):  # it is claimed again when this claim ends
             logger.warning("A reminder's fate could not be noted: %s", outcome, extra={"action": "reminder_not_noted"})
 
-    def _ended(self) -> None:
-        self._in_flight -= 1
+    def _ended(self, due: DueReminder) -> None:
+        self._in_flight.pop(id(due), None)
         self._change.set()
-        if self._starved and self._in_flight <= IN_FLIGHT // 2:
+        if self._starved and len(self._in_flight) <= IN_FLIGHT // 2:
             self._look()
 
 

@@ -17,7 +17,8 @@ A message's journey is told in docs/design.md.
 
 from lightmoon_django.actor.decorators import actor, event, message
 from lightmoon_django.actor.ref import ref
+from lightmoon_django.actor.timer import every
 from lightmoon_django.actor.turn import turn
 
-__all__ = ["actor", "event", "message", "ref", "turn"]
+__all__ = ["actor", "event", "every", "message", "ref", "turn"]
 __version__ = "0.1.0"

@@ -135,6 +135,9 @@ class Host:
             debug=django_settings.DEBUG,
             verify_after=0.0 if testrun.active() else 1.0,
         )
+        if not testrun.active():
+            self._node.reminders.start()
+        self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         self._node.observers.extend(testrun.equipment.observers)
         return self._node
 
@@ -251,6 +254,12 @@ class Host:
             if testrun.active():
                 testrun.note_transactions()
             transactions.after_commit(lambda: _post(node, call))
+
+    def ask_or_tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
+        if transactions.open_connection() is not None and not options.in_transaction:
+            self.tell(message, key, payload, options)
+        else:
+            self.ask_blocking(message, key, payload, options)
 
     def _prepare(
         self,

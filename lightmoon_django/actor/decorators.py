@@ -12,6 +12,7 @@ from django.db.models import Model
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
 from lightmoon_django.actor.schema import ActorOptions, Options
+from lightmoon_django.actor.timer import Timer
 from lightmoon_django.actor.turn import current
 from lightmoon_django.errors import UsageError
 from lightmoon_django.fields import COMMIT_MARK, OwnerField
@@ -27,6 +28,8 @@ class Message(Generic[P, R]):
     """A method that can be sent to an actor. Reached through an instance or a ref it is a `BoundMessage`."""
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        if isinstance(function, Timer):
+            raise UsageError(f"{function.__name__} is a timer and can't be sent as well: call one from the other.")
         self.function = function
         self.options = options
         self.__doc__ = function.__doc__

@@ -15,12 +15,21 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor import view
-from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema, SchemaError
+from lightmoon_django.actor import reminder, view
+from lightmoon_django.actor.schema import (
+    ActorOptions,
+    ActorSchema,
+    EventSchema,
+    MessageSchema,
+    Options,
+    SchemaError,
+    TimerSchema,
+)
 from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
 HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
+PASS = "pass_over"  # the system message whose turn does nothing
 KEY_LIMIT = 255  # characters of a memory-only actor's key
 
 _registered: dict[type, ActorOptions] = {}
@@ -158,6 +167,7 @@ def _imported(name: str, given: Any) -> Any:
 
 def _add_methods(schema: ActorSchema) -> None:
     from lightmoon_django.actor.decorators import Event, Message
+    from lightmoon_django.actor.timer import Timer
 
     messages, events = {}, {}
     for name in dir(schema.cls):
@@ -167,9 +177,20 @@ def _add_methods(schema: ActorSchema) -> None:
             messages[name].permission_classes = _permissions(messages[name].permission_classes)
         elif isinstance(found, Event):
             events[name] = EventSchema(schema, name, found.function)
+        elif isinstance(found, Timer):
+            tick = MessageSchema(schema, name, found.function, Options())
+            schema.timers[name] = TimerSchema(message=tick, period=found.period)
         elif name in HOOKS and callable(found):
             schema.hooks[name] = found
     schema.finish(messages, events)
+    setting = MessageSchema(schema, reminder.SET, reminder.set_reminder, Options())
+    setting.creates = False
+    schema.system[setting.name] = setting
+    schema.system[PASS] = MessageSchema(schema, PASS, _pass, Options())
+
+
+async def _pass(self: Any) -> None:
+    """The body of a turn that only moves a reminder on."""
 
 
 def travels_as(hint: Any) -> Any:

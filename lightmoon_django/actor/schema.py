@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import typing
@@ -105,6 +106,7 @@ class MessageSchema:
 
     __slots__ = (
         "actor",
+        "creates",
         "doc",
         "function",
         "is_async",
@@ -128,6 +130,7 @@ class MessageSchema:
         self.options = options
         self.is_async = inspect.iscoroutinefunction(function)
         self.timeout = options.timeout
+        self.creates = True  # whether it makes a missing row, where the actor is declared so
         self.doc = inspect.getdoc(function) or ""
         wrong = contradiction(self.wire_name, options, is_async=self.is_async, persistent=actor.persistent)
         if wrong is not None:
@@ -162,6 +165,14 @@ def contradiction(name: str, options: Options, *, is_async: bool, persistent: bo
             "Make the actor a model, or leave once out: a call_id is remembered while the actor is in memory anyway.",
         )
     return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSchema:
+    """One timer of one actor class, as a message that only the runtime sends."""
+
+    message: MessageSchema
+    period: float  # seconds
 
 
 class EventSchema:
@@ -206,6 +217,7 @@ class ActorSchema:
         "cls",
         "create",
         "events",
+        "existing",
         "exposed",
         "fields",
         "hooks",
@@ -221,6 +233,8 @@ class ActorSchema:
         "ref_class",
         "subscription",
         "substitute",
+        "system",
+        "timers",
         "view",
         "zoned",
     )
@@ -253,13 +267,19 @@ class ActorSchema:
         self.exposed: dict[str, MessageSchema] = {}
         self.events: dict[str, EventSchema] = {}
         self.hooks: dict[str, Callable[..., Any]] = {}
+        self.timers: dict[str, TimerSchema] = {}
+        self.system: dict[str, MessageSchema] = {}  # what LightMoon itself sends; no ref and no client reaches it
         self.ref_class: type = object
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
         self.mirror: View | None = None  # what `view` means
+        self.existing = self  # the same without `create`: loads what is there, and makes nothing
         self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
 
     def finish(self, messages: Mapping[str, MessageSchema], events: Mapping[str, EventSchema]) -> None:
         """Take over what the class declares."""
+        if self.create and self.persistent:
+            self.existing = copy.copy(self)
+            self.existing.create = False
         self.messages.update(messages)
         self.events.update(events)
         self.exposed.update((name, message) for name, message in messages.items() if message.options.exposed)

@@ -165,9 +165,9 @@ class MemoryStore:
         with self.memory.lock:
             return self.memory.records.next_due()
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+    def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
         with self.memory.lock:
-            self.memory.records.postpone(due, wake_at, error)
+            self.memory.records.postpone(due, wake_at, error, counts)
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         with self.memory.lock:

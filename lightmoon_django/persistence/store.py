@@ -220,8 +220,11 @@ class Store(Protocol):
     def next_due(self) -> int | None:
         """When the earliest reminder or tell that isn't claimed, or the earliest claim's end, comes due."""
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
-        """Try that one again then. Nothing happens if it has been changed or delivered meanwhile."""
+    def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
+        """Try that one again then. Nothing happens if it has been changed or delivered meanwhile.
+
+        With `counts=False` this claim is no attempt: nothing was done with it.
+        """
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         """Forget durable tells that have arrived."""

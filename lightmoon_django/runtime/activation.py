@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightmoon_django.actor.schema import ActorSchema
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.node import Node
+    from lightmoon_django.runtime.timers import Timers
 
 RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
 
@@ -52,7 +53,9 @@ class Activation:
         "_stream",
         "barrier",
         "columns",
+        "creates",
         "epoch",
+        "fired",
         "gate",
         "guard",
         "head",
@@ -72,6 +75,7 @@ class Activation:
         "stale",
         "state",
         "store",
+        "timers",
         "touched",
         "verified_at",
         "version",
@@ -105,6 +109,9 @@ class Activation:
         self.touched = True
         self.idle_since = 0.0
         self.guard: Callable[[], bool] | None = None  # under a test runner: whether its transaction still stands
+        self.timers: Timers | None = None
+        self.creates = True  # whether a missing row is made, where the actor is declared so
+        self.fired: dict[str, int] | None = None  # reminders by name, with the moment for which each fired last
         self._stream: Stream | None = None
 
     @property
@@ -131,13 +138,18 @@ class Activation:
         """Settled, and nobody waits."""
         return self.settled and not self.mailbox and self.hook is None and self.state is ActivationState.ACTIVE
 
+    @property
+    def takes_ticks(self) -> bool:
+        """Whether a timer may add a turn."""
+        return self.state is ActivationState.ACTIVE and not self.stale and not self.node.stopping
+
     def monotonic(self) -> float:
         return self.node.clock.monotonic()
 
     def receive(self, call: Call) -> None:
         """Queue a call, or answer it at once when the mailbox is full or it would wait for itself."""
-        if len(self.mailbox) >= self.node.settings.MAILBOX_LIMIT:
-            waiting = len(self.mailbox)
+        waiting, limit = len(self.mailbox), self.node.settings.MAILBOX_LIMIT
+        if waiting >= limit and (self.timers is None or waiting - self.timers.waiting >= limit):
             call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
             return
         if call.chain and not self._admit_of_chain(call):

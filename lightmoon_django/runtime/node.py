@@ -23,6 +23,7 @@ from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
 from lightmoon_django.runtime.outgoing import OutgoingTells
+from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
 
@@ -82,8 +83,10 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.reminders = Reminders(self, self.outgoing.deliver)
         self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.stopping = False
+        self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
         self._columns: dict[ActorSchema, Columns] = {}
@@ -108,7 +111,7 @@ class Node:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
             try:
-                activation = self.catalog.open(call.schema, call.key)
+                activation = self.catalog.open(call.schema, call.key, creates=call.creates)
             except LightMoonError as error:
                 call.reject(error)
                 return
@@ -170,6 +173,10 @@ class Node:
             found = self._columns[schema] = self._storage.columns(schema)
         return found
 
+    def schemas(self) -> list[ActorSchema]:
+        """Of the actors that this node has had in memory."""
+        return list(self._columns)
+
     def guard(self) -> Callable[[], bool] | None:
         return self._storage.guard()
 
@@ -178,6 +185,7 @@ class Node:
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
+        await self.reminders.stop(until)
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox:
@@ -187,6 +195,7 @@ class Node:
             await asyncio.sleep(0.005)
         for activation in self.catalog:
             recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
+        await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()
         await asyncio.to_thread(self._stop_threads)

@@ -32,6 +32,8 @@ def release(activation: Activation, turn: Turn) -> None:
         activation.stream.emit(name, data)
     for tell in turn.tells or ():
         activation.node.post(tell)
+    if turn.records is not None:
+        activation.node.reminders.noted(activation.store, turn.records)
     if turn.callbacks is not None:
         activation.node.callbacks.run(turn.callbacks)
     if isinstance(turn.call, Subscription) and not turn.answered:  # else its subscriber was told that it failed

@@ -454,3 +454,6 @@ class Picky(models.Model):
     @message
     def peek(self) -> int:
         return self.count
+
+
+from tests.live import timed  # noqa: E402, F401

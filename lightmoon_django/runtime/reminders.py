@@ -122,10 +122,10 @@ class Reminders:
         for sleeper in self._of(_persistent()):
             sleeper.start()
 
-    async def stop(self, until: float) -> None:
-        """Claim nothing more. Waits until no claim is under way, at most until that time on the node's clock."""
+    async def stop(self) -> None:
+        """Claim nothing more."""
         for sleeper in self._sleepers.values():
-            await sleeper.stop(until)
+            await sleeper.stop()
 
     async def give_back(self) -> None:
         """The node ends: what is still under way may be claimed by others at once."""
@@ -136,7 +136,7 @@ class Reminders:
         """Fire what is due by then (by now), and wait for it. For tests, whose nodes don't look by themselves.
 
         Goes on until nothing more is due, as a handler may set the next one. Only databases that this node has used are
-        asked. Returns how many calls were made.
+        asked; one that is away is passed over. Returns how many calls were made.
         """
         due_by = moment(now if now is not None else self._node.clock.now())
         total = 0

@@ -185,7 +185,7 @@ class Node:
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
-        await self.reminders.stop(until)
+        await self.reminders.stop()
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor import registry
-from lightmoon_django.actor.cadence import check_cron, following, moment
+from lightmoon_django.actor.cadence import EPOCH, check_cron, following, moment
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.reminder import LATEST, Setting
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
@@ -122,10 +122,10 @@ class Reminders:
         for sleeper in self._of(_persistent()):
             sleeper.start()
 
-    async def stop(self, until: float) -> None:
-        """Claim nothing more. Waits until no claim is under way, at most until that time on the node's clock."""
+    async def stop(self) -> None:
+        """Claim nothing more."""
         for sleeper in self._sleepers.values():
-            await sleeper.stop(until)
+            await sleeper.stop()
 
     async def give_back(self) -> None:
         """The node ends: what is still under way may be claimed by others at once."""
@@ -136,7 +136,7 @@ class Reminders:
         """Fire what is due by then (by now), and wait for it. For tests, whose nodes don't look by themselves.
 
         Goes on until nothing more is due, as a handler may set the next one. Only databases that this node has used are
-        asked. Returns how many calls were made.
+        asked; one that is away is passed over. Returns how many calls were made.
         """
         due_by = moment(now if now is not None else self._node.clock.now())
         total = 0
@@ -147,6 +147,12 @@ class Reminders:
                 return total
         logger.error("Reminders set each other without end.", extra={"action": "reminders_endless"})
         return total
+
+    async def next_due(self) -> datetime.datetime | None:
+        """When the earliest one is due in the databases that this node has used. None: nothing is, or none answers."""
+        due = [await sleeper.next_due() for sleeper in self._of(self._node.schemas())]
+        first = min((one for one in due if one is not None), default=None)
+        return None if first is None else EPOCH + datetime.timedelta(microseconds=first)
 
     def register(self, turn: Turn, setting: Setting) -> None:
         """Let a turn of the reminder's own actor store it. May be called in a worker thread."""

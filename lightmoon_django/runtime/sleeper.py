@@ -72,13 +72,12 @@ class Sleeper:
         elif when < self._wakes_at and not self._stopped and self._wakes_at != NEVER:
             self._sleep_until(when)
 
-    async def stop(self, until: float) -> None:
-        """Claim nothing more. What a look has claimed meanwhile is given back."""
+    async def stop(self) -> None:
+        """Claim nothing more. What a look that is under way claims is given back."""
         self._stopped = True
         if self._alarm is not None:
             self._alarm.cancel()
-        while self._looking and self._node.clock.monotonic() < until:
-            await asyncio.sleep(0.001)
+        await self._until_told(lambda: not self._looking)
 
     def _now(self) -> int:
         return moment(self._node.clock.now())
@@ -107,6 +106,7 @@ class Sleeper:
     def _seen(self, now: int, found: Any) -> None:
         """The look has ended."""
         self._looking = False
+        self._change.set()
         if isinstance(found, BaseException):
             self._complain(found)
             self._sleep(now, NEVER)
@@ -133,6 +133,13 @@ class Sleeper:
 
     # What it has claimed
 
+    async def next_due(self) -> int | None:
+        """When the earliest reminder or tell is due. None: never, or the database doesn't answer."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.queue.query(lambda store: store.next_due(), answer.set_result)
+        found = await answer
+        return None if isinstance(found, BaseException) else found
+
     async def fire(self, now: int) -> int:
         """Claim what is due by then, send it, and wait until all of it has ended. How many there were."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -140,7 +147,9 @@ class Sleeper:
         self.queue.query(lambda store: store.due(now, until, limit), answer.set_result)
         found = await answer
         if isinstance(found, BaseException):
-            raise found
+            self._complain(found)
+            return 0
+        self._away = False
         for one in found:
             self._deliver(one, now)
         while self._in_flight:
@@ -157,9 +166,13 @@ class Sleeper:
         """The node ends with calls under way: others needn't wait for the end of its claims."""
         for due in self._in_flight.values():
             self._give_back(due, self._now())
+        await self._until_told(lambda: not self._giving_back)
+
+    async def _until_told(self, condition: Callable[[], bool]) -> None:
+        """Wait for the store, but not for one that hangs."""
         with contextlib.suppress(asyncio.TimeoutError):
             async with asyncio.timeout(STOP_GRACE):
-                while self._giving_back:
+                while not condition():
                     self._change.clear()
                     await self._change.wait()
 

@@ -269,7 +269,9 @@ async def test_a_memory_actors_connections_follow_the_settings_too(world: World,
     settings.LIGHTMOON = {"WORKER_THREADS": 1}
     known = Connections(world)
     await world.db(Note.objects.count)
-    before = await known.count()
     (one,) = await links(world, 1)
+    sleepers = world.node.reminders._sleepers.values()  # they have a connection, too
+    await eventually(lambda: not any(sleeper._looking for sleeper in sleepers), "the sleepers sleep")
+    before = await known.count()
     assert await one.touch() == 1
     assert await known.falls_to(before)

@@ -162,7 +162,7 @@ async def test_a_tick_emits_events(beat: Beat) -> None:
     assert '"name":"ticked","data":{"count":1}' in listener.frames[0]
 
 
-@pytest.mark.parametrize("world", ["memory"], indirect=True)
+@pytest.mark.parametrize("world", _backends()[:1], indirect=True)
 async def test_a_ticking_actor_does_not_idle_out(world: World, clock: Late) -> None:
     """B38: nobody calls it for a day, and its tick is far away."""
     assert world.node is not None
@@ -175,7 +175,7 @@ async def test_a_ticking_actor_does_not_idle_out(world: World, clock: Late) -> N
     assert world.node.find(address) is opened
 
 
-@pytest.mark.parametrize("world", ["memory"], indirect=True)
+@pytest.mark.parametrize("world", _backends()[:1], indirect=True)
 async def test_cadence_does_not_drift(clock: Late, world: World) -> None:
     """B15, B47: after ten seconds at 64 Hz not one frame is missing, though every alarm rings late."""
     frames = ref(Frames, "one")
@@ -241,7 +241,7 @@ async def test_a_stuck_tick_is_abandoned_and_the_timer_goes_on(beat: Beat) -> No
     await eventually(lambda: len(ticks()) > 1, "it ticks again")
 
 
-@pytest.mark.parametrize("world", ["memory"], indirect=True)
+@pytest.mark.parametrize("world", _backends()[:1], indirect=True)
 async def test_ticks_do_not_count_as_waiting_messages(clock: Late, world: World) -> None:
     """B53: the mailbox's limit is for messages."""
     actor = ref(Pendulum, "full")

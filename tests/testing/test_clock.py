@@ -14,6 +14,7 @@ from lightmoon_django import ref
 from lightmoon_django.errors import DeadlineExceeded
 from lightmoon_django.host import host
 from tests.live.models import Probe, Scratch, Tally
+from tests.live.timed import Alarm, Script
 
 
 def active() -> list[str]:
@@ -116,42 +117,35 @@ def test_days_pass_quickly_where_nothing_lives(clock: Any) -> None:
     assert clock.now() - before == datetime.timedelta(days=2)
 
 
-class Reminders:
-    """Stands for those of a node: three of them, the second of which takes its time."""
-
-    def __init__(self, clock: Any) -> None:
-        self.clock = clock
-        self.start = clock.now()
-        self.waiting = [3.0, 6.5, 8.0]
-        self.fired: list[float] = []
-
-    async def next_due(self) -> datetime.datetime | None:
-        return self.start + datetime.timedelta(seconds=self.waiting[0]) if self.waiting else None
-
-    async def fire_due(self, now: datetime.datetime) -> None:
-        while self.waiting and (now - self.start).total_seconds() >= self.waiting[0]:
-            self.fired.append((self.clock.now() - self.start).total_seconds())
-            if self.waiting.pop(0) == 6.5:
-                await asyncio.Event().wait()
-
-
+@pytest.mark.django_db
 def test_durable_reminders_fire_at_their_moments(clock: Any) -> None:
-    """B65: in order, and one that is stuck doesn't keep time from going on."""
-    reminders = host.anywhere().reminders = Reminders(clock)  # type: ignore[attr-defined]
-    clock.advance(2)
-    assert reminders.fired == []
-    clock.advance(10)
-    assert reminders.fired == pytest.approx([3.0, 6.5, 8.0])
+    """B65, B47: in order, each with its own time, however far the clock moves at once."""
+    alarm = ref(Alarm, Alarm.objects.create().pk)
+    moments: list[float] = []
+    start = clock.now()
+
+    async def note(actor: Any) -> None:
+        moments.append((clock.now() - start).total_seconds())
+
+    Script.ring = note
+    try:
+        alarm.ring.every(60).sync()
+        alarm.ring.options(name="once").after(90).sync()
+        clock.advance(301)
+    finally:
+        Script.clear()
+    assert moments == pytest.approx([60, 90, 120, 180, 240, 300], abs=0.01)
+    assert alarm.get.sync() == 6
 
 
-def test_what_goes_wrong_with_reminders_is_not_hidden(clock: Any) -> None:
+def test_what_goes_wrong_with_reminders_is_not_hidden(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """B65."""
 
     class Broken:
         async def fire_due(self, now: datetime.datetime) -> None:
             raise ZeroDivisionError
 
-    host.anywhere().reminders = Broken()  # type: ignore[attr-defined]
+    monkeypatch.setattr(host.anywhere().reminders, "fire_due", Broken().fire_due)
     with pytest.raises(ZeroDivisionError):
         clock.advance(1)
 

@@ -28,7 +28,7 @@ from lightmoon_django.actor.call import Ask, Call, Tell
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
-from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current
+from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current, renew_lock
 from lightmoon_django.clock import Clock, SystemClock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
@@ -47,7 +47,7 @@ DEFAULT_SWITCH_INTERVAL = 0.005  # seconds
 DEFAULT_GC_THRESHOLDS = (700, 2000)  # of Python's versions
 GC_THRESHOLD = 20_000  # allocations; a turn makes a dozen objects and leaves no cycles
 SWITCH_INTERVAL = 0.0005  # seconds; at 5 ms the store's thread waits long for a busy loop
-THREAD_GRACE = 1.0  # seconds that a stopped node's thread may take to end
+THREAD_GRACE = 5.0  # seconds that a stopped node's thread may take to end
 ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
 
 
@@ -183,6 +183,7 @@ class Host:
     def drop(self) -> None:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
         self._lock = threading.RLock()
+        renew_lock()
         self._node = self._storage = self._thread = None
         self._end = _nothing
 
@@ -329,6 +330,7 @@ def _waiting_for(call: Ask) -> Iterator[None]:
     if turn is None:
         yield
         return
+    turn.suspended = True
     turn.waiting = [*(turn.waiting or ()), call]
     try:
         yield

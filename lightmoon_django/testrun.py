@@ -108,7 +108,8 @@ class Lending:
         except BaseException as error:
             result = error
         finally:
-            self.running -= 1
+            with self._changed:
+                self.running -= 1
         with contextlib.suppress(RuntimeError):
             call_soon(done, result)
         return True

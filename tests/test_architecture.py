@@ -24,7 +24,7 @@ FLOORS = (
     ("cluster",),
     ("runtime", "proxies"),
     ("gateway", "contrib"),
-    ("storage",),
+    ("storage", "operations"),
     ("host",),
     ("testing",),
     ("signals", "checks", "asgi", "urls", "templatetags", "management", "migrations", "apps"),

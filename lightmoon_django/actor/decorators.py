@@ -196,7 +196,8 @@ def actor(
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
-    `view` is the state that clients mirror: field names or a DRF serializer class. `permission_classes` judge every
+    `view` is the state that clients mirror: field names, or a DRF serializer class (or its
+    dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
     exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
     defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
     """

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor import reminder
+from lightmoon_django.actor import reminder, view
 from lightmoon_django.actor.schema import (
     ActorOptions,
     ActorSchema,
@@ -119,7 +119,7 @@ def _build(cls: type) -> ActorSchema:
         )
         schema.ref_class = _refs[cls]
         schema.permission_classes = _permissions(options.permission_classes)
-        schema.view_positions = _view(cls, schema)
+        schema.mirror = _view(cls, schema)
         _add_methods(schema)
         _schemas[cls] = schema
         return schema
@@ -138,14 +138,11 @@ def _fields(cls: type) -> tuple[str, ...]:
     return tuple(name for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar)
 
 
-def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
+def _view(cls: type, schema: ActorSchema) -> view.View | None:
     if not schema.view:
-        return ()
+        return None
     if not isinstance(schema.view, tuple):
-        raise SchemaError(
-            f"{schema.name} has view={schema.view!r}, which is not a list of field names.",
-            "Name the fields that clients mirror: view=['title', 'price'].",
-        )
+        return view.of_class(cls, schema.name, _imported(schema.name, schema.view))
     attributes = {name: name for name in schema.fields}
     if issubclass(cls, Model):
         attributes.update((field.name, field.attname) for field in cls._meta.concrete_fields)
@@ -155,7 +152,17 @@ def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
             f"{schema.name} has a view of fields that it doesn't have: {', '.join(map(str, unknown))}.",
             f"Its fields are: {', '.join(schema.fields)}.",
         )
-    return tuple((name, schema.fields.index(attributes[name])) for name in schema.view)
+    return view.FieldView((name, schema.fields.index(attributes[name])) for name in schema.view)
+
+
+def _imported(name: str, given: Any) -> Any:
+    """What a dotted path names; anything else itself."""
+    if not isinstance(given, str) or "." not in given:
+        return given
+    try:
+        return import_string(given)
+    except ImportError as error:
+        raise SchemaError(f"The view of {name} can't be imported: {error}", "Correct the dotted path.") from error
 
 
 def _add_methods(schema: ActorSchema) -> None:

@@ -7,10 +7,13 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmoon_django import codec
 from lightmoon_django.errors import InvalidParams
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.view import View
 
 RESERVED_PARAMETERS = frozenset({"key"})  # names the actor on the wire
 
@@ -197,7 +200,7 @@ class EventSchema:
 class ActorOptions:
     """What `@actor(…)` was told."""
 
-    view: Any = None  # field names, or a DRF serializer class
+    view: Any = None  # field names, or a DRF serializer class or its dotted path
     permission_classes: tuple[Any, ...] | None = None
     create: bool = False
     idle_after: float | None = None  # seconds
@@ -222,6 +225,7 @@ class ActorSchema:
         "keys",
         "lifecycle",
         "messages",
+        "mirror",
         "name",
         "permission_classes",
         "persistent",
@@ -232,7 +236,6 @@ class ActorSchema:
         "system",
         "timers",
         "view",
-        "view_positions",
         "zoned",
     )
 
@@ -268,7 +271,7 @@ class ActorSchema:
         self.system: dict[str, MessageSchema] = {}  # what LightMoon itself sends; no ref and no client reaches it
         self.ref_class: type = object
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
-        self.view_positions: tuple[tuple[str, int], ...] = ()  # names of view fields with their places in a snapshot
+        self.mirror: View | None = None  # what `view` means
         self.existing = self  # the same without `create`: loads what is there, and makes nothing
         self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
 

@@ -88,7 +88,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
-        self.view = schema.view_positions
+        self.view = schema.mirror
         self.state = ActivationState.LOADING
         self.opened_at = node.clock.monotonic()
         self.instance: Any = None
@@ -284,6 +284,8 @@ class Activation:
             return
         turn.before, turn.after, self.head = before, after, after
         turn.state = TurnState.COMMITTING
+        if self.columns.related:
+            self.columns.forget_related(turn.instance)
         self._hold(turn, changes)
 
     def changes(self, turn: Turn, after: Snapshot) -> tuple[Snapshot, dict[int, Any]]:
@@ -329,7 +331,9 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.gate:
+        if self.store is not None and not turn.cancelled and not self.fresh():
+            self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
+        elif self.gate:
             self.gate.hold(turn)
         else:
             release(self, turn)
@@ -338,9 +342,12 @@ class Activation:
         """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
         self.version = outcome.version
         self.verified_at = self.monotonic()
-        if outcome.snapshot is not None and last and self.running is None:
+        if outcome.snapshot is not None and last:
             self.head = outcome.snapshot
-            self.columns.restore(self.instance, outcome.snapshot)
+            if self.running is None:
+                self.columns.restore(self.instance, outcome.snapshot)
+            else:  # its fields are its own, but for those that only the database sets
+                self.columns.regenerate(self.instance, outcome.snapshot)
 
     def distrust(self) -> None:
         """Somebody else wrote the row: take no more turns on this memory, and be replaced when nothing is under way."""

@@ -20,6 +20,8 @@ from lightmoon_django.persistence.store import (
     Committed,
     Down,
     Failed,
+    Locked,
+    Lost,
     Missing,
     Snapshot,
     UnitOfWork,
@@ -45,7 +47,6 @@ class Barriers:
     def start(self, activation: Activation, turn: Turn) -> None:
         """A `def` message's turn has come. It starts once the gate is empty and memory is known to be fresh."""
         activation.barrier = True
-        turn.suspended = True  # its transaction may have done anything: never run again unseen
         if activation.store is None or (not activation.gate and activation.fresh()):
             self._run(activation, turn)
         elif activation.fresh():
@@ -110,6 +111,8 @@ class Barriers:
             activation.fail(turn, outcome)
         elif activation.store is None or type(outcome) is Committed:
             turn.after = activation.head = work.after
+            if activation.columns.related:
+                activation.columns.forget_related(turn.instance)
             self._keep(activation, turn, outcome)
         else:
             self._refused(activation, turn, outcome)
@@ -135,10 +138,13 @@ class Barriers:
 
     def _keep(self, activation: Activation, turn: Turn, outcome: Any) -> None:
         """The transaction is committed. It has seen the row only if it brings it along: one without queries has not."""
+        turn.state = TurnState.COMMITTING
         if type(outcome) is Committed and outcome.snapshot is not None:
             activation.committed(outcome, last=True)
             turn.after = activation.head
-        turn.state = TurnState.COMMITTING
+        elif activation.store is not None and not activation.fresh() and not (turn.deletes or turn.saves):
+            activation.gate.hold_unverified(turn, activation.head)
+            return
         release(activation, turn)
         if turn.deletes and turn.instance in turn.deletes:
             activation.distrust()
@@ -153,6 +159,12 @@ class Barriers:
         elif type(outcome) is Down:
             reason = "There was no connection to the database."
             logger.warning("%s: %s", activation.address, outcome.error, extra={"action": "barrier_down"})
+        elif type(outcome) is Locked:
+            reason = "An open transaction holds its row."
+        if type(outcome) in (Lost, Missing) and not turn.suspended:
+            # Seen at its first query: it has neither read, written nor asked anything, and runs on what is stored.
+            recovery.lose(activation, reason, again=[turn.call])
+            return
         kind = Unavailable if type(outcome) is Down else Conflict
         reject(turn, kind(f"The turn was undone: {reason} Nothing of it was stored."))
         recovery.lose(activation, reason)

@@ -90,8 +90,11 @@ class Catalog:
             self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
         else:
             schema = activation.schema if activation.creates else activation.schema.existing
-            load = Load(schema, activation.key)
-            activation.store.load(load, lambda outcome: self._loaded(activation, outcome))
+            activation.store.load(
+                Load(schema, activation.key),
+                lambda outcome: self._loaded(activation, outcome),
+                lambda: activation.state is ActivationState.LOADING,
+            )
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
         if activation.state is not ActivationState.LOADING:

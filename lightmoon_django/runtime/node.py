@@ -15,7 +15,7 @@ from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Un
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
-from lightmoon_django.runtime import deadlock
+from lightmoon_django.runtime import deadlock, recovery
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.barriers import Barriers
 from lightmoon_django.runtime.callbacks import Callbacks
@@ -194,7 +194,7 @@ class Node:
                 break
             await asyncio.sleep(0.005)
         for activation in self.catalog:
-            self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
+            recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()

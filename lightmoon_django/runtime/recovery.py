@@ -30,6 +30,7 @@ def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Ent
         give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing was kept."))
         activation.node.catalog.replace(activation, calls, "undone")
         return
+    activation.barrier = False  # a turn among the unwound that waited to commit alone starts anew
     activation.head = turn.before
     activation.columns.restore(activation.instance, turn.before)
     activation.mailbox[:0] = calls
@@ -42,14 +43,34 @@ def lose(
     *,
     unsettled: Collection[Turn] = (),
     unwound: list[Entry] | None = None,
+    again: Collection[Call] = (),
 ) -> None:
-    """Give up memory and go on from what is stored. Turns in `unsettled` may be stored: they end as OutcomeUnknown."""
+    """Give up memory and go on from what is stored.
+
+    Turns in `unsettled` may be stored: they end as OutcomeUnknown. The calls in `again` run first.
+    """
     entries = activation.gate.unwind() if unwound is None else unwound
     for turn in unsettled:
         reject(turn, OutcomeUnknown(f"It can't be told whether the call happened: {reason}"))
-    calls = _again(entries, reason) + _not_begun(activation)
+    calls = [*again, *_again(entries, reason), *_not_begun(activation)]
     give_up_running(activation, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
     activation.node.catalog.replace(activation, calls, "changed")
+
+
+def end(activation: Activation, error: LightMoonError) -> None:
+    """The node ends before the activation could: everybody who waits is answered, as well as can be told."""
+    for entry in activation.gate.unwind():
+        begun = entry.begun or (entry.ticket is not None and entry.ticket.taken)
+        known: LightMoonError = OutcomeUnknown("This process ended during the commit.") if begun else error
+        if entry.departure is not None:
+            entry.departure.reject(error)
+        elif entry.turn is not None:
+            reject(entry.turn, known)
+    unknown = OutcomeUnknown("This process ended during the commit.")
+    if not give_up_running(activation, error):
+        for turn in overlap.under_way(activation):
+            reject(turn, unknown)
+    activation.node.catalog.give_up(activation, error)
 
 
 def give_up_running(activation: Activation, error: LightMoonError) -> bool:

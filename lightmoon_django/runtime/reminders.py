@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor import registry
-from lightmoon_django.actor.cadence import check_cron, following, moment
+from lightmoon_django.actor.cadence import EPOCH, check_cron, following, moment
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.reminder import LATEST, Setting
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
@@ -147,6 +147,12 @@ class Reminders:
                 return total
         logger.error("Reminders set each other without end.", extra={"action": "reminders_endless"})
         return total
+
+    async def next_due(self) -> datetime.datetime | None:
+        """When the earliest one is due in the databases that this node has used. None: nothing is, or none answers."""
+        due = [await sleeper.next_due() for sleeper in self._of(self._node.schemas())]
+        first = min((one for one in due if one is not None), default=None)
+        return None if first is None else EPOCH + datetime.timedelta(microseconds=first)
 
     def register(self, turn: Turn, setting: Setting) -> None:
         """Let a turn of the reminder's own actor store it. May be called in a worker thread."""

@@ -133,6 +133,13 @@ class Sleeper:
 
     # What it has claimed
 
+    async def next_due(self) -> int | None:
+        """When the earliest reminder or tell is due. None: never, or the database doesn't answer."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.queue.query(lambda store: store.next_due(), answer.set_result)
+        found = await answer
+        return None if isinstance(found, BaseException) else found
+
     async def fire(self, now: int) -> int:
         """Claim what is due by then, send it, and wait until all of it has ended. How many there were."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

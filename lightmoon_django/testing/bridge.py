@@ -36,8 +36,6 @@ def run(node: Node, work: Callable[[], Coroutine[Any, Any, T]], limit: float) ->
 async def arun(node: Node, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """The same from a test that runs on a loop, the node's or another one. Its tasks' asks are on their way by then."""
     await _tasks_begun()
-    if _running_loop() is node.loop:
-        return await work()
     future = asyncio.run_coroutine_threadsafe(work(), node.loop)
     return await (testrun.wait_async(future) if testrun.active() else asyncio.wrap_future(future))
 

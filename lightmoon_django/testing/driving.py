@@ -13,11 +13,12 @@ from lightmoon_django.host import host
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.testing import bridge
 from lightmoon_django.testing.clock import ManualClock, seconds
+from lightmoon_django.testing.reminding import Reminding
 from lightmoon_django.testing.stillness import Picture, picture, until_at_rest
 
 EARLY = 0.002  # seconds that a loop's timer may be ahead of the machine's clock
 LIMIT = 60.0  # real seconds that moving the clock may take
-REMINDER_LOOKS = 1000  # at reminders while the clock moves once; a look may ask the database
+GRAIN = 1.0  # seconds between looks at reminders that do not go, as while the database is away
 
 
 class NodeClock(ManualClock):
@@ -68,30 +69,26 @@ class NodeClock(ManualClock):
         await bridge.arun(node, lambda: self._drive(node, duration))
 
     async def _drive(self, node: Node, duration: float) -> None:
-        until = self.monotonic() + duration
+        until, reminding = self.monotonic() + duration, Reminding(node, self)
         await until_at_rest(node, self._stores_held)
-        next_look = self.monotonic()
-        before = picture(node)
-        while self.step(until):
-            if before or len(node.catalog):  # else nothing can be under way, and days pass in no time
-                before = await self._rest(node, before)
-            if self.monotonic() >= next_look:
-                await self._remind(node)
-                next_look = self.monotonic() + duration / REMINDER_LOOKS
-        self.move(until)
-        await self._remind(node)
-        await until_at_rest(node, self._stores_held)
+        before, due = picture(node), await reminding.next_due()
+        while True:
+            target = min(until, due)
+            if self.step(target):
+                if before or len(node.catalog):  # else nothing can be under way, and days pass in no time
+                    before, moved = await self._rest(node, before)
+                    due = await reminding.next_due() if moved else due
+                continue
+            self.move(target)
+            await reminding.fire(self._stores_held)
+            if target >= until:
+                return
+            due = max(await reminding.next_due(), target + GRAIN)
 
-    async def _rest(self, node: Node, before: Picture) -> Picture:
-        """Settle if something has moved since `before`."""
+    async def _rest(self, node: Node, before: Picture) -> tuple[Picture, bool]:
+        """Settle if something has moved since `before`. How it looks now, and whether it has."""
         await asyncio.sleep(0)
-        if not node.idle or picture(node) != before:
+        moved = not node.idle or picture(node) != before
+        if moved:
             await until_at_rest(node, self._stores_held)
-        return picture(node)
-
-    async def _remind(self, node: Node) -> None:
-        """Fire the durable reminders that are due by now."""
-        reminders = getattr(node, "reminders", None)
-        if reminders is not None:
-            await reminders.fire_due(self.now())
-            await until_at_rest(node, self._stores_held)
+        return picture(node), moved

@@ -41,10 +41,10 @@ class FaultyStore:
         found = getattr(self._store, name)
         return functools.partial(self._reach, found) if name in _FOR_MAINTENANCE else found
 
-    def _reach(self, method: Callable[..., Any], *args: Any) -> Any:
+    def _reach(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._faults.away is not None:
             raise self._faults.away
-        return method(*args)
+        return method(*args, **kwargs)
 
     def load(self, loads: Sequence[Load]) -> list[LoadOutcome]:
         away = self._faults.away

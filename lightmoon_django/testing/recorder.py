@@ -47,7 +47,7 @@ class Recorder:
 
     def observe(self, activation: Activation, turn: Turn) -> None:
         """Called on the node's loop for each turn that is released."""
-        changed = patch(activation, turn) if activation.view and turn.before is not turn.after else None
+        changed = _changed(activation, turn) if turn.before is not turn.after else None
         if changed:
             self._add(activation, None, codec.encode_json(changed))
         for name, data in turn.events or ():
@@ -55,3 +55,10 @@ class Recorder:
 
     def _add(self, activation: Activation, name: str | None, data: bytes) -> None:
         self._all.append(Emission(address=activation.address, name=name, data=codec.decode_any(data)))
+
+
+def _changed(activation: Activation, turn: Turn) -> dict[str, Any] | None:
+    try:
+        return patch(activation, turn)[0]
+    except Exception:  # of a serializer: subscribers hear of it, and the log
+        return None

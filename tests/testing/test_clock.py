@@ -14,6 +14,7 @@ from lightmoon_django import ref
 from lightmoon_django.errors import DeadlineExceeded
 from lightmoon_django.host import host
 from tests.live.models import Probe, Scratch, Tally
+from tests.live.timed import Alarm, Script
 
 
 def active() -> list[str]:
@@ -116,20 +117,37 @@ def test_days_pass_quickly_where_nothing_lives(clock: Any) -> None:
     assert clock.now() - before == datetime.timedelta(days=2)
 
 
-def test_durable_reminders_are_fired_on_the_way(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B65: with the time that it is by then."""
-    fired: list[datetime.datetime] = []
-
-    async def fire_due(now: datetime.datetime) -> int:
-        fired.append(now)
-        return 0
-
-    monkeypatch.setattr(host.anywhere().reminders, "fire_due", fire_due)
+@pytest.mark.django_db
+def test_durable_reminders_fire_at_their_moments(clock: Any) -> None:
+    """B65, B47: in order, each with its own time, however far the clock moves at once."""
+    alarm = ref(Alarm, Alarm.objects.create().pk)
+    moments: list[float] = []
     start = clock.now()
-    clock.advance(10)
-    assert fired[-1] == start + datetime.timedelta(seconds=10)
-    assert fired == sorted(fired)
-    assert len(fired) > 5
+
+    async def note(actor: Any) -> None:
+        moments.append((clock.now() - start).total_seconds())
+
+    Script.ring = note
+    try:
+        alarm.ring.every(60).sync()
+        alarm.ring.options(name="once").after(90).sync()
+        clock.advance(301)
+    finally:
+        Script.clear()
+    assert moments == pytest.approx([60, 90, 120, 180, 240, 300], abs=0.01)
+    assert alarm.get.sync() == 6
+
+
+def test_what_goes_wrong_with_reminders_is_not_hidden(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B65."""
+
+    class Broken:
+        async def fire_due(self, now: datetime.datetime) -> None:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(host.anywhere().reminders, "fire_due", Broken().fire_due)
+    with pytest.raises(ZeroDivisionError):
+        clock.advance(1)
 
 
 def test_it_begins_now(clock: Any) -> None:

@@ -7,6 +7,7 @@ import datetime
 import urllib.request
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase, override_settings
 from django.urls import path
@@ -16,6 +17,10 @@ from lightmoon_django.errors import DeadlineExceeded, InternalError
 from lightmoon_django.host import host
 from lightmoon_django.testing import LightMoonTestMixin, real_threads
 from tests.live.models import Log, Probe, Scratch, Tally
+
+
+async def own_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
 
 
 async def count_logs(actor: Any) -> None:
@@ -66,6 +71,7 @@ class InATestCase(LightMoonTestMixin, TestCase):
         Probe.activate = count_logs
         self.row.add.sync(1)
         self.assertEqual(Probe.log[-2:], [1, "fixture"])
+        self.assertIsNot(async_to_sync(own_loop)(), host.node.loop if host.node else None)
 
     async def test_async_code_of_an_actor_sees_what_an_async_test_did(self) -> None:
         Probe.activate = count_logs

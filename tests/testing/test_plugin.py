@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lightmoon_django import ref
+from lightmoon_django import ref, testrun
 from lightmoon_django.host import host
-from tests.live.models import Scratch
+from lightmoon_django.testing.kit import Kit
+from tests.live.models import Scratch, Tally
 from tests.testing.installed import ROOT, environment
 
 
@@ -58,6 +59,21 @@ def test_a_stopped_node_leaves_no_thread(faults: object) -> None:
         host.stop(grace=0.0)
         assert loop.is_closed()
     assert [one for one in threading.enumerate() if one.name == "lightmoon-node"] == []
+
+
+@pytest.mark.django_db
+def test_nothing_of_a_test_goes_on_after_it() -> None:
+    """B65: neither its node nor what it had left to do, and the next node has the machine's time."""
+    row = Tally.objects.create()
+    with Kit():
+        row.add.sync(1)
+        for _ in range(100):
+            row.write_log.tell("later")
+    assert host.node is None
+    assert testrun.lending.idle
+    assert testrun.equipment is testrun.MACHINE
+    row.refresh_from_db()
+    assert row.count <= 2
 
 
 @pytest.mark.parametrize("_", range(2))

@@ -17,10 +17,13 @@ from tests.kinds.models.fields import (
 )
 from tests.kinds.models.keys import Badge, ByAuto, ByCode, ByOwner, ByText, ByUuid, Person
 from tests.kinds.models.links import Far, FreeLink, Hold, Link, Near, Note, Remark
+from tests.kinds.models.views import Bid, Bidder, Sparse
 
 __all__ = [
     "Album",
     "Badge",
+    "Bid",
+    "Bidder",
     "ByAuto",
     "ByCode",
     "ByOwner",
@@ -45,5 +48,6 @@ __all__ = [
     "Priced",
     "Remark",
     "Shop",
+    "Sparse",
     "Visit",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 from typing import Any
@@ -81,7 +82,7 @@ class Document(models.Model):
         return self.owner.name if self.owner else ""
 
 
-@actor
+@actor(view=["net", "gross"])
 class Priced(models.Model):
     """Decimals, and a column that the database computes from another one."""
 
@@ -96,6 +97,14 @@ class Priced(models.Model):
     async def price(self, net: decimal.Decimal) -> decimal.Decimal:
         self.net = net
         return self.net
+
+    @message
+    async def wait(self, net: decimal.Decimal | None = None) -> decimal.Decimal:
+        """Suspend while others' commits come back."""
+        await asyncio.sleep(0.1)
+        if net is not None:
+            self.net = net
+        return self.gross  # type: ignore[no-any-return]
 
     @message(read_only=True)
     async def prices(self) -> tuple[decimal.Decimal, decimal.Decimal]:

@@ -13,6 +13,7 @@ YEAR = 365 * 86_400 * 1_000_000  # microseconds
 SECOND = 1_000_000
 LEAD = 3 * SECOND  # from setting the burst to its first due time
 PATIENCE = 60.0  # seconds
+PORTION = 1000  # rows
 
 
 def fill(count: int) -> None:
@@ -37,7 +38,8 @@ def burst(count: int) -> None:
 def clear(_: int) -> None:
     from lightmoon_django.models import Reminder
 
-    Reminder.objects.all().delete()
+    while keys := list(Reminder.objects.values_list("pk", flat=True)[:PORTION]):
+        Reminder.objects.filter(pk__in=keys).delete()
 
 
 def _store(names, due=None) -> None:  # type: ignore[no-untyped-def]
@@ -64,7 +66,8 @@ def _store(names, due=None) -> None:  # type: ignore[no-untyped-def]
                 wake_at=moment,
             )
         )
-    Reminder.objects.bulk_create(rows, batch_size=1000)
+    for start in range(0, len(rows), PORTION):  # short transactions: a server is at work on the same database
+        Reminder.objects.bulk_create(rows[start : start + PORTION])
 
 
 if __name__ == "__main__":

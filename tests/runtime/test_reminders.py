@@ -486,14 +486,19 @@ async def test_names_tell_reminders_of_one_message_apart(wake: Wake) -> None:
     assert sorted(rings()) == ["a", "c"]
 
 
+@pytest.mark.parametrize("sets", [False, True])
 @pytest.mark.parametrize("change", ["cancel", "anew"])
-async def test_a_stale_firing_leaves_no_trace(wake: Wake, change: str, caplog: pytest.LogCaptureFixture) -> None:
-    """B49: what was cancelled or set anew while it fired doesn't come back, and what it did is undone."""
+async def test_a_stale_firing_leaves_no_trace(
+    wake: Wake, change: str, sets: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """B49: what was cancelled or set anew while it fired doesn't come back, also where its handler sets it."""
     actor = await wake.make()
     holding: list[bool] = []
 
     async def ring(self: Any) -> None:
         holding.append(True)
+        if sets:
+            self.ring.after(1, "resurrected")
         await Probe.gate("ring").wait()
 
     Script.ring = ring

@@ -22,9 +22,11 @@ MEMORY, SQLITE, POSTGRESQL = _backend("memory"), _backend("sqlite"), _backend("p
 def _opened(backend: str) -> Iterator[World]:
     world = World(backend)
     TestRouter.alias = world.alias
-    yield world
-    world.close()
-    TestRouter.alias = "default"
+    try:
+        yield world
+        world.close()
+    finally:
+        TestRouter.alias = "default"
 
 
 @pytest.fixture(params=[MEMORY, SQLITE, POSTGRESQL])

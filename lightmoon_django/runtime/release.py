@@ -8,6 +8,7 @@ from lightmoon_django import codec
 from lightmoon_django.actor.call import Subscription
 from lightmoon_django.actor.turn import Turn, TurnState
 from lightmoon_django.errors import LightMoonError
+from lightmoon_django.runtime.streams import params_of
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.store import Snapshot
@@ -20,7 +21,7 @@ def release(activation: Activation, turn: Turn) -> None:
         reject(turn, turn.error)
         return
     turn.state = TurnState.RELEASED
-    if activation.view and turn.before is not turn.after and activation.subscribed:
+    if activation.view and turn.before is not turn.after and activation.followed:
         _patch(activation, turn)
     for name, data in turn.events or ():
         activation.stream.emit(name, data)
@@ -57,9 +58,17 @@ def _patch(activation: Activation, turn: Turn) -> None:
 
 
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
-    """Add a subscriber; its answer is the position and the state from which its frames go on."""
+    """Add a subscriber; its answer is the position from which its frames go on, and what leads there.
+
+    That is the frames that it missed since its own position, or the state where they are not held.
+    """
     stream = activation.stream
-    stream.subscribers[call.subscriber.id] = call.subscriber
+    missed = stream.missed(call.since) if call.since is not None else None
+    stream.join(call.subscriber)
+    if missed is not None:
+        events = ",".join(map(params_of, missed))
+        head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
+        return f'{{{head},"recovered":true,"state":null,"events":[{events}]}}'.encode()
     state = {name: activation.columns.value(snapshot, position) for name, position in activation.view}
     return codec.encode_json(
         {

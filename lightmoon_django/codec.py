@@ -11,6 +11,7 @@ import copy
 import datetime
 import decimal
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -180,6 +181,11 @@ class Shape:
         if type(value) is not self._scalar:
             self.from_local(payload)
         return payload
+
+
+def weigh(frame: str) -> int:
+    """Bytes that a frame occupies while it waits."""
+    return len(frame) if frame.isascii() else sys.getsizeof(frame)
 
 
 def mentions_nul(raw: bytes | Raw) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import sys
 from collections.abc import Callable
+
+from lightmoon_django.codec import weigh
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class History:
             self._frames = collections.deque()
         now = self._retention.monotonic()
         self._frames.append((now, frame))
-        self._size += _weight(frame)
+        self._size += weigh(frame)
         self._trim(now)
 
     def since(self, seq: int) -> list[str] | None:
@@ -68,9 +69,5 @@ class History:
             return
         oldest = now - bounds.seconds
         while frames and (len(frames) > bounds.messages or self._size > bounds.size or frames[0][0] < oldest):
-            self._size -= _weight(frames.popleft()[1])
+            self._size -= weigh(frames.popleft()[1])
             self._base += 1
-
-
-def _weight(frame: str) -> int:
-    return len(frame) if frame.isascii() else sys.getsizeof(frame)

@@ -11,4 +11,5 @@ General layout, from the ground up (imports fall downward only):
 - `routes`, `methods`, `batch`, `rpc`: what a frame can ask for, and the way from a frame to a call and back.
 - `admission`: who comes in over HTTP. `downstream`: what `sse` and `poll` have in common.
 - `websocket`, `http`, `sse`, `poll`, `views`: the doors. `registry`: all live sessions of this process.
+- `farewell`: clients are told before a server stops.
 """

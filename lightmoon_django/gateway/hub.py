@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django import codec
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import ActorNotFound, MethodNotFound
-from lightmoon_django.gateway import signals, tokens
+from lightmoon_django.gateway import farewell, frames, signals, tokens
+from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
 from lightmoon_django.gateway.routes import Route
 from lightmoon_django.gateway.sweep import Sweep
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lightmoon_django.gateway.sse import EventStream
     from lightmoon_django.gateway.switchboard import Switchboard
 
+RETRY_AFTER = 1.0  # seconds after which clients come back when a server was told to stop
 _KNOWN_KEYS = 16_384  # of one actor class; a primary key's validators cost more than the rest of a call's way in
 
 
@@ -50,6 +52,7 @@ class Hub:
         self._streams: dict[str, Route] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
         signals.connect(self)
+        farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
 
     def find(self, method: str) -> Route:
         """The way of an exposed message. Raises `MethodNotFound` for anything else, and doesn't say what it is."""
@@ -86,6 +89,15 @@ class Hub:
                 return False
             absent.end()
         return not self.closing
+
+    def say_closing(self, reason: str, retry_after: float) -> None:
+        """Tell every client, let nobody in any more, and end the responses that would go on for ever."""
+        self.closing = True
+        frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
+        for session in tuple(self.sessions.values()):
+            session.outbox.send(frame)
+            if session.carrier is not None and not session.carrier.portable:
+                session.carrier.end(GOING_AWAY)
 
     def recall(self, token: str, user: Any) -> Session | None:
         """The living session of that token, if it is this user's."""

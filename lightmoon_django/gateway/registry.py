@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightmoon_django.gateway import frames, hub
-from lightmoon_django.gateway.carrier import GOING_AWAY
+from lightmoon_django.gateway import hub
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.session import Session
@@ -23,11 +22,5 @@ def closing(reason: str, retry_after: float) -> None:
     Sessions that come later are refused with 1013. Event streams and polls end, so that no server waits for them.
     """
     found = hub.current()
-    if found is None:
-        return
-    found.closing = True
-    frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
-    for session in tuple(found.sessions.values()):
-        session.outbox.send(frame)
-        if session.carrier is not None and not session.carrier.portable:
-            session.carrier.end(GOING_AWAY)
+    if found is not None:
+        found.say_closing(reason, retry_after)

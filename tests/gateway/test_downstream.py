@@ -116,8 +116,9 @@ async def test_a_second_poll_takes_over(board: Board) -> None:
     first = Exchange(b"", method="GET", path="poll", session=token)
     await eventually(parked, "the poll to be parked")
     second = Exchange(b"", method="GET", path="poll", session=token)
+    await asyncio.sleep(0)
+    board.publish(DESK, "1", 1)  # before the first one has noticed
     assert (await first.done()).json["messages"] == []
-    board.publish(DESK, "1", 1)
     assert seqs((await second.done()).json["messages"]) == [1]
 
 

@@ -39,6 +39,11 @@ class Backlog(Outbox):
         self._forget()
 
     @property
+    def end(self) -> int:
+        """The number that the last frame has, or will have when it is handed out."""
+        return self.cursor + len(self._queue or ())
+
+    @property
     def empty(self) -> bool:
         return not self._queue
 

@@ -108,6 +108,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         request = as_request(scope, io.BytesIO(body))
         visitor = await admission.visitor_of(scope, request)
         token = header(scope, b"lightmoon-session")
+        session = None
         if token:
             session = admission.session_of(hub, token, visitor.user)
             hub.grace.prolong(session)
@@ -120,7 +121,14 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     except ConnectionAbortedError:
         return
     else:
-        await respond(send, 204 if answer is None else 200, (answer or "").encode())
+        await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
+
+
+def _position(session: Session | None) -> dict[str, str]:
+    """The message that the answer stands behind, so that a client may put it there."""
+    if session is None or session.outbox is not session.backlog:
+        return {}
+    return {"lightmoon-cursor": str(session.backlog.end)}
 
 
 def check(method: str | None, content_type: str, content_length: str, limit: int) -> None:

@@ -138,6 +138,20 @@ async def test_an_event_stream_that_breaks_goes_on_after_its_last_event(server: 
     await again.until('"number":0}}}\n\n')
 
 
+async def test_clients_hear_that_a_server_is_told_to_stop(server: Server) -> None:
+    """B58: before their connection is closed, so that they wait a little and come back."""
+    caller, stream = await Link.open(server.port), await Link.open(server.port)
+    stream.ask(f"sse?session={await begin(caller)}")
+    await stream.until(":\n\n")
+    with server.client() as client:
+        client.call("lm.ping")
+        stopping = asyncio.create_task(asyncio.to_thread(server.end, signal.SIGTERM))
+        frame = await asyncio.to_thread(client.receive)
+        assert (frame["method"], frame["params"]["reason"]) == ("lm.closing", "shutdown")
+        await stream.until('"method":"lm.closing"')
+        await stopping
+
+
 async def test_a_terminated_server_does_not_wait_for_parked_requests(server: Server) -> None:
     """B42."""
     caller = await Link.open(server.port)

@@ -152,6 +152,28 @@ test("over an event stream, calls go by POST with the session, and frames come i
   client.close();
 });
 
+test("an answer whose messages were dropped is not held back for ever", async (server, clock) => {
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  await http.greet();
+  const stream = http.stream();
+  await stream.write(":\n\n");
+  const [call, other] = [watch(client.call("a.B.c", { key: "1" })), watch(client.call("a.B.c", { key: "2" }))];
+  await settle();
+  for (const request of [...http.open]) if (request.path === "rpc") request.answer(request.body.params.key, { "LightMoon-Cursor": "9" });
+  await settle();
+  equal(call.state, "pending");
+  await stream.event(1, { method: "lm.reset", params: { actor: "a.B", key: "1", reason: "overflow" } });
+  equal([call.value, other.value], ["1", "2"]);
+  const last = watch(client.call("a.B.c", { key: "3" }));
+  await settle();
+  http.last("rpc").answer("3", { "LightMoon-Cursor": "9" });
+  await settle();
+  await stream.end();
+  equal(last.value, "3", "what had come when the line broke");
+  client.close();
+});
+
 test("B56: a broken event stream goes on with its session and cursor", async (server, clock) => {
   const http = new Http();
   const client = await fallen(server, clock, http);

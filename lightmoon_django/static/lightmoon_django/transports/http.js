@@ -79,7 +79,12 @@ export class HttpTransport {
   received(messages, cursor) {
     for (const message of messages) this.over || this.#owner.received(message);
     this.session.cursor = cursor;
-    while (this.#held.length && this.#held[0].after <= Number(cursor)) this.#answer(this.#held.shift().answer);
+    const dropped = messages.some(({ method }) => method === "lm.reset"); // so that their numbers may never come
+    this.#release(dropped ? Infinity : Number(cursor));
+  }
+
+  #release(until) {
+    while (this.#held.length && this.#held[0].after <= until) this.#answer(this.#held.shift().answer);
   }
 
   async #begin(hello) {
@@ -100,7 +105,7 @@ export class HttpTransport {
 
   #down() {
     if (this.over) return;
-    for (const { answer } of this.#held.splice(0)) this.#answer(answer);
+    this.#release(Infinity);
     this.close();
     this.#owner.down();
   }

@@ -12,12 +12,18 @@ PREFIX = "/lightmoon"
 def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     """Serve LightMoon's endpoints ahead of `app`, which gets everything else.
 
-    `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST. Both check the origin and know the user by Django's
-    session cookie or a token, without middleware around them. Lifespan messages pass through.
+    `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST; `/sse` and `/poll` are for clients that can't have a
+    WebSocket. All check the origin and know the user by Django's session cookie or a token, without middleware around
+    them. A parked request costs no thread. Lifespan messages pass through.
     """
-    from lightmoon_django.gateway import http, websocket  # needs the models, which `app` has set up by now
+    from lightmoon_django.gateway import http, poll, sse, websocket  # needs the models, which `app` has set up by now
 
-    routes = {("websocket", f"{prefix}/ws"): websocket.serve, ("http", f"{prefix}/rpc"): http.serve}
+    routes = {
+        ("websocket", f"{prefix}/ws"): websocket.serve,
+        ("http", f"{prefix}/rpc"): http.serve,
+        ("http", f"{prefix}/sse"): sse.serve,
+        ("http", f"{prefix}/poll"): poll.serve,
+    }
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         serve = routes.get((scope["type"], _path(scope)), app)

@@ -12,6 +12,7 @@ import datetime
 import decimal
 import enum
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -181,6 +182,11 @@ class Shape:
         if type(value) is not self._scalar:
             self.from_local(payload)
         return payload
+
+
+def weigh(frame: str) -> int:
+    """Bytes that a frame occupies while it waits."""
+    return len(frame) if frame.isascii() else sys.getsizeof(frame)
 
 
 def mentions_nul(raw: bytes | Raw) -> bool:

@@ -38,6 +38,14 @@ class Settings:
     """Calls per second from one connection, in the long run. 0 means no limit."""
     RATE_BURST: int = 400
     """Calls that a connection may send at once before the rate applies."""
+    SESSION_GRACE: float = 60.0
+    """How long a session lives on without a connection. Calls, subscriptions and what waits for it are kept."""
+    HISTORY: int = 256
+    """Frames of an actor's stream that are kept for subscribers who come back. Nothing for actors nobody follows."""
+    HISTORY_SECONDS: float = 60.0
+    """How long such a frame is kept, and how long a stream is recorded after its last subscriber has left."""
+    HISTORY_BYTES: int = 256 * 1024
+    """What one stream's kept frames may weigh together."""
     HEARTBEAT: float = 25.0
     """How often a client should ping, so that either side notices a dead connection."""
     PERMISSION_TTL: float = 10.0
@@ -64,6 +72,8 @@ _DURATIONS = frozenset(
         "CALL_TIMEOUT",
         "ACTIVATE_TIMEOUT",
         "IDLE_AFTER",
+        "SESSION_GRACE",
+        "HISTORY_SECONDS",
         "HEARTBEAT",
         "PERMISSION_TTL",
         "CALL_RETENTION",

@@ -18,6 +18,13 @@ class Address(NamedTuple):
         return f"{self.actor}:{self.key}"
 
 
+class Position(NamedTuple):
+    """Where in an actor's stream somebody stands: the last frame that it has, of which activation."""
+
+    epoch: str
+    seq: int
+
+
 def new_incarnation() -> int:
     """A new id for one start of one node: 63 bits, ordered by time to the millisecond, never reused.
 

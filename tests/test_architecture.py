@@ -50,7 +50,7 @@ DJANGO_SETTINGS = {
     "conf": {"LIGHTMOON"},
     "actor.registry": {"USE_TZ"},
     "gateway.frames": {"DEBUG"},
-    "gateway.http": {"SESSION_COOKIE_NAME"},
+    "gateway.admission": {"SESSION_COOKIE_NAME"},
     "gateway.origin": {"CSRF_TRUSTED_ORIGINS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},

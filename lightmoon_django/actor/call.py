@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.errors import LightMoonError
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.repeat import Identity
@@ -160,12 +160,14 @@ class Subscription(Call):
     """A request to follow an actor's stream: a gated read-only turn that runs `on_subscribe` and takes the view.
 
     It resolves with the encoded answer of `lm.subscribe`, at the moment from which `subscriber` gets every frame.
-    Build it with `schema.subscription` as its message. `subscriber` is a `runtime.streams.Subscriber`.
+    Build it with `schema.subscription` as its message, and set both attributes. `subscriber` is a
+    `runtime.streams.Subscriber`.
     """
 
-    __slots__ = ("subscriber",)
+    __slots__ = ("since", "subscriber")
 
     subscriber: Any
+    since: Position | None  # the last frame that the subscriber has, if it followed the stream before
 
     def decode(self) -> tuple[Any, ...]:
         return ()

@@ -2,11 +2,14 @@
 
 General layout, from the ground up (imports fall downward only):
 
-- `switchboard`: what the gateway asks of the node. `frames`, `limits`, `threads`: small tools.
-- `outbox`, `transport`: what waits for one client that reads slowly.
-- `policy`, `users`, `origin`: who may do what, and who is asking.
+- `switchboard`: what the gateway asks of the node. `frames`, `limits`, `threads`, `expiry`: small tools.
+- `outbox`, `transport`: what waits for one client that reads slowly. `backlog`: for one that isn't connected.
+- `policy`, `users`, `origin`, `tokens`: who may do what, and who is asking.
 - `hub`: what all clients of a node share. `client`, `calls`, `answers`: one client and its calls in flight.
-- `session`: a client that stays. `subscriptions`, `sweep`, `signals`: joining streams, and being put out.
+- `session`: a client that stays. `carrier`: the connection that it has at the moment.
+- `subscriptions`, `sweep`, `signals`: joining streams, and being put out.
 - `routes`, `methods`, `batch`, `rpc`: what a frame can ask for, and the way from a frame to a call and back.
-- `websocket`, `http`, `views`: the doors. `registry`: all live sessions of this process.
+- `admission`: who comes in over HTTP. `downstream`: what `sse` and `poll` have in common.
+- `websocket`, `http`, `sse`, `poll`, `views`: the doors. `registry`: all live sessions of this process.
+- `farewell`: clients are told before a server stops.
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lightmoon_django.gateway.limits import KEPT_ANSWERS, weigh
+from lightmoon_django.codec import weigh
+from lightmoon_django.gateway.limits import KEPT_ANSWERS
 
 
 class Answers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightmoon_django import codec
+from lightmoon_django.codec import weigh
 from lightmoon_django.errors import TooLarge
 from lightmoon_django.gateway import frames
-from lightmoon_django.gateway.limits import weigh
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import Sink

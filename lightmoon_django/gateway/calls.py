@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lightmoon_django.actor.schema import MessageSchema
     from lightmoon_django.gateway.client import Client
     from lightmoon_django.gateway.session import Session
+    from lightmoon_django.identity import Position
 else:
     Base = object
 
@@ -122,9 +123,11 @@ class WireSubscription(Wired, Subscription):
         request_id: str | None,
         ident: str | float | None,
         fingerprint: int,
+        since: Position | None = None,
     ) -> None:
         Call.__init__(self, message, key, (), b"", deadline, caller=client.id, user=client.user)
         self.subscriber = client
+        self.since = since
         self.client = client
         self.sink = sink
         self.request_id = request_id

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightmoon_django.actor.schema import MessageSchema
     from lightmoon_django.gateway.calls import Sink, Wired
     from lightmoon_django.gateway.hub import Hub
+    from lightmoon_django.gateway.session import Session
 
 _JUDGEMENTS = 1000  # kept for one client
 
@@ -54,6 +55,10 @@ class Client:
 
     async def refresh(self) -> None:
         """Load the user again where it may be outdated. A client of one request has just been identified."""
+
+    def begin_session(self) -> Session | None:
+        """A session for a client that has none. None where it couldn't have messages. Raises `Overloaded`."""
+        return None
 
     def http_request(self, method: str) -> HttpRequest:
         """What permission classes see as the request underneath."""

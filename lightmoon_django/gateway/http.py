@@ -1,50 +1,37 @@
-"""The HTTP door: one POST, one call or one batch, answered in its body."""
+"""The HTTP door: one POST, one call or one batch, answered in its body.
+
+A POST stands alone, or (with the header LightMoon-Session) is the upstream half of a session whose messages come by
+event stream or polls.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings as django_settings
-from django.contrib.auth import get_user
 from django.http import HttpRequest
-from rest_framework.authentication import CSRFCheck
 
-from lightmoon_django.errors import Forbidden, ParseError
-from lightmoon_django.gateway import frames, rpc, users
+from lightmoon_django.errors import Overloaded, ParseError
+from lightmoon_django.gateway import admission, frames, rpc
+from lightmoon_django.gateway.admission import Refusal, Visitor
 from lightmoon_django.gateway.client import Client
 from lightmoon_django.gateway.hub import Hub, hub_of
-from lightmoon_django.gateway.origin import Origin, as_request, origin_of
-from lightmoon_django.gateway.threads import in_thread
+from lightmoon_django.gateway.origin import as_request
+from lightmoon_django.gateway.session import Session
 
 _JSON = frozenset({"application/json", "application/json-rpc", "application/jsonrequest"})
+_OF_THE_BODY = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
 
 
-class Refusal(Exception):
-    """What came is no JSON-RPC, or may not come: an HTTP status instead of an answer."""
+class Reply:
+    """What will be the body of the answer. Implements `calls.Sink`."""
 
-    def __init__(self, status: int, detail: str, **headers: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    __slots__ = ("_done", "_expected")
 
-    @property
-    def body(self) -> bytes:
-        return json.dumps({"detail": str(self)}).encode()
-
-
-class Post(Client):
-    """The client behind one POST. It is gone after its answer, so ids are not remembered. A `Sink` itself."""
-
-    __slots__ = ("_done", "_expected", "_request")
-
-    def __init__(self, hub: Hub, request: HttpRequest, user: Any, auth: Any) -> None:
-        super().__init__(hub, user, auth)
-        self._request = request
+    def __init__(self, hub: Hub) -> None:
         self._expected = 0
         self._done: asyncio.Future[str] = hub.loop.create_future()
 
@@ -55,25 +42,59 @@ class Post(Client):
         if not self._done.done():
             self._done.set_result(frame)
 
+    async def body(self) -> str | None:
+        """The answer, when it is there. None to notifications alone."""
+        return await self._done if self._expected else None
+
+
+class Post(Client):
+    """The client behind one POST without a session. It is gone after its answer, so ids are not remembered."""
+
+    __slots__ = ("_cookie", "_request", "_scope")
+
+    def __init__(
+        self, hub: Hub, request: HttpRequest, visitor: Visitor, scope: Mapping[str, Any] | None = None
+    ) -> None:
+        """`scope` is that of ASGI: only there a session can have a stream."""
+        super().__init__(hub, visitor.user, visitor.auth)
+        self._request = request
+        self._cookie = visitor.cookie
+        self._scope = scope
+
     def http_request(self, method: str) -> HttpRequest:
         request = copy.copy(self._request)
         request.META = dict(request.META)
         request.method = method
         return request
 
-    async def converse(self, body: bytes) -> str | None:
-        """The answer to a request body; None for notifications alone. Cancelled, it takes its calls back."""
-        try:
-            try:
-                text = body.decode()
-            except UnicodeDecodeError as error:
-                return frames.failure(frames.NULL, ParseError(f"Not UTF-8: {error}"))
-            pending = rpc.receive(self, text, self)
-            if pending is not None:
-                await pending
-            return await self._done if self._expected else None
-        finally:
-            self.cancel_all()
+    def begin_session(self) -> Session | None:
+        if self._scope is None:
+            return None
+        if not self.hub.has_room():
+            raise Overloaded("This server has as many clients as it may have.", retry_after=1.0)
+        headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
+        return Session(self.hub, {**self._scope, "headers": headers}, self.user, self.auth, self._cookie).begin()
+
+
+async def converse(client: Client, body: bytes) -> str | None:
+    """The answer to a request body; None for notifications alone."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        return frames.failure(frames.NULL, ParseError(f"Not UTF-8: {error}"))
+    reply = Reply(client.hub)
+    pending = rpc.receive(client, text, reply)
+    if pending is not None:
+        await pending
+    return await reply.body()
+
+
+async def converse_once(post: Post, body: bytes) -> str | None:
+    """Like `converse`. Cancelled, it takes its calls back."""
+    try:
+        return await converse(post, body)
+    finally:
+        post.cancel_all()
 
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -82,17 +103,32 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
 
     hub = hub_of(host.switchboard())
     try:
-        check(scope["method"], _header(scope, b"content-type"), _header(scope, b"content-length"), hub.request_limit)
+        check(scope["method"], header(scope, b"content-type"), header(scope, b"content-length"), hub.request_limit)
         body = await _read_body(receive, hub.request_limit)
         request = as_request(scope, io.BytesIO(body))
-        user, auth = await _identify(scope, request)
-        answer = await _unless_gone(Post(hub, request, user, auth).converse(body), receive)
+        visitor = await admission.visitor_of(scope, request)
+        token = header(scope, b"lightmoon-session")
+        session = None
+        if token:
+            session = admission.session_of(hub, token, visitor.user)
+            hub.grace.prolong(session)
+            conversation = converse(session, body)
+        else:
+            conversation = converse_once(Post(hub, request, visitor, scope), body)
+        answer = await _unless_gone(conversation, receive)
     except Refusal as refusal:
-        await _send(send, refusal.status, refusal.body, refusal.headers)
+        await respond(send, refusal.status, refusal.body, refusal.headers)
     except ConnectionAbortedError:
         return
     else:
-        await _send(send, 204 if answer is None else 200, (answer or "").encode())
+        await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
+
+
+def _position(session: Session | None) -> dict[str, str]:
+    """The message that the answer stands behind, so that a client may put it there."""
+    if session is None or session.outbox is not session.backlog:
+        return {}
+    return {"lightmoon-cursor": str(session.backlog.end)}
 
 
 def check(method: str | None, content_type: str, content_length: str, limit: int) -> None:
@@ -107,56 +143,6 @@ def check(method: str | None, content_type: str, content_length: str, limit: int
 
 def too_large(limit: int) -> Refusal:
     return Refusal(413, f"A request may have {limit} bytes.")
-
-
-def identify(request: HttpRequest) -> tuple[Any, Any]:
-    """The user and `auth` of a request: by its Authorization header, else by its cookies, else nobody. Blocks.
-
-    Cookies count only with Django's CSRF token. Raises `Refusal`.
-    """
-    if "HTTP_AUTHORIZATION" in request.META:
-        try:
-            found = users.by_token(request)
-        except Forbidden as error:
-            raise Refusal(401, error.message) from None
-        if found is not None:
-            return found
-    user = _cookie_user(request)
-    if user.is_authenticated:
-        refused = _csrf_refusal(request)
-        if refused:
-            raise Refusal(403, f"CSRF: {refused}")
-    return user, None
-
-
-def refuse_foreign(request: HttpRequest) -> None:
-    """Raise `Refusal` for a page of another site."""
-    if origin_of(request) is Origin.FOREIGN:
-        raise Refusal(403, "This origin is not trusted. See CSRF_TRUSTED_ORIGINS.")
-
-
-def _cookie_user(request: HttpRequest) -> Any:
-    if not hasattr(request, "user"):
-        request.session = users.session_store(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME))
-        request.user = get_user(request)
-    return users.plain(request.user)
-
-
-def _csrf_refusal(request: HttpRequest) -> Any:
-    middleware: Any = CSRFCheck(lambda request: None)  # type: ignore[arg-type]
-    middleware.process_request(request)
-    return middleware.process_view(request, None, (), {})
-
-
-async def _identify(scope: Mapping[str, Any], request: HttpRequest) -> tuple[Any, Any]:
-    """Like `identify`; no thread for who shows neither token nor session."""
-    refuse_foreign(request)
-    if "user" in scope:
-        request.user = scope["user"]
-        request.session = scope.get("session") or users.session_store(None)
-    elif "HTTP_AUTHORIZATION" not in request.META and not users.has_session_cookie(scope):
-        return users.ANONYMOUS, None
-    return await in_thread(identify, request)
 
 
 async def _read_body(receive: Any, limit: int) -> bytes:
@@ -195,16 +181,20 @@ async def _gone(receive: Any) -> None:
         pass
 
 
-def _header(scope: Mapping[str, Any], name: bytes) -> str:
+def header(scope: Mapping[str, Any], name: bytes) -> str:
     return next((value.decode("latin1") for found, value in scope["headers"] if found.lower() == name), "")
 
 
-async def _send(send: Any, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+async def respond(send: Any, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    """Send a whole response: JSON, or nothing with 204."""
     given = {"content-length": str(len(body)), "cache-control": "no-store", **(headers or {})}
     if status == 204:
         del given["content-length"]
     else:
         given.update({"content-type": "application/json", "x-content-type-options": "nosniff"})
-    encoded = [(name.lower().encode(), value.encode("latin1")) for name, value in given.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.start", "status": status, "headers": encoded(given)})
     await send({"type": "http.response.body", "body": body})
+
+
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin1")) for name, value in headers.items()]

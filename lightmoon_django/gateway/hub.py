@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django import codec
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import ActorNotFound, MethodNotFound
-from lightmoon_django.gateway import signals
+from lightmoon_django.gateway import farewell, frames, signals, tokens
+from lightmoon_django.gateway.carrier import GOING_AWAY
+from lightmoon_django.gateway.expiry import Expiry
 from lightmoon_django.gateway.routes import Route
 from lightmoon_django.gateway.sweep import Sweep
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.schema import ActorSchema
+    from lightmoon_django.gateway.poll import Poll
     from lightmoon_django.gateway.session import Session
+    from lightmoon_django.gateway.sse import EventStream
     from lightmoon_django.gateway.switchboard import Switchboard
 
+RETRY_AFTER = 1.0  # seconds after which clients come back when a server was told to stop
 _KNOWN_KEYS = 16_384  # of one actor class; a primary key's validators cost more than the rest of a call's way in
 
 
@@ -38,11 +43,16 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.routes: dict[str, Route] = {}  # by method; only names that exist, or a client could fill it
         self.sessions: dict[str, Session] = {}
+        self.resumable: dict[str, Session] = {}  # those that a client can come back to, by lineage
+        self.grace: Expiry[Session] = Expiry(self.clock, self.settings.SESSION_GRACE, lambda session: session.end())
+        self.polls: Expiry[Poll] = Expiry(self.clock, self.settings.HEARTBEAT, lambda poll: poll.finish())
+        self.streams: Expiry[EventStream] = Expiry(self.clock, self.settings.HEARTBEAT, self._beat)
         self.by_user: dict[Any, set[Session]] = {}  # authenticated sessions, by the user's key
         self.sweep = Sweep(self)
         self._streams: dict[str, Route] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
         signals.connect(self)
+        farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
 
     def find(self, method: str) -> Route:
         """The way of an exposed message. Raises `MethodNotFound` for anything else, and doesn't say what it is."""
@@ -71,21 +81,62 @@ class Hub:
             found = self._keys[schema.name] = functools.lru_cache(_KNOWN_KEYS)(schema.keys)
         return found
 
+    def has_room(self) -> bool:
+        """Whether a session may begin. The one that has been without a connection for longest makes room for it."""
+        while len(self.sessions) >= self.settings.MAX_SESSIONS:
+            absent = self.grace.oldest
+            if absent is None:
+                return False
+            absent.end()
+        return not self.closing
+
+    def say_closing(self, reason: str, retry_after: float) -> None:
+        """Tell every client, let nobody in any more, and end the responses that would go on for ever."""
+        self.closing = True
+        frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
+        for session in tuple(self.sessions.values()):
+            session.outbox.send(frame)
+            if session.carrier is not None and not session.carrier.portable:
+                session.carrier.end(GOING_AWAY)
+
+    def recall(self, token: str, user: Any) -> Session | None:
+        """The living session of that token, if it is this user's."""
+        claim = tokens.read(token)
+        found = self.resumable.get(claim.lineage) if claim is not None else None
+        if claim is None or found is None or not claim.user == tokens.key_of(found.user) == tokens.key_of(user):
+            return None
+        return found
+
     def enter(self, session: Session) -> None:
-        """A session begins, or is now another user's."""
+        """A session begins."""
         self.sessions[session.id] = session
+        self.list(session)
+
+    def leave(self, session: Session) -> None:
+        """A session ends."""
+        self.sessions.pop(session.id, None)
+        if self.resumable.get(session.lineage) is session:
+            del self.resumable[session.lineage]
+        self.grace.discard(session)
+        self.unlist(session)
+
+    def list(self, session: Session) -> None:
+        """The session is its user's from now on."""
         if session.authenticated:
             self.by_user.setdefault(session.user.pk, set()).add(session)
 
-    def leave(self, session: Session) -> None:
-        """A session ends, or is about to be another user's."""
-        self.sessions.pop(session.id, None)
+    def unlist(self, session: Session) -> None:
+        """The session ends, or is about to be another user's."""
         if session.authenticated:
             found = self.by_user.get(session.user.pk)
             if found is not None:
                 found.discard(session)
                 if not found:
                     del self.by_user[session.user.pk]
+
+    def _beat(self, stream: EventStream) -> None:
+        stream.beat()
+        self.streams.add(stream)
 
     @functools.cached_property
     def openrpc(self) -> bytes:

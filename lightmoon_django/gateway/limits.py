@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from lightmoon_django.errors import Overloaded, TooLarge
 
 BATCH_LIMIT = 1000  # messages; a million of two bytes each would be answered with a hundred megabytes
+KEPT_FRAMES = 256  # handed out over HTTP and not yet acknowledged, of one session
 KEPT_ANSWERS = 64  # answers by string id of one session
 
 
@@ -33,11 +32,6 @@ class Bucket:
             f"More than {self._rate:g} calls per second came from this connection.",
             retry_after=round((1.0 - tokens) / self._rate, 3),
         )
-
-
-def weigh(frame: str) -> int:
-    """Bytes that a frame occupies while it waits."""
-    return len(frame) if frame.isascii() else sys.getsizeof(frame)
 
 
 def check_request(frame: str, limit: int) -> None:

@@ -29,7 +29,7 @@ def parameters(name: str, *fields: tuple[Any, ...]) -> Arguments:
 def session_of(client: Client) -> Session:
     """The client as a session. Raises `InvalidRequest` for one that is gone after its answer."""
     if not isinstance(client, Session):
-        raise InvalidRequest("That needs a connection that stays, as the WebSocket.")
+        raise InvalidRequest("That needs a session: a WebSocket, or lm.hello and the header LightMoon-Session.")
     return client
 
 
@@ -74,13 +74,12 @@ async def _welcome_by_token(
     _welcome(client, sink, request_id, session)
 
 
-def _welcome(client: Client, sink: Sink, request_id: str | None, earlier: str | None) -> None:
+def _welcome(client: Client, sink: Sink, request_id: str | None, token: str | None) -> None:
     settings = client.hub.settings
-    if isinstance(client, Session) and earlier is not None:
-        client.continue_(earlier)
+    session, recovered = _session_for(client, token)
     value = {
         "protocol": PROTOCOL,
-        "session": client.token() if isinstance(client, Session) else None,
+        "session": session.token() if session is not None else None,
         "schema": client.hub.schema_hash,
         "heartbeat": settings.HEARTBEAT,
         "limits": {
@@ -90,9 +89,25 @@ def _welcome(client: Client, sink: Sink, request_id: str | None, earlier: str | 
             "burst": settings.RATE_BURST,
             "subscriptions": settings.MAX_SUBSCRIPTIONS,
         },
-        "recovered": False,
+        "recovered": recovered,
     }
     answer(sink, request_id, value)
+    if session is not None and recovered:
+        session.flush()
+
+
+def _session_for(client: Client, token: str | None) -> tuple[Session | None, bool]:
+    """The client's session from now on, and whether it is the earlier one that the token names."""
+    earlier = client.hub.recall(token, client.user) if token is not None else None
+    if earlier is not None and earlier is not client:
+        if isinstance(client, Session) and client.carrier is not None and client.carrier.portable:
+            client.move_to(earlier)
+        client.hub.grace.prolong(earlier)
+        return earlier, True
+    session = client if isinstance(client, Session) else client.begin_session()
+    if session is not None and token is not None and earlier is None:
+        session.continue_(token)
+    return session, False
 
 
 def ping(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:

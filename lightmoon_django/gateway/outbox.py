@@ -14,9 +14,10 @@ import types
 from collections.abc import Callable, Coroutine, Generator, MutableMapping
 from typing import Any, Protocol
 
-from lightmoon_django.gateway.limits import weigh
+from lightmoon_django.codec import weigh
 
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
+Waiting = tuple[str, bool]  # a frame, and whether it may be dropped
 
 
 class Owner(Protocol):
@@ -28,17 +29,21 @@ class Owner(Protocol):
     def drop(self) -> None:
         """The client doesn't read. End the connection."""
 
+    def lost(self, outbox: Outbox, frames: list[Waiting]) -> None:
+        """The connection broke, and these frames with it. The outbox is closed."""
+
 
 class Outbox:
     """Frames on their way to one client, in order."""
 
-    __slots__ = ("_limit", "_owner", "_queue", "_send", "_strained", "_task", "_waiting", "closed")
+    __slots__ = ("_limit", "_queue", "_send", "_sending", "_strained", "_task", "_waiting", "closed", "owner")
 
     def __init__(self, send: Send, limit: int, owner: Owner) -> None:
         self._send = send
         self._limit = limit
-        self._owner = owner
-        self._queue: collections.deque[tuple[str, bool]] | None = None
+        self.owner = owner
+        self._queue: collections.deque[Waiting] | None = None
+        self._sending: Waiting | None = None  # while its send is suspended
         self._waiting = 0  # bytes in the queue
         self._task: asyncio.Task[None] | None = None  # finishes a send that suspended
         self._strained = False  # overflowed since it was last empty
@@ -57,18 +62,26 @@ class Outbox:
         except StopIteration:
             return
         except Exception:  # the client is gone; the server says so to the reader
-            self.close()
+            self._sending = (frame, droppable)
+            self._break()
             return
+        self._sending = (frame, droppable)
         self._task = asyncio.get_running_loop().create_task(self._drain(coroutine, awaited))
 
     def close(self) -> None:
         """Forget everything that waits. Later frames are ignored."""
         self.closed = True
-        self._queue = None
+        self._queue = self._sending = None
         self._waiting = 0
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+
+    def retrieve(self) -> list[Waiting]:
+        """Close it. Answers what was not surely sent, oldest first."""
+        found = [self._sending, *(self._queue or ())]
+        self.close()
+        return [one for one in found if one is not None]
 
     @property
     def waiting(self) -> int:
@@ -101,24 +114,27 @@ class Outbox:
         if self._queue is not None:
             self._queue = collections.deque(item for item in self._queue if not item[1])
             self._waiting = sum(weigh(frame) for frame, _ in self._queue)
-        self._owner.overflowed()
+        self.owner.overflowed()
 
     def _give_up(self) -> None:
         self.close()
-        self._owner.drop()
+        self.owner.drop()
+
+    def _break(self) -> None:
+        self.owner.lost(self, self.retrieve())
 
     async def _drain(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
         try:
-            await _resumed(coroutine, awaited)
+            await resumed(coroutine, awaited)
             while self._queue:
-                frame, _ = self._queue.popleft()
-                self._waiting -= weigh(frame)
-                await self._send(_message(frame))
+                self._sending = self._queue.popleft()
+                self._waiting -= weigh(self._sending[0])
+                await self._send(_message(self._sending[0]))
         except Exception:  # the client is gone
             self._task = None
-            self.close()
+            self._break()
         else:
-            self._queue = self._task = None
+            self._queue = self._sending = self._task = None
             self._strained = False
 
 
@@ -150,7 +166,7 @@ class UnpausedOutbox(Outbox):
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+def resumed(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was stepped by hand until it yielded `awaited`."""
     while True:
         failure: BaseException | None = None

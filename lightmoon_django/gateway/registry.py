@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightmoon_django.gateway import frames, hub
+from lightmoon_django.gateway import hub
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.session import Session
 
 
 def sessions() -> tuple[Session, ...]:
-    """The sessions that are connected now. Look at them on the node's loop."""
+    """All sessions, those too that are without a connection for a while. Look at them on the node's loop."""
     found = hub.current()
     return tuple(found.sessions.values()) if found is not None else ()
 
@@ -19,12 +19,8 @@ def sessions() -> tuple[Session, ...]:
 def closing(reason: str, retry_after: float) -> None:
     """Tell every session that the server is about to go, and after how many seconds to come back. On the node's loop.
 
-    Sessions that come later are refused with 1013.
+    Sessions that come later are refused with 1013. Event streams and polls end, so that no server waits for them.
     """
     found = hub.current()
-    if found is None:
-        return
-    found.closing = True
-    frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
-    for session in tuple(found.sessions.values()):
-        session.outbox.send(frame)
+    if found is not None:
+        found.say_closing(reason, retry_after)

@@ -1,19 +1,23 @@
-"""A client that stays: a connection with an outbox and the streams that it follows."""
+"""A client that stays: an outbox, the streams that it follows, and its calls. It may outlive its connections.
+
+A session is carried by one connection at a time. One that was given a token (`lm.hello`) lives on for `SESSION_GRACE`
+when its connection is gone: what it is owed waits in a backlog, and a connection that shows the token takes it over.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest
 
-from lightmoon_django.gateway import frames, transport, users
+from lightmoon_django.gateway import frames, tokens, users
+from lightmoon_django.gateway.backlog import Backlog
+from lightmoon_django.gateway.carrier import TAKEN_OVER, TRY_AGAIN_LATER, Carrier
 from lightmoon_django.gateway.client import Client
 from lightmoon_django.gateway.origin import as_request
-from lightmoon_django.gateway.outbox import Outbox, Send, UnpausedOutbox
+from lightmoon_django.gateway.outbox import Outbox, Waiting
 from lightmoon_django.gateway.threads import in_thread
 from lightmoon_django.identity import Address
 
@@ -21,37 +25,35 @@ if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import WireSubscription
     from lightmoon_django.gateway.hub import Hub
 
-TRY_AGAIN_LATER = 1013  # WebSocket close code
-
-
-def _signer() -> Signer:
-    return Signer(salt="lightmoon.session")
-
-
-def _user_key(user: Any) -> str:
-    return str(user.pk) if user is not None and user.is_authenticated else ""
-
 
 class Session(Client):
-    """One WebSocket. Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
+    """Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
 
-    __slots__ = ("_reader", "_scope", "_streams", "close_code", "cookie", "earlier", "outbox")
+    __slots__ = ("_backlog", "_scope", "_streams", "carrier", "cookie", "earlier", "outbox", "resumable")
 
     remembers = True
 
-    def __init__(self, hub: Hub, scope: Mapping[str, Any], send: Send, user: Any, cookie: str | None = None) -> None:
-        """`cookie` is the key of the Django session that says who the user is, if one does."""
-        super().__init__(hub, user)
+    def __init__(
+        self, hub: Hub, scope: Mapping[str, Any], user: Any, auth: Any = None, cookie: str | None = None
+    ) -> None:
+        """`cookie` is the key of the Django session that says who the user is, if one does. See `begin`."""
+        super().__init__(hub, user, auth)
         self._scope = scope
-        backlog = transport.backlog_of(send)
-        limit = hub.settings.OUTBOX_BYTES
-        self.outbox = Outbox(send, limit, self) if backlog is None else UnpausedOutbox(send, limit, self, backlog)
         self.cookie = cookie
-        self.close_code = 0  # set when the server ends the connection
         self.earlier: str | None = None  # the id of the first session that this one goes on from
-        self._reader = asyncio.current_task()
+        self.resumable = False  # the client knows how to come back
+        self.carrier: Carrier | None = None
+        self._backlog: Backlog | None = None
         self._streams: dict[Address, WireSubscription] | None = None
-        hub.enter(self)
+
+    def begin(self, outbox: Outbox | None = None, carrier: Carrier | None = None) -> Session:
+        """From now on it is known to the node. Without a carrier it waits for one."""
+        self.outbox = self.backlog if outbox is None else outbox
+        self.carrier = carrier
+        self.hub.enter(self)
+        if carrier is None:
+            self.hub.grace.add(self)
+        return self
 
     def expect(self) -> None:
         """Answers are sent as they come."""
@@ -69,11 +71,13 @@ class Session(Client):
         if self._forget(address) is not None:
             self._say_reset(address, reason)
 
+    # Who it is
+
     def rebind(self, user: Any, auth: Any = None) -> None:
         """The session is `user`'s from now on."""
-        self.hub.leave(self)
+        self.hub.unlist(self)
         super().rebind(user, auth)
-        self.hub.enter(self)
+        self.hub.list(self)
 
     async def refresh(self) -> None:
         """Load the user again: it may have been changed, or have lost its rights, in another process."""
@@ -87,28 +91,99 @@ class Session(Client):
             self.rebind(found, None if found is users.ANONYMOUS else self.auth)
 
     @property
+    def lineage(self) -> str:
+        """The name that stays when a session goes on from one that is lost."""
+        return self.earlier or self.id
+
+    @property
     def scope(self) -> str:
         """Within which a string id names one call, across the connections of one session and one user."""
-        return f"{_user_key(self.user)}/{self.earlier or self.id}"
+        return f"{tokens.key_of(self.user)}/{self.lineage}"
 
     def token(self) -> str:
-        """What a later connection says to go on from this session."""
-        return _signer().sign(f"{_user_key(self.user)}/{self.earlier or self.id}")
+        """What a later connection shows to go on with this session, which now outlives its connection."""
+        self.resumable = True
+        self.hub.resumable[self.lineage] = self
+        return tokens.sign(self.user, self.lineage)
 
     def continue_(self, token: str) -> None:
-        """Go on from the session of that token, if it is this user's. Otherwise this one stays a new one."""
-        try:
-            user, _, earlier = _signer().unsign(token).rpartition("/")
-        except BadSignature:
-            return
-        if user == _user_key(self.user):
-            self.earlier = earlier
+        """Go on within the ids of a session that is lost, if it was this user's. Otherwise this one stays a new one."""
+        claim = tokens.read(token)
+        if claim is not None and claim.user == tokens.key_of(self.user):
+            self.earlier = claim.lineage
 
     def http_request(self, method: str) -> HttpRequest:
         """The handshake, as if it had been that request."""
         request = as_request({**self._scope, "method": method}, io.BytesIO())
         request.session = users.session_store(self.cookie)
         return request
+
+    # Connections
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits while no WebSocket carries the session. Its numbers go on for as long as the session lives."""
+        if self._backlog is None:
+            self._backlog = Backlog(self.hub.settings.OUTBOX_BYTES, self)
+        return self._backlog
+
+    def fetched_by(self, carrier: Carrier) -> Backlog:
+        """An HTTP connection takes the session over, and fetches from its backlog."""
+        self._carry(carrier)
+        self._wait()
+        return self.backlog
+
+    def move_to(self, earlier: Session) -> None:
+        """The client turned out to be an earlier session's: that one goes on over this connection, from `flush` on."""
+        carrier, self.carrier = self.carrier, None
+        earlier._carry(carrier)
+        earlier._wait()
+        earlier._scope, earlier.cookie = self._scope, self.cookie
+        earlier.rebind(self.user, self.auth)
+        earlier.outbox, self.outbox.owner = self.outbox, earlier
+        for call in self.streams():
+            self.withdraw(call.address, "resumed")
+        self.hub.leave(self)  # its calls are still answered through the outbox
+
+    def flush(self) -> None:
+        """Send what waited."""
+        if self._backlog is not None and self.outbox is not self._backlog:
+            for frame, droppable in self._backlog.drain():
+                self.outbox.send(frame, droppable)
+
+    def left(self, carrier: Carrier, *, for_good: bool = False) -> None:
+        """A connection is gone. Nothing happens when another one carries the session."""
+        if self.carrier is not carrier:
+            return
+        self.carrier = None
+        if for_good or not self.resumable:
+            self.end()
+        else:
+            self._wait()
+            self.hub.grace.add(self)
+
+    def lost(self, outbox: Outbox, frames: list[Waiting]) -> None:
+        """Sending failed before the connection was seen to be gone: what follows waits already."""
+        if outbox is self.outbox and self.resumable:
+            self._wait(frames)
+
+    def _carry(self, carrier: Carrier | None) -> None:
+        earlier, self.carrier = self.carrier, carrier
+        self.hub.grace.discard(self)
+        if carrier is not None:
+            carrier.session = self
+        if earlier is not None:
+            earlier.end(TAKEN_OVER)
+
+    def _wait(self, frames: list[Waiting] | None = None) -> None:
+        """From now on frames wait in the backlog, first those that the outbox still had."""
+        backlog = self.backlog
+        backlog.ready = None
+        if self.outbox is not backlog:
+            unsent = self.outbox.retrieve() if frames is None else frames
+            self.outbox = backlog
+            for frame, droppable in unsent:
+                backlog.send(frame, droppable)
 
     # Streams
 
@@ -163,6 +238,12 @@ class Session(Client):
         if self.unfollow(address):
             self._say_reset(address, reason)
 
+    def interrupt(self, reason: str) -> None:
+        """Some frames will never arrive: end the streams that flow, and say so."""
+        for call in self.streams():
+            if call.established:
+                self.withdraw(call.address, reason)
+
     def _forget(self, address: Address) -> WireSubscription | None:
         if not self._streams:
             return None
@@ -179,25 +260,23 @@ class Session(Client):
     # The end
 
     def overflowed(self) -> None:
-        """The client reads too slowly: it loses its streams, and is told so once it reads again."""
-        for call in self.streams():
-            if call.established:
-                self.withdraw(call.address, "overflow")
+        """The client reads too slowly, or is away for too long: it loses its streams, and is told so in the end."""
+        self.interrupt("overflow")
 
     def drop(self) -> None:
-        """End the connection from the server's side."""
+        """End the session: too much waits for it."""
         self.close(TRY_AGAIN_LATER)
 
     def close(self, code: int) -> None:
-        """End the connection with a WebSocket close code: the reader stops and says so."""
-        if not self.close_code and self._reader is not None:
-            self.close_code = code
-            self._reader.cancel()
+        """End the session from the server's side, and its connection with a WebSocket close code."""
+        carrier, self.carrier = self.carrier, None
+        self.end()
+        if carrier is not None:
+            carrier.end(code)
 
     def end(self) -> None:
-        """The connection is gone: leave all streams, take back what is in flight, forget what waits."""
+        """Nobody comes back: leave all streams, take back what is in flight, forget what waits."""
         self.outbox.close()
-        self._reader = None
         for call in self.streams():
             self.unfollow(call.address)
         self.cancel_all()

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from lightmoon_django.errors import Forbidden, Overloaded
 from lightmoon_django.gateway.calls import WireSubscription
 from lightmoon_django.gateway.methods import answer, parameters, session_of
 from lightmoon_django.gateway.policy import GRANTED, Policy
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import Sink
     from lightmoon_django.gateway.client import Client
     from lightmoon_django.gateway.session import Session
 
-_subscribe = parameters("lm.subscribe", ("actor", str), ("key", str), ("since", dict[str, Any] | None, None))
+
+class Since(TypedDict):
+    """A position, as clients name it."""
+
+    epoch: str
+    seq: int
+
+
+_subscribe = parameters("lm.subscribe", ("actor", str), ("key", str), ("since", Since | None, None))
 _unsubscribe = parameters("lm.unsubscribe", ("actor", str), ("key", str))
 
 
 def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> Awaitable[None] | None:
-    """Follow an actor. The answer holds its position and its view; every later frame follows on it."""
+    """Follow an actor. Every later frame follows on the answer: what was missed since a position, or the view."""
     session = session_of(client)
-    actor, key, _ = _subscribe.from_wire(params)
+    actor, key, given = _subscribe.from_wire(params)
+    since = None if given is None else Position(given["epoch"], given["seq"])
     hub = session.hub
     route = hub.stream(actor)
     key = route.canonical(key)
@@ -35,7 +44,9 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
         raise Overloaded(f"A session may follow {limit} streams at once.")
     now = hub.monotonic()
     session.spend(now)
-    call = WireSubscription(route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint)
+    call = WireSubscription(
+        route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint, since
+    )
     refusal = route.policy.known(session, key, now)
     if refusal is None:
         return _judged(route.policy, session, call)

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from lightmoon_django import testrun
-from lightmoon_django.gateway import http
+from lightmoon_django.gateway import admission, http
 from lightmoon_django.gateway.hub import hub_of
 
 
@@ -24,14 +24,14 @@ def rpc(request: HttpRequest) -> HttpResponse:
     try:
         limit = node.settings.MAX_REQUEST_BYTES
         http.check(request.method, request.content_type or "", request.META.get("CONTENT_LENGTH", ""), limit)
-        http.refuse_foreign(request)
+        admission.refuse_foreign(request)
         body = _body(request, limit)
-        user, auth = http.identify(request)
-    except http.Refusal as refusal:
+        visitor = admission.identify(request)
+    except admission.Refusal as refusal:
         return HttpResponse(refusal.body, "application/json", refusal.status, headers=refusal.headers)
 
     async def converse() -> str | None:
-        return await http.Post(hub_of(host.switchboard()), request, user, auth).converse(body)
+        return await http.converse_once(http.Post(hub_of(host.switchboard()), request, visitor), body)
 
     answer = _wait(asyncio.run_coroutine_threadsafe(converse(), node.loop))
     headers = {"Cache-Control": "no-store"}

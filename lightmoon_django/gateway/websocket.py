@@ -1,4 +1,4 @@
-"""The WebSocket door: one connection, one reader, one session."""
+"""The WebSocket door: one connection, one reader, and the session that it carries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from channels.consumer import AsyncConsumer
 
 from lightmoon_django.errors import ParseError
 from lightmoon_django.gateway import frames, rpc, transport, users
-from lightmoon_django.gateway.hub import hub_of
+from lightmoon_django.gateway.carrier import TRY_AGAIN_LATER
+from lightmoon_django.gateway.hub import Hub, hub_of
 from lightmoon_django.gateway.origin import Origin, as_request, origin_of
-from lightmoon_django.gateway.session import TRY_AGAIN_LATER, Session
+from lightmoon_django.gateway.outbox import Outbox, Send, UnpausedOutbox
+from lightmoon_django.gateway.session import Session
 
 FORBIDDEN = 4403  # WebSocket close code of a refused handshake; servers turn it into HTTP 403
+GOODBYES = frozenset({1000, 1001})  # with these a client or its page ends on purpose, and doesn't come back
 
 
 class LightMoonConsumer(AsyncConsumer):
@@ -27,6 +30,40 @@ class LightMoonConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await serve(scope, receive, send)
+
+
+class Socket:
+    """One WebSocket. Implements `carrier.Carrier`."""
+
+    __slots__ = ("_reader", "close_code", "session")
+
+    portable = True
+
+    def __init__(self) -> None:
+        self._reader = asyncio.current_task()
+        self.close_code = 0  # set when the server ends the connection
+        self.session: Session  # whose frames come and go here; `lm.hello` may exchange it
+
+    def end(self, code: int) -> None:
+        """The reader stops, and closes the connection with that code."""
+        if not self.close_code and self._reader is not None:
+            self.close_code = code
+            self._reader.cancel()
+
+    async def read(self, receive: Any) -> int:
+        """Every frame in its turn, until the client is gone. Answers its close code."""
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 0)
+            session = self.session
+            text = message.get("text")
+            if text is None:
+                session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
+                continue
+            pending = rpc.receive(session, text, session)
+            if pending is not None:
+                await pending
 
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -41,33 +78,27 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     user, cookie = await _identify(scope, origin)
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
-    if hub.closing or len(hub.sessions) >= hub.settings.MAX_SESSIONS:
+    if not hub.has_room():
         await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "Try again later."})
         return
-    session = Session(hub, scope, send, user, cookie)
+    socket = Socket()
+    session = Session(hub, scope, user, cookie=cookie)
+    socket.session = session.begin(_outbox(hub, send, session), socket)
+    code = 0
     try:
-        await _read(session, receive)
+        code = await socket.read(receive)
     except asyncio.CancelledError:
-        if not session.close_code or not _was_ours():
+        if not socket.close_code or not _was_ours():
             raise
-        _say_goodbye(send, session.close_code)
+        _say_goodbye(send, socket.close_code)
     finally:
-        session.end()
+        socket.session.left(socket, for_good=code in GOODBYES)
 
 
-async def _read(session: Session, receive: Any) -> None:
-    """Every frame in its turn, until the client is gone."""
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text = message.get("text")
-        if text is None:
-            session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
-            continue
-        pending = rpc.receive(session, text, session)
-        if pending is not None:
-            await pending
+def _outbox(hub: Hub, send: Send, session: Session) -> Outbox:
+    backlog = transport.backlog_of(send)
+    limit = hub.settings.OUTBOX_BYTES
+    return Outbox(send, limit, session) if backlog is None else UnpausedOutbox(send, limit, session, backlog)
 
 
 async def _identify(scope: Mapping[str, Any], origin: Origin) -> tuple[Any, str | None]:

@@ -33,6 +33,14 @@ MODULES = (
     "page.js",
     "state.js",
     "stream.js",
+    "transports/http.js",
+    "transports/ladder.js",
+    "transports/poll.js",
+    "transports/sse.js",
+    "transports/upgrade.js",
+    "transports/upstream.js",
+    "transports/websocket.js",
+    "wake.js",
 )
 
 CONFIG_ID = "lightmoon-config"  # index.js looks for it
@@ -78,7 +86,7 @@ def _proxies_url() -> str:
 
 def _moved(stored: dict[str, str]) -> dict[str, str]:
     """From plain URLs to stored ones, where they differ. A relative import resolves beside the module that has it."""
-    moved = {posixpath.join(posixpath.dirname(url), name): url for name, url in stored.items()}
+    moved = {posixpath.join(posixpath.dirname(url), posixpath.basename(name)): url for name, url in stored.items()}
     return {plain: url for plain, url in moved.items() if plain != url}
 
 

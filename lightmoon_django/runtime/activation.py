@@ -121,12 +121,22 @@ class Activation:
     @property
     def stream(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self.address, self.epoch)
+            self._stream = Stream(self.address, self.epoch, self.node.retention)
         return self._stream
 
     @property
     def subscribed(self) -> bool:
         return self._stream is not None and bool(self._stream.subscribers)
+
+    @property
+    def followed(self) -> bool:
+        """Somebody listens to its stream, or did lately and may come back."""
+        return self._stream is not None and self._stream.followed
+
+    def tidy(self) -> None:
+        """Let go of what is kept for subscribers who don't come back."""
+        if self._stream is not None:
+            self._stream.tidy()
 
     @property
     def settled(self) -> bool:

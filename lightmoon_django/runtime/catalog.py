@@ -264,6 +264,7 @@ class Catalog:
             self._consider(activation, now)
 
     def _consider(self, activation: Activation, now: float) -> None:
+        activation.tidy()
         if activation.touched or not activation.quiet or activation.subscribed or activation.timers is not None:
             activation.touched = False
             activation.idle_since = now

@@ -22,6 +22,7 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
@@ -85,6 +86,12 @@ class Node:
         self.outgoing = OutgoingTells(self)
         self.reminders = Reminders(self, self.outgoing.deliver)
         self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
+        self.retention = Retention(
+            messages=settings.HISTORY,
+            seconds=settings.HISTORY_SECONDS,
+            size=settings.HISTORY_BYTES,
+            monotonic=clock.monotonic,
+        )
         self.stopping = False
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
@@ -137,7 +144,7 @@ class Node:
         activation = self.catalog.get((schema.name, key))
         if activation is None or not activation.subscribed:
             return
-        if activation.stream.subscribers.pop(subscriber.id, None) is None:
+        if not activation.stream.leave(subscriber.id):
             return
         message = schema.lifecycle.get("on_unsubscribe")
         if message is not None:

@@ -10,6 +10,7 @@ from lightmoon_django.actor.call import Subscription
 from lightmoon_django.actor.turn import Turn, TurnState
 from lightmoon_django.errors import LightMoonError
 from lightmoon_django.runtime.failure import explained
+from lightmoon_django.runtime.streams import params_of
 
 logger = logging.getLogger("lightmoon")
 
@@ -26,7 +27,7 @@ def release(activation: Activation, turn: Turn) -> None:
     turn.state = TurnState.RELEASED
     for observe in activation.node.observers:
         observe(activation, turn)
-    if activation.view is not None and turn.before is not turn.after and activation.subscribed:
+    if activation.view is not None and turn.before is not turn.after and activation.followed:
         _patch(activation, turn)
     for name, data in turn.events or ():
         activation.stream.emit(name, data)
@@ -74,11 +75,20 @@ def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]
 
 
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
-    """Add a subscriber; its answer is the position and the state from which its frames go on."""
+    """Add a subscriber; its answer is the position from which its frames go on, and what leads there.
+
+    That is the frames that it missed since its own position, or the state where they are not held.
+    """
     stream, view = activation.stream, activation.view
+    missed = stream.missed(call.since) if call.since is not None else None
+    if missed is not None:
+        stream.join(call.subscriber)
+        events = ",".join(map(params_of, missed))
+        head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
+        return f'{{{head},"recovered":true,"state":null,"events":[{events}]}}'.encode()
     state = None if view is None else view.state(activation.columns, snapshot, activation.key)
     answer = codec.encode_json(
         {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )
-    stream.subscribers[call.subscriber.id] = call.subscriber
+    stream.join(call.subscriber)
     return answer

@@ -2,6 +2,9 @@
 
 Events and state patches of one actor form one sequence, numbered from 1 within an epoch (one activation). `seq` is
 given at release, so numbers follow the order of durable turns, and a frame is encoded once for everybody.
+
+A stream that was ever followed keeps a history, from which a subscriber who comes back is given what it missed. Frames
+that neither a subscriber nor the history would take are not even encoded.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from lightmoon_django import codec
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.runtime.history import History, Retention
 
 
 class Subscriber(Protocol):
@@ -27,14 +31,48 @@ class Subscriber(Protocol):
 class Stream:
     """One activation's stream."""
 
-    __slots__ = ("_head", "address", "epoch", "seq", "subscribers")
+    __slots__ = ("_head", "_history", "_retention", "address", "epoch", "seq", "subscribers")
 
-    def __init__(self, address: Address, epoch: str) -> None:
+    def __init__(self, address: Address, epoch: str, retention: Retention) -> None:
         self.address = address
         self.epoch = epoch
         self.seq = 0
         self.subscribers: dict[str, Subscriber] = {}
         self._head = ""
+        self._retention = retention
+        self._history: History | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Somebody listens, or may come back and ask for what it missed."""
+        return self._history is not None or bool(self.subscribers)
+
+    def join(self, subscriber: Subscriber) -> None:
+        """From now on it gets every frame."""
+        self.subscribers[subscriber.id] = subscriber
+        if self._history is None:
+            self._history = History(self._retention, self.seq)
+        self._history.left(True)
+
+    def leave(self, id: str) -> bool:
+        """It gets nothing any more. Whether it was subscribed."""
+        if self.subscribers.pop(id, None) is None:
+            return False
+        if self._history is not None:
+            self._history.left(bool(self.subscribers))
+        return True
+
+    def missed(self, since: Position) -> list[str] | None:
+        """The frames after a position, in order; None when it is another epoch's or not held any more."""
+        if self._history is None or since.epoch != self.epoch:
+            return None
+        return self._history.since(since.seq)
+
+    def tidy(self) -> None:
+        """Forget the history if nobody can need it any more."""
+        if self._history is not None and not self.subscribers and self._history.outlived:
+            self._history = None
+            self.seq += 1  # what happens unrecorded from now on makes every earlier position a lost one
 
     def emit(self, name: str, data: bytes) -> None:
         """Send an event to everybody. `data` is its encoded object."""
@@ -53,11 +91,15 @@ class Stream:
     def _send(self, method: str, rest: str) -> None:
         self.seq += 1
         if not self.subscribers:
-            return
+            self.tidy()
+            if self._history is None:
+                return
         frame = (
             f'{{"jsonrpc":"2.0","method":"{method}","params":{{{self._names()}"epoch":"{self.epoch}",'
             f'"seq":{self.seq},{rest}}}}}'
         )
+        if self._history is not None:
+            self._history.add(frame)
         for subscriber in tuple(self.subscribers.values()):
             subscriber.push(frame)
 
@@ -66,3 +108,8 @@ class Stream:
             actor, key = (codec.encode_json(part).decode() for part in self.address)
             self._head = f'"actor":{actor},"key":{key},'
         return self._head
+
+
+def params_of(frame: str) -> str:
+    """The encoded params of one of a stream's frames."""
+    return frame[frame.index('"params":') + len('"params":') : -1]

@@ -31,8 +31,10 @@ process.exit(0);
 
 class _Files(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
-        folder = RUNTIME if path.startswith("/lightmoon/") else TESTS
-        return str(folder / Path(path.partition("?")[0]).name)
+        path = path.partition("?")[0]
+        if path.startswith("/lightmoon/"):
+            return str(RUNTIME / path.removeprefix("/lightmoon/"))
+        return str(TESTS / Path(path).name)
 
     def log_message(self, *_: object) -> None:
         pass

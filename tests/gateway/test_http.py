@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -16,70 +15,13 @@ from django.test import Client, override_settings
 
 from lightmoon_django import host
 from lightmoon_django.actor import registry
-from lightmoon_django.asgi import lightmoon
 from tests.gateway.actors import Desk
 from tests.gateway.board import Board
+from tests.gateway.exchange import Exchange, post, request
 from tests.gateway.people import BY_NAME, browser, cookie, make_user
-from tests.gateway.wire import HOST, OWN, PATIENCE, eventually, nothing
+from tests.gateway.wire import OWN, PATIENCE, eventually
 
 DESK = registry.name_of(Desk)
-JSON = (b"content-type", b"application/json")
-
-
-class Response(SimpleNamespace):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def post(body: Any, *headers: tuple[bytes, bytes], method: str = "POST", chunk: int = 1 << 16) -> Response:
-    """Send a request; `body` is bytes, or what becomes JSON."""
-    exchange = Exchange(body, *headers, method=method, chunk=chunk)
-    await asyncio.wait_for(exchange.task, PATIENCE)
-    return exchange.response
-
-
-class Exchange:
-    """A request that is under way."""
-
-    def __init__(self, body: Any, *headers: tuple[bytes, bytes], method: str = "POST", chunk: int = 1 << 16) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        given = [HOST, *headers]
-        if not any(name == b"content-type" for name, _ in headers):
-            given.append(JSON)
-        self.scope = {
-            "type": "http",
-            "path": "/lightmoon/rpc",
-            "method": method,
-            "scheme": "http",
-            "query_string": b"",
-            "headers": given,
-            "client": ("192.0.2.1", 4000),
-            "server": ("example.com", 80),
-        }
-        parts = [data[start : start + chunk] for start in range(0, len(data), chunk)] or [b""]
-        self.inbox: asyncio.Queue[Any] = asyncio.Queue()
-        for number, part in enumerate(parts, 1):
-            self.inbox.put_nowait({"type": "http.request", "body": part, "more_body": number < len(parts)})
-        self.sent: list[dict[str, Any]] = []
-        self.task = asyncio.get_running_loop().create_task(lightmoon(nothing)(self.scope, self.inbox.get, self._send))
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
-
-    @property
-    def response(self) -> Response:
-        start, body = self.sent
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Response(status=start["status"], headers=headers, body=body["body"])
-
-
-def request(method: str, params: Any = None, **more: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or [], **more}
 
 
 async def test_a_call_is_answered_in_the_body(board: Board) -> None:
@@ -148,10 +90,8 @@ async def test_a_foreign_origin_may_not_post(board: Board, origin: bytes) -> Non
     assert board.posted == []
 
 
-async def test_sessions_are_not_for_one_request(board: Board) -> None:
+async def test_a_post_without_a_session_has_no_streams_and_remembers_no_ids(board: Board) -> None:
     assert (await post(request("lm.subscribe", [DESK, "1"]))).json["error"]["code"] == -32600
-    hello = (await post(request("lm.hello", {"protocol": 1}))).json["result"]
-    assert hello["session"] is None
     ids = [(await post(request(f"{DESK}.add", ["1"], id="same"))).json["result"] for _ in range(2)]
     assert ids == [1, 2]
 

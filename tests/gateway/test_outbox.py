@@ -25,6 +25,7 @@ class Owner:
     def __init__(self) -> None:
         self.overflows = 0
         self.dropped = False
+        self.unsent: list[str] = []
         self.on_overflow: Callable[[], None] = lambda: None
 
     def overflowed(self) -> None:
@@ -33,6 +34,9 @@ class Owner:
 
     def drop(self) -> None:
         self.dropped = True
+
+    def lost(self, outbox: Outbox, frames: list[Any]) -> None:
+        self.unsent += [frame for frame, _ in frames]
 
 
 class Socket:
@@ -153,6 +157,7 @@ async def test_a_failing_send_ends_the_outbox_quietly(suspended: bool) -> None:
     outbox.send("c")
     assert socket.taken == []
     assert not owner.dropped
+    assert owner.unsent == (["a", "b"] if suspended else ["a"])
 
 
 async def test_closing_takes_back_what_is_being_sent() -> None:

@@ -66,9 +66,9 @@ class Wire:
     async def __aexit__(self, *_: Any) -> None:
         await self.disconnect()
 
-    async def disconnect(self) -> None:
+    async def disconnect(self, code: int = 1001) -> None:
         """The client goes, and the application has noticed."""
-        self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1001})
+        self._inbox.put_nowait({"type": "websocket.disconnect", "code": code})
         await asyncio.wait_for(asyncio.shield(self.task), PATIENCE)
 
     async def _send(self, message: dict[str, Any]) -> None:

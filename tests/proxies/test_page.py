@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.core.management import call_command
@@ -58,7 +59,7 @@ def test_the_page_gets_an_import_map_and_a_config_and_nothing_that_executes_inli
 
 def test_every_module_of_the_runtime_is_known_to_the_page() -> None:
     """A new module must be preloaded and mapped too."""
-    assert sorted(MODULES) == sorted(path.name for path in STATIC.glob("*.js"))
+    assert sorted(MODULES) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
     preloaded = {one["href"] for tag, one in render().found if tag == "link"}
     assert {f"/static/lightmoon_django/{name}" for name in MODULES} < preloaded
 
@@ -117,8 +118,8 @@ def test_hashed_static_files_lead_every_import_to_the_stored_module(tmp_path: Pa
         url = open_ones.pop()
         reached.add(url)
         source = (tmp_path / url.removeprefix("/static/")).read_text()
-        for name in re.findall(r'from "\./([\w.]+)"', source):
-            resolved = f"/static/lightmoon_django/{name}"
+        for name in re.findall(r'from "(\.{1,2}/[\w./]+)"', source):
+            resolved = urljoin(url, name)
             open_ones |= {imports.get(resolved, resolved)} - reached
     assert len(reached) == len(MODULES), "each module once"
     assert all(re.search(r"\.[0-9a-f]{12}\.js$", url) for url in reached), "and none under its plain name"

@@ -60,6 +60,7 @@ async def follow(world: World, actor: Any) -> Mirror:
     schema = registry.schema_of(actor.actor)
     call = _Follow(schema.subscription, actor.key, (), b"", world.node.clock.monotonic() + 10)
     call.subscriber = mirror
+    call.since = None
     call.future = asyncio.get_running_loop().create_future()
     world.node.post(call)
     await call.future

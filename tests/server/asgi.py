@@ -1,7 +1,8 @@
 """The application that the server tests run."""
 
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 from lightmoon_django.asgi import lightmoon
 
-application = lightmoon(get_asgi_application())
+application = lightmoon(ASGIStaticFilesHandler(get_asgi_application()))

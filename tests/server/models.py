@@ -48,6 +48,12 @@ class Clicks(models.Model):
         await asyncio.Event().wait()
 
     @message(exposed=True)
+    async def slow(self, seconds: float) -> int:
+        self.count += 1
+        await asyncio.sleep(seconds)
+        return self.count
+
+    @message(exposed=True)
     def blocking(self) -> int:
         self.count += 1
         return Clicks.objects.count()

@@ -1,14 +1,17 @@
 """The project that the server tests run: one database, given by the environment."""
 
 import os
+from pathlib import Path
 
 from tests.services import database_settings
 from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES as TEST_DATABASES
 from tests.settings import INSTALLED_APPS as TEST_APPS
 
+ROOT = Path(__file__).resolve().parents[2]
 INSTALLED_APPS = [*TEST_APPS, "tests.server"]
 DATABASE_ROUTERS: list[str] = []
+STATICFILES_DIRS = [ROOT / "tests" / "browser" / "javascript"]
 ROOT_URLCONF = "tests.server.urls"
 if uri := os.environ.get("SERVER_PG"):
     DATABASES = {"default": database_settings(uri)}

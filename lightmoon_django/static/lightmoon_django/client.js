@@ -1,10 +1,13 @@
 import { Backoff } from "./backoff.js";
-import { Call } from "./call.js";
+import { Call, laneOf } from "./call.js";
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { report, unavailable } from "./errors.js";
 import { CallState, State } from "./state.js";
 import { Stream } from "./stream.js";
+import { Ladder } from "./transports/ladder.js";
+import { Upgrade } from "./transports/upgrade.js";
+import { onWake } from "./wake.js";
 
 const STABLE = 5; // seconds after which a connection counts as a success
 const CLIENT = "lightmoon-js/0.1";
@@ -13,7 +16,10 @@ const CLIENT = "lightmoon-js/0.1";
  * A client of one server: it connects at first use, comes back by itself, and keeps what is called and followed.
  *
  * Calls made while there is no connection wait for one, `timeout` seconds at most. Calls that were sent when it broke
- * reject as "outcome_unknown". Streams are subscribed anew on each connection.
+ * are sent again when the server still has the session, which knows them by their ids; otherwise they reject as
+ * "outcome_unknown". Streams go on from their positions on each connection.
+ *
+ * It uses the first of its transports that opens, and tries a better one later.
  */
 export class Client {
   #options;
@@ -22,6 +28,11 @@ export class Client {
   #emitter = new Emitter();
   #backoff;
   #connection;
+  #session = {}; // token and cursor, which survive connections
+  #known = false; // the server had greeted before
+  #ladder;
+  #probe; // a connection over a better transport, which may replace the one there is
+  #upgrading;
   #draining = false; // the server is about to close: nothing new is sent
   #openedAt = 0;
   #retryAfter = 0; // seconds that the server asked for
@@ -35,19 +46,40 @@ export class Client {
 
   /**
    * `url` may be relative to the page. `schema` is the hash that the proxies were generated with, `token` the value of
-   * an Authorization header (or a function that gives it), `WebSocket` the class to use where there is no global one.
+   * an Authorization header (or a function that gives it), `transports` those to use. `csrf` gives Django's token for
+   * POSTs, if not by its cookie. `WebSocket` and `fetch` are what to use where there are no global ones.
    */
-  constructor({ url, schema, token, protocol = 1, timeout = 30, backoff = {}, WebSocket = globalThis.WebSocket } = {}) {
-    this.#options = { url, schema, token, protocol, timeout, WebSocket };
+  constructor({
+    url,
+    schema,
+    token,
+    protocol = 1,
+    timeout = 30,
+    backoff = {},
+    transports = ["websocket", "sse", "poll"],
+    csrf,
+    WebSocket = globalThis.WebSocket,
+    fetch = globalThis.fetch,
+  } = {}) {
+    this.#options = { url, schema, token, protocol, timeout, transports, csrf, WebSocket, fetch };
     this.backoff = backoff;
     this.#backoff = new Backoff(backoff);
+    this.#upgrading = new Upgrade(() => this.#tryUpgrade(), backoff.random);
   }
 
   get state() {
     return this.#state;
   }
 
-  /** Hear of "state" (the new one) and "upgrade" (the error). Returns the function that ends it. */
+  /** How messages travel: "websocket", "sse" or "poll"; undefined without a connection. */
+  get transport() {
+    return this.#state === State.OPEN ? this.#connection.Transport.name : undefined;
+  }
+
+  /**
+   * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session) and
+   * "upgrade" (the error). Returns the function that ends it.
+   */
   on(name, handler) {
     return this.#emitter.on(name, handler);
   }
@@ -85,17 +117,19 @@ export class Client {
   /** Nobody listens any more. `known` says that the server may think otherwise. */
   unfollow(stream, known) {
     this.#streams.delete(`${stream.names.actor}:${stream.names.key}`);
-    if (known && this.#state === State.OPEN) this.#connection.notify("lm.unsubscribe", stream.names);
+    if (!known || this.#state !== State.OPEN) return;
+    this.#connection.notify("lm.unsubscribe", stream.names, laneOf("lm.unsubscribe", stream.names));
   }
 
   /** Like `call`, answered by `resolve` or `reject` before the next frame is read. */
-  request(method, params, { resolve, reject, signal }) {
+  request(method, params, { resolve, reject, signal, fleeting }) {
     if (this.#refusal) return reject(this.#refusal);
     const settled = ({ id }) => this.#calls.delete(id) && this.#drained();
     const id = `${this.#prefix}-${(++this.#count).toString(36)}`;
     let call;
     try {
-      call = new Call(id, method, params, { resolve, reject, settled, signal, timeout: this.#options.timeout });
+      const { timeout } = this.#options;
+      call = new Call(id, method, params, { resolve, reject, settled, signal, timeout, fleeting });
     } catch (error) {
       return reject(error);
     }
@@ -107,28 +141,44 @@ export class Client {
 
   // For the connection
 
-  opened() {
+  opened(connection, { session, recovered = false }) {
+    if (connection === this.#probe) this.#adopt(connection);
+    this.#session.token = session ?? undefined;
     this.#openedAt = Date.now();
+    this.#ladder.opened(connection.Transport);
     this.#enter(State.OPEN);
+    if (this.#known) this.#emitter.emit("recovered", recovered);
+    this.#known = true;
     for (const stream of [...this.#streams.values()]) stream.join();
-    for (const call of [...this.#calls.values()]) call.send(this.#connection);
+    for (const call of [...this.#calls.values()]) {
+      if (!recovered) call.stranded();
+      call.send(connection);
+    }
+    if (this.#ladder.onTop) this.#upgrading.reset();
+    else this.#upgrading.later();
   }
 
-  received({ id, method, params, ...answer }) {
+  received(message) {
+    if (Array.isArray(message)) return message.forEach((one) => this.received(one)); // the answers of a batch
+    const { id, method, params, ...answer } = message;
     if (method === undefined) this.#calls.get(id)?.answer(answer);
     else if (method === "lm.closing") this.#closing(params);
     else if (params?.actor) this.#streams.get(`${params.actor}:${params.key}`)?.receive(method, params);
   }
 
   lost(connection, error) {
+    if (connection === this.#probe) return this.#probeFailed(error);
     if (connection !== this.#connection) return;
     this.#connection = undefined;
     this.#draining = false;
+    this.#upgrading.stop();
+    if (!connection.open && !error) this.#ladder.failed();
     if (this.#openedAt && Date.now() - this.#openedAt > STABLE * 1000) this.#backoff.reset();
     this.#openedAt = 0;
     for (const stream of this.#streams.values()) stream.disconnected();
-    for (const call of [...this.#calls.values()]) call.disconnected();
+    for (const call of [...this.#calls.values()]) call.disconnected(this.#session.token !== undefined);
     if (this.#refusal) return;
+    if (this.#probe) return this.#enter(State.CONNECTING); // which the server may have greeted already
     if (error?.type === "upgrade_needed") return this.#upgrade(error);
     if (error && !error.retryable) this.#failAll(error);
     this.#wait(error?.retryAfter);
@@ -148,15 +198,22 @@ export class Client {
     this.#listenToThePage();
     this.#enter(State.CONNECTING);
     const attempt = ++this.#attempt;
-    const { WebSocket, schema, protocol } = this.#options;
     const token = await this.#token();
     if (this.#attempt !== attempt) return;
     try {
-      this.#connection = new Connection(this, WebSocket, this.#url(), { protocol, client: CLIENT, schema, token });
+      this.#ladder ??= new Ladder(this.#options.transports, this.#options);
+      this.#connection = this.#connect(this.#ladder.transport, token);
     } catch (error) {
-      this.#stop(error); // no attempt can succeed: there is no usable url or WebSocket
+      this.#stop(error); // no attempt can succeed: there is no usable url or transport
       report(error);
     }
+  }
+
+  #connect(Transport, token) {
+    const { schema, protocol, ...options } = this.#options;
+    const hello = { protocol, client: CLIENT, schema, session: this.#session.token };
+    if (!Transport.proves) hello.token = token;
+    return new Connection(this, Transport, { ...options, token, url: this.#url(), session: this.#session }, hello);
   }
 
   async #token() {
@@ -170,9 +227,29 @@ export class Client {
 
   #url() {
     if (!this.#options.url) throw new TypeError("The client needs a url. Is {% lightmoon_js %} in the page's head?");
-    const url = new URL(this.#options.url, globalThis.location?.href);
-    url.protocol = url.protocol.replace("http", "ws");
-    return url.href;
+    return new URL(this.#options.url, globalThis.location?.href).href;
+  }
+
+  async #tryUpgrade() {
+    const token = await this.#token();
+    if (this.#usable) this.#probe = this.#connect(this.#ladder.best, token);
+  }
+
+  /** The better transport has opened, and the server has moved the session to it. */
+  #adopt(connection) {
+    const earlier = this.#connection;
+    this.#probe = undefined;
+    this.#connection = connection;
+    this.#draining = false;
+    for (const stream of this.#streams.values()) stream.disconnected();
+    for (const call of [...this.#calls.values()]) call.disconnected(true);
+    earlier?.close();
+  }
+
+  #probeFailed(error) {
+    this.#probe = undefined;
+    if (this.#connection) this.#upgrading.later();
+    else this.#wait(error?.retryAfter);
   }
 
   #wait(least = 0) {
@@ -205,7 +282,13 @@ export class Client {
     this.#refusal = error;
     this.#attempt += 1;
     clearTimeout(this.#timer);
-    this.#connection?.close();
+    this.#upgrading.stop();
+    const probe = this.#probe;
+    this.#probe = undefined;
+    probe?.close();
+    this.#session = {};
+    this.#known = false;
+    this.#connection?.close(undefined, true);
     this.#failAll(error);
     this.#enter(State.CLOSED);
   }
@@ -230,7 +313,6 @@ export class Client {
       clearTimeout(this.#timer);
       this.#open();
     };
-    globalThis.addEventListener?.("online", look);
-    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
+    onWake(look);
   }
 }

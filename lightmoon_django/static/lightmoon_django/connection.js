@@ -1,53 +1,58 @@
 import { LightMoonError } from "./errors.js";
 
 const HANDSHAKE = 10; // seconds until the server must have greeted
-const PONG = 10; // seconds at most until a ping must be answered, by anything
-const HELLO_ID = 0;
-const PING_ID = 1; // numbers: only calls have strings, which the server remembers
+const HELLO_ID = 0; // a number: only calls have strings, which the server remembers
 
 /**
- * One WebSocket from its handshake to its end. It tells its owner: `opened(hello)` once, `received(message)` for each
- * message, and in any case `lost(connection, error)` once, where `error` is set if the server refused the handshake.
+ * One connection from its handshake to its end, over one transport. It tells its owner: `opened(connection, hello)`
+ * once, `received(message)` for each message, and in any case `lost(connection, error)` once, where `error` is set if
+ * the server refused the handshake.
  */
 export class Connection {
   #owner;
-  #socket;
+  #transport;
   #timer;
-  #heartbeat; // seconds
-  #quiet = true; // nothing came since the last ping
   #over = false;
+  open = false; // the server has greeted
+  limit; // bytes of a frame
 
-  constructor(owner, WebSocket, url, hello) {
+  constructor(owner, Transport, options, hello) {
     this.#owner = owner;
-    this.#socket = new WebSocket(url);
-    this.#socket.onopen = () => this.#request(HELLO_ID, "lm.hello", hello);
-    this.#socket.onmessage = ({ data }) => this.#read(data);
-    this.#socket.onclose = this.#socket.onerror = () => this.close();
-    this.#after(HANDSHAKE, () => this.close());
+    this.Transport = Transport;
+    const up = () => this.#request(HELLO_ID, "lm.hello", hello);
+    const received = (message) => this.#read(message);
+    const connection = this;
+    this.#transport = new Transport(options, {
+      up,
+      received,
+      down: () => this.close(),
+      get open() {
+        return connection.open;
+      },
+    });
+    this.#timer = setTimeout(() => this.close(), HANDSHAKE * 1000);
   }
 
-  send(frame) {
-    if (!this.#over) this.#socket.send(frame);
+  /** Frames of one lane arrive in order. */
+  send(frame, lane) {
+    if (!this.#over) this.#transport.send(frame, lane);
   }
 
-  notify(method, params) {
-    this.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
+  notify(method, params, lane) {
+    this.send(JSON.stringify({ jsonrpc: "2.0", method, params }), lane);
   }
 
   /** Find out now whether anybody is still there: the network changed, or the machine slept. */
   check() {
-    if (this.#heartbeat) this.#ping();
+    this.#transport.check();
   }
 
-  /** The end, whoever wants it. Doesn't wait for the other side, which may be gone. */
-  close(error) {
+  /** The end, whoever wants it. `forGood` says that the session is over too. */
+  close(error, forGood = false) {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    const socket = this.#socket;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {}; // closing a socket that is still connecting is an error to some implementations
-    socket.close();
+    this.#transport.close(forGood);
     this.#owner.lost(this, error);
   }
 
@@ -55,37 +60,18 @@ export class Connection {
     this.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
   }
 
-  #read(data) {
-    this.#quiet = false;
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return this.close(); // not our server, or a broken proxy
-    }
+  #read(message) {
+    if (this.#over) return;
     if (message.id === HELLO_ID) this.#greeted(message);
-    else if (message.id !== PING_ID) this.#owner.received(message);
+    else this.#owner.received(message);
   }
 
   #greeted({ error, result }) {
     if (error) return this.close(LightMoonError.fromRpc(error));
-    this.#heartbeat = result.heartbeat ?? 25;
-    this.#after(this.#heartbeat, () => this.#ping());
-    this.#owner.opened(result);
-  }
-
-  #ping() {
-    this.#quiet = true;
-    this.#request(PING_ID, "lm.ping");
-    const patience = Math.min(PONG, this.#heartbeat / 2);
-    this.#after(patience, () => {
-      if (this.#quiet) this.close();
-      else this.#after(this.#heartbeat - patience, () => this.#ping());
-    });
-  }
-
-  #after(seconds, step) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(step, seconds * 1000);
+    this.open = true;
+    this.limit = result.limits?.request_bytes;
+    this.#transport.greeted(result);
+    this.#owner.opened(this, result);
   }
 }

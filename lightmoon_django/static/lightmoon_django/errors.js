@@ -22,11 +22,15 @@ export class LightMoonError extends Error {
 export const cancelled = (cause) =>
   new LightMoonError("The call was cancelled before it was sent.", { code: -32800, type: "cancelled", cause });
 
-export const outcomeUnknown = () =>
+export const outcomeUnknown = (cause) =>
   new LightMoonError("The connection was lost before the answer came. The call may or may not have happened.", {
     code: 4008,
     type: "outcome_unknown",
+    cause,
   });
+
+export const tooLarge = (limit) =>
+  new LightMoonError(`A request may have ${limit} bytes.`, { code: 4013, type: "too_large" });
 
 export const unavailable = (message) =>
   new LightMoonError(message, { code: 5003, type: "unavailable", retryable: true });

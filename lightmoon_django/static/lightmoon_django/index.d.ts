@@ -2,6 +2,8 @@
 
 export type ClientState = "connecting" | "open" | "waiting" | "closed";
 
+export type TransportName = "websocket" | "sse" | "poll";
+
 export declare const State: Readonly<{
   CONNECTING: "connecting";
   OPEN: "open";
@@ -40,18 +42,28 @@ export interface ClientOptions {
   schema?: string;
   /** The value of an Authorization header, or what gives it anew for each connection. */
   token?: string | (() => string | Promise<string>);
+  /** Those to use, the best one first. One that doesn't open is followed by the next. */
+  transports?: TransportName[];
+  /** Gives Django's CSRF token for POSTs, if not by the cookie "csrftoken". */
+  csrf?: () => string | undefined;
   protocol?: number;
-  /** Seconds that a call waits for a connection. */
+  /** Seconds that a call waits for a connection, or for one that it can be sent again on. */
   timeout?: number;
   /** Seconds. */
   backoff?: { base?: number; cap?: number; random?: () => number };
   /** The class to use where there is no global one. */
   WebSocket?: unknown;
+  /** The function to use where there is no global one. */
+  fetch?: typeof globalThis.fetch;
 }
 
 export declare class Client {
   constructor(options?: ClientOptions);
   readonly state: ClientState;
+  /** How messages travel at the moment. */
+  readonly transport: TransportName | undefined;
+  /** After a reconnect: whether the server still had the session, with its calls and subscriptions. */
+  on(name: "recovered", handler: (recovered: boolean) => void): Off;
   on(name: "state", handler: (state: ClientState) => void): Off;
   on(name: "upgrade", handler: (error: LightMoonError) => void): Off;
   connect(): void;
@@ -80,6 +92,7 @@ export interface Reset<S> {
 export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>> {
   readonly key: string;
   readonly state: Readonly<S> | undefined;
+  /** Events may have been missed. Not told when all that were missed came after all. */
   on(name: "reset", handler: (reset: Reset<S>) => void): Off;
   on(name: "error", handler: (error: LightMoonError) => void): Off;
   on<N extends keyof E>(name: N, handler: (data: E[N], meta: EventMeta) => void): Off;

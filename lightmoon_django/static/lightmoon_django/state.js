@@ -10,6 +10,7 @@ export const State = Object.freeze({
 export const CallState = Object.freeze({
   QUEUED: "queued", // not sent: nothing of it happened
   SENT: "sent", // its answer is awaited
+  ADRIFT: "adrift", // the connection broke; sent again if the session goes on, else its outcome is unknown
   DONE: "done", // it was answered, or failed
 });
 

@@ -10,8 +10,9 @@ const STABLE = 5; // seconds after which a subscription counts as a success
  * The stream of one actor as this client follows it: its events in order, and the state that it mirrors.
  *
  * It is subscribed while anybody listens. Every frame has the position after its predecessor; where that fails, or the
- * server or the network break it off, it joins again, and when the fresh state is in place the handlers of "reset" hear
- * why: there may be events that they missed. There is never a silent gap.
+ * server or the network break it off, it joins again and says where it stands. Either it gets what it missed, as if
+ * nothing had happened, or a fresh state: then the handlers of "reset" hear why, for there may be events that they
+ * missed. There is never a silent gap.
  */
 export class Stream {
   snapshot = undefined; // replaced, never changed
@@ -63,7 +64,7 @@ export class Stream {
     if (this.#listening || this.#state === StreamState.IDLE) return;
     const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
     this.#enter(StreamState.IDLE);
-    this.#lost = this.snapshot = undefined;
+    this.#lost = this.snapshot = this.#epoch = undefined;
     this.#client.unfollow(this, known);
   }
 
@@ -75,7 +76,9 @@ export class Stream {
   join() {
     const attempt = this.#enter(StreamState.JOINING);
     const current = (step) => (value) => attempt === this.#attempt && step(value);
-    this.#client.request("lm.subscribe", this.#names, {
+    const since = this.#epoch === undefined ? {} : { since: { epoch: this.#epoch, seq: this.#seq } };
+    this.#client.request("lm.subscribe", { ...this.#names, ...since }, {
+      fleeting: true,
       resolve: current((found) => this.#joined(found)),
       reject: current((error) => this.#failed(error)),
     });
@@ -84,9 +87,12 @@ export class Stream {
   /** A frame of this stream. */
   receive(method, params) {
     if (method === "lm.reset") return this.#reset(params.reason);
-    if (this.#state !== StreamState.LIVE || !this.#follows(params)) return;
-    if (method === "lm.event") this.#emitter.emit(params.name, params.data, params);
-    else if (method === "lm.state") this.#patch(params);
+    if (this.#state === StreamState.LIVE && this.#follows(params)) this.#take(params);
+  }
+
+  #take(params) {
+    if (params.name !== undefined) this.#emitter.emit(params.name, params.data, params);
+    else if (params.set) this.#patch(params);
   }
 
   /** The connection is gone; the client calls `join` when there is another. */
@@ -96,9 +102,14 @@ export class Stream {
     this.#enter(StreamState.BROKEN);
   }
 
-  #joined({ epoch, seq, state }) {
-    this.#enter(StreamState.LIVE);
+  #joined({ epoch, seq, recovered, state, events }) {
+    const attempt = this.#enter(StreamState.LIVE);
     this.#joinedAt = Date.now();
+    if (recovered) {
+      this.#lost = undefined;
+      for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+      return;
+    }
     this.#epoch = epoch;
     this.#seq = seq;
     this.snapshot = state ?? undefined;
@@ -148,6 +159,7 @@ export class Stream {
 
   #refuse() {
     this.#enter(StreamState.REFUSED);
+    this.#epoch = undefined;
     if (this.snapshot === undefined) return;
     this.snapshot = undefined;
     this.#emitter.emit(CHANGED, undefined);

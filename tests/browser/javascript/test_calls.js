@@ -1,7 +1,7 @@
 import { Client, LightMoonError } from "/lightmoon/index.js";
 import { equal, failure, ok, settle, test, watch } from "./harness.js";
 
-const make = (server, options = {}) => new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, ...options });
+const make = (server, options = {}) => new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], ...options });
 
 test("a call resolves with its result and has a string id of its own", async (server) => {
   const client = make(server);
@@ -38,21 +38,68 @@ test("an error arrives with its code, type, data and whether it may be tried aga
   equal([error.data, error.path, error.retryAfter], [{ price: 7 }, "$.amount", 2]);
 });
 
-test("a call in flight when the connection breaks ends as outcome_unknown, one that was not sent goes on", async (server, clock) => {
+test("B57: a call in flight when the session is lost ends as outcome_unknown, one that was not sent goes on", async (server, clock) => {
   const client = make(server);
   const sent = failure(client.call("sent", {}));
   await server.greet();
   server.connection.drop();
-  const error = await sent;
-  equal([error.type, error.code, error.retryable], ["outcome_unknown", 4008, false]);
   const waiting = watch(client.call("waiting", {}));
   await clock.pass(1);
-  await server.greet();
+  await server.greet({ recovered: false });
+  const error = await sent;
+  equal([error.type, error.code, error.retryable], ["outcome_unknown", 4008, false]);
   equal(server.connections.length, 2);
   equal(server.connection.all("sent").length, 0, "sent again");
   server.connection.answer("waiting", 5);
   await settle();
   equal(waiting, { state: "resolved", value: 5 });
+});
+
+test("B57: a call in flight is sent again to a session that goes on, and resolves once", async (server, clock) => {
+  const client = make(server);
+  const call = watch(client.call("sent", { key: "1" }));
+  await server.greet();
+  const first = server.connection.last("sent");
+  server.connection.drop();
+  await clock.pass(1);
+  equal(call.state, "pending");
+  await server.greet({ recovered: true });
+  equal(server.connection.last("lm.hello").params.session, "s");
+  equal(server.connection.all("sent"), [first], "the same id and params");
+  server.connection.answer("sent", 7);
+  server.connection.answer("sent", 8); // the first copy's answer waited too
+  await settle();
+  equal(call, { state: "resolved", value: 7 });
+});
+
+test("B57: without a session to come back to, a call in flight ends at once", async (server) => {
+  const client = make(server);
+  const sent = failure(client.call("sent", {}));
+  await server.greet({ session: null });
+  server.connection.drop();
+  equal((await sent).type, "outcome_unknown");
+});
+
+test("B57: a call in flight ends when no connection comes for too long", async (server, clock) => {
+  const client = make(server, { timeout: 5 });
+  const call = watch(client.call("sent", {}));
+  await server.greet();
+  server.connection.drop();
+  await clock.pass(4);
+  equal(call.state, "pending");
+  await clock.pass(2);
+  equal(call.error.type, "outcome_unknown");
+});
+
+test("B57: a call that is aborted while its connection is lost has an unknown outcome", async (server) => {
+  const client = make(server);
+  const abort = new AbortController();
+  const sent = failure(client.call("sent", {}, { signal: abort.signal }));
+  await server.greet();
+  server.connection.drop();
+  abort.abort("enough");
+  const error = await sent;
+  equal([error.type, error.cause], ["outcome_unknown", "enough"]);
 });
 
 test("a call that can't be sent for too long says so, and that nothing happened", async (server, clock) => {
@@ -90,6 +137,17 @@ test("a call aborted in flight asks the server to cancel, and ends as the server
   server.connection.answer("quick", "committed");
   equal((await cancelled).type, "cancelled");
   equal(await done, "committed");
+});
+
+test("a call larger than the server reads is refused here: the server could not say which one it was", async (server) => {
+  const client = make(server);
+  const failed = failure(client.call("large", { text: "\u00e9".repeat(60) }));
+  const good = client.call("good", {});
+  await server.greet({ limits: { request_bytes: 150 } });
+  const error = await failed;
+  equal([error.code, error.type, error.retryable], [4013, "too_large", false]);
+  server.connection.answer("good", 1);
+  equal(await good, 1);
 });
 
 test("arguments are taken when the call is made", async (server) => {

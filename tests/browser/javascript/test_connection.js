@@ -3,7 +3,7 @@ import { Backoff } from "/lightmoon/backoff.js";
 import { equal, failure, ok, settle, test, watch } from "./harness.js";
 
 const make = (server, options = {}) =>
-  new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, backoff: { random: () => 0.5 }, ...options });
+  new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], backoff: { random: () => 0.5 }, ...options });
 
 function states(client) {
   const seen = [client.state];

@@ -5,7 +5,7 @@ const Room = actor("chat.Room", { say: ["text"] });
 const names = { actor: "chat.Room", key: "1" };
 
 function make(server) {
-  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, backoff: { random: () => 0.5 } });
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], backoff: { random: () => 0.5 } });
   return Room("1", client);
 }
 
@@ -121,10 +121,64 @@ test("B58: after a reconnection streams are subscribed anew, and their handlers 
   equal(room.state, { n: 0 }, "the last state is kept meanwhile");
   await clock.pass(1);
   await server.greet();
-  equal(server.connection.last("lm.subscribe").params, names);
+  equal(server.connection.last("lm.subscribe").params, { ...names, since: { epoch: "a", seq: 1 } });
   await joined(server, { epoch: "b", state: { n: 5 } });
   said(server, 1, "b1", "b");
   equal(seen, [1, ["reconnected", { n: 5 }, { n: 5 }], "b1"]);
+});
+
+test("B56: a stream that goes on from its position gets what it missed once each, and isn't reset", async (server, clock) => {
+  const room = make(server);
+  const seen = [];
+  room.on("said", (data) => seen.push(data));
+  room.on("reset", (reset) => seen.push(reset));
+  room.subscribe((state) => seen.push(state));
+  await server.greet();
+  await joined(server);
+  said(server, 1);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  said(server, 2, "waited, and comes again below");
+  const events = [
+    { ...names, epoch: "a", seq: 2, name: "said", data: 2 },
+    { ...names, epoch: "a", seq: 3, set: { n: 3 }, unset: [] },
+  ];
+  await joined(server, { seq: 3, recovered: true, state: null, events });
+  said(server, 3, "seen");
+  said(server, 4);
+  equal(seen, [{ n: 0 }, 1, 2, { n: 3 }, 4]);
+  equal(room.state, { n: 3 });
+});
+
+test("B55, B56: a gap is filled from the position before it", async (server, clock) => {
+  const room = make(server);
+  const seen = [];
+  room.on("said", (data) => seen.push(data));
+  room.on("reset", (reset) => seen.push(reset));
+  await server.greet();
+  await joined(server);
+  said(server, 1);
+  said(server, 3);
+  await clock.pass(1);
+  equal(server.connection.last("lm.subscribe").params.since, { epoch: "a", seq: 1 });
+  const missed = [2, 3].map((seq) => ({ ...names, epoch: "a", seq, name: "said", data: seq }));
+  await joined(server, { seq: 3, recovered: true, state: null, events: missed });
+  equal(seen, [1, 2, 3]);
+});
+
+test("B56: the application is told whether the session was recovered", async (server, clock) => {
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], backoff: { random: () => 0.5 } });
+  const told = [];
+  client.on("recovered", (recovered) => told.push(recovered));
+  client.connect();
+  await server.greet();
+  for (const recovered of [true, false]) {
+    server.connection.drop();
+    await clock.pass(2);
+    await server.greet({ recovered });
+  }
+  equal(told, [true, false]);
 });
 
 test("a connection that breaks before the first snapshot resets nothing", async (server, clock) => {

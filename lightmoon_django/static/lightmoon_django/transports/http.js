@@ -1,0 +1,163 @@
+import { Upstream } from "./upstream.js";
+
+const PATIENCE = 10; // seconds beyond the heartbeat that the server may be silent
+
+/**
+ * What transports over HTTP have in common: frames go up by POST, and messages come down by what a subclass's
+ * `listen()` asks for. See `websocket.js` for what a transport tells its owner.
+ *
+ * An answer says behind which message it stands, and is held back until that has come: what a call told is seen before
+ * the call returns, as on a WebSocket.
+ */
+export class HttpTransport {
+  static proves = true; // who one is, by a header
+  #options;
+  #owner;
+  #upstream = new Upstream((body) => this.#post(body));
+  #aborter = new AbortController();
+  #held = []; // answers that came before the messages they follow on
+  #greeting; // the answer to lm.hello, until messages can come
+  #timer;
+  heartbeat = 25; // seconds
+
+  static usable = ({ fetch }) => Boolean(fetch);
+
+  /** `session` holds the token and the cursor, which survive this transport. */
+  constructor(options, owner) {
+    this.#options = options;
+    this.#owner = owner;
+    queueMicrotask(() => this.over || owner.up());
+  }
+
+  get session() {
+    return this.#options.session;
+  }
+
+  get over() {
+    return this.#aborter.signal.aborted;
+  }
+
+  send(frame, lane) {
+    this.#upstream.send(frame, lane);
+  }
+
+  greeted() {}
+
+  /** A broken line is noticed by its silence. */
+  check() {}
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#aborter.abort();
+  }
+
+  // For subclasses
+
+  /** GET one of the session's addresses. */
+  async get(name, headers = {}) {
+    const { token, cursor } = this.session;
+    const query = new URLSearchParams({ session: token, ...(cursor === undefined ? {} : { cursor }) });
+    const response = await this.#fetch(`${this.#address(name)}?${query}`, { headers, cache: "no-store" });
+    if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+    return response;
+  }
+
+  /** Messages can come now. */
+  listening() {
+    const greeting = this.#greeting;
+    this.#greeting = undefined;
+    if (greeting) this.#owner.received(greeting);
+  }
+
+  /** Something came. Without anything for too long the line is dead. */
+  heard() {
+    clearTimeout(this.#timer);
+    if (!this.over) this.#timer = setTimeout(() => this.#down(), (this.heartbeat + PATIENCE) * 1000);
+  }
+
+  /** Messages came, up to that cursor. */
+  received(messages, cursor) {
+    for (const message of messages) this.over || this.#owner.received(message);
+    this.session.cursor = cursor;
+    const dropped = messages.some(({ method }) => method === "lm.reset"); // so that their numbers may never come
+    this.#release(dropped ? Infinity : Number(cursor));
+  }
+
+  #release(until) {
+    while (this.#held.length && this.#held[0].after <= until) this.#answer(this.#held.shift().answer);
+  }
+
+  async #begin(hello) {
+    const { session, heartbeat, recovered } = hello.result;
+    if (!session) return this.#down(); // a server without streams, as under WSGI
+    this.heartbeat = heartbeat ?? this.heartbeat;
+    this.session.token = session;
+    if (!recovered) this.session.cursor = "0";
+    this.#greeting = hello;
+    this.heard();
+    try {
+      await this.listen();
+    } catch {
+      // the line broke; nothing more is known
+    }
+    this.#down();
+  }
+
+  #down() {
+    if (this.over) return;
+    this.#release(Infinity);
+    this.close();
+    this.#owner.down();
+  }
+
+  /** Whether it was answered. */
+  async #post(body) {
+    try {
+      const headers = { "Content-Type": "application/json", ...this.#csrf() };
+      if (this.#greeting || this.#owner.open) headers["LightMoon-Session"] = this.session.token;
+      const response = await this.#fetch(this.#address("rpc"), { method: "POST", body, headers });
+      const answer = response.status === 204 ? undefined : await response.json();
+      if (this.over) return false;
+      if (!response.ok) this.#down();
+      else if (answer) this.#hold(answer, response.headers.get("LightMoon-Cursor"));
+      return response.ok;
+    } catch {
+      this.#down();
+      return false;
+    }
+  }
+
+  #hold(answer, after) {
+    const behind = after === null || this.session.cursor === undefined || Number(after) <= Number(this.session.cursor);
+    if (behind && !this.#held.length) this.#answer(answer);
+    else this.#held.push({ answer, after: Number(after) });
+  }
+
+  #answer(answer) {
+    for (const one of [answer].flat()) {
+      if (one.result && !this.#owner.open && !this.#greeting) this.#begin(one);
+      else this.#owner.received(one);
+    }
+  }
+
+  async #fetch(url, { headers, ...more }) {
+    const { fetch, token } = this.#options;
+    const proof = token === undefined ? {} : { Authorization: token };
+    return fetch(url, { ...more, headers: { ...headers, ...proof }, signal: this.#aborter.signal });
+  }
+
+  /** Django's token, which POSTs need where a cookie says who one is. */
+  #csrf() {
+    const token = (this.#options.csrf ?? csrfCookie)();
+    return token ? { "X-CSRFToken": token } : {};
+  }
+
+  #address(name) {
+    return new URL(name, this.#options.url.replace(/^ws/, "http")).href;
+  }
+}
+
+/** Where Django keeps the token, unless the project says otherwise. */
+function csrfCookie() {
+  return globalThis.document?.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+}

@@ -1,0 +1,5 @@
+/** Hear of a network that is back, and of a page that is seen again. */
+export function onWake(handler) {
+  globalThis.addEventListener?.("online", handler);
+  globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && handler());
+}

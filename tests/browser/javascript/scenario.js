@@ -1,0 +1,72 @@
+/** What one client does and sees, step by step, whatever transport it uses. */
+import { Client, actor } from "/static/lightmoon_django/index.js";
+
+const messages = { add: ["n"], burst: ["events"], refuse: [], bug: [], long_text: ["size"], slow: ["seconds"], sleep: [] };
+const Clicks = actor("server.Clicks", messages);
+
+export class Scenario {
+  log = [];
+  #client;
+  #clicks;
+
+  constructor(transport, key) {
+    this.#client = new Client({ url: "/lightmoon/ws", transports: [transport], backoff: { base: 0.2, cap: 0.2 } });
+    this.#client.on("recovered", (recovered) => this.log.push(["recovered", recovered]));
+    this.#clicks = Clicks(key, this.#client);
+  }
+
+  get transport() {
+    return this.#client.transport;
+  }
+
+  /** Events, state, results and errors in the order in which they are seen. */
+  async calls() {
+    const clicks = this.#clicks;
+    clicks.on("tick", ({ number }, { seq }) => this.log.push(["tick", number, seq]));
+    clicks.on("reset", ({ reason, state }) => this.log.push(["reset", reason, state]));
+    await new Promise((resolve) => {
+      const off = clicks.subscribe(() => resolve(off()));
+    });
+    clicks.subscribe((state) => this.log.push(["state", state]));
+    await this.#call("add", 5);
+    await this.#call("burst", 3);
+    for (const name of ["refuse", "add"]) await this.#call(name, ...(name === "add" ? ["many"] : []));
+    await this.#call("long_text", 300_000);
+    await this.#call("add", "x".repeat(150_000));
+    const unknown = await this.#client.call("server.Clicks.hidden", { key: clicks.key }).catch(summary);
+    this.log.push(["hidden", unknown]);
+    const many = await Promise.all(Array.from({ length: 20 }, () => clicks.add(1)));
+    this.log.push(["many", many]);
+    const abort = new AbortController();
+    const sleeping = clicks.sleep({ signal: abort.signal }).catch(summary);
+    setTimeout(() => abort.abort(), 100);
+    this.log.push(["cancelled", await sleeping]);
+    await this.#call("add", 1);
+  }
+
+  /** A call that is under way until `landed`. */
+  depart() {
+    this.flight = this.#call("slow", 1.5);
+  }
+
+  async landed() {
+    await this.flight;
+    await this.#call("add", 1);
+  }
+
+  /** Until so many events were seen, or as many resets. */
+  seen(ticks, resets) {
+    const count = (kind) => this.log.filter(([found]) => found === kind).length;
+    return count("tick") >= ticks && count("reset") >= resets;
+  }
+
+  close() {
+    this.#client.close();
+  }
+
+  async #call(name, ...args) {
+    this.log.push([name, await this.#clicks[name](...args).catch(summary)]);
+  }
+}
+
+const summary = ({ code, type, message, retryable, data, path }) => ({ code, type, message, retryable, data, path });

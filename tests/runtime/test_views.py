@@ -17,6 +17,7 @@ from lightmoon_django.actor.call import Subscription
 from lightmoon_django.errors import InternalError, LightMoonError
 from lightmoon_django.identity import Address
 from tests.kinds.models import Bid, Bidder, Owner, Priced, Sparse
+from tests.live.models import Probe
 from tests.runtime.conftest import World, eventually
 
 
@@ -179,9 +180,12 @@ async def test_generated_columns_come_back_while_another_turn_runs(stored: World
     one = await make(stored, Priced)
     first, waiting = asyncio.ensure_future(one.price(Decimal(4))), asyncio.ensure_future(one.wait())
     assert await first == 4
+    Probe.gate("priced").set()
     assert await waiting == 8
+    Probe.gate("priced").clear()
     assert await one.prices() == (Decimal(4), Decimal(8))
     first, waiting = asyncio.ensure_future(one.price(Decimal(5))), asyncio.ensure_future(one.wait(Decimal(6)))
     await eventually(first.done, "the first is stored")
+    Probe.gate("priced").set()
     assert await waiting == 10
     assert await one.prices() == (Decimal(6), Decimal(12))

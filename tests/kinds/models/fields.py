@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import decimal
 from typing import Any
@@ -12,6 +11,7 @@ from django.db.models.functions import Now, Upper
 
 from lightmoon_django import actor, message
 from lightmoon_django.errors import Rejected
+from tests.live.models import Probe
 
 
 class Colour(models.TextChoices):
@@ -100,8 +100,8 @@ class Priced(models.Model):
 
     @message
     async def wait(self, net: decimal.Decimal | None = None) -> decimal.Decimal:
-        """Suspend while others' commits come back."""
-        await asyncio.sleep(0.1)
+        """Suspend until the test has seen others' commits come back."""
+        await Probe.gate("priced").wait()
         if net is not None:
             self.net = net
         return self.gross  # type: ignore[no-any-return]

@@ -14,9 +14,13 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
 
     `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST; `/sse` and `/poll` are for clients that can't have a
     WebSocket. All check the origin and know the user by Django's session cookie or a token, without middleware around
-    them. A parked request costs no thread. Lifespan messages pass through.
+    them. A parked request costs no thread.
+
+    The node starts with the server where that speaks ASGI's lifespan protocol, and with the first request or connection
+    elsewhere: from then on reminders fire. An `app` of its own lifespan gets the messages.
     """
     from lightmoon_django.gateway import http, poll, sse, websocket  # needs the models, which `app` has set up by now
+    from lightmoon_django.host import host
 
     routes = {
         ("websocket", f"{prefix}/ws"): websocket.serve,
@@ -26,12 +30,29 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     }
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" and isinstance(app, ASGIHandler):
+            await _live(receive, send)
+            return
+        if host.node is None:
+            host.on_this_loop()
         serve = routes.get((scope["type"], _path(scope)), app)
         if serve is app and scope["type"] == "websocket" and isinstance(app, ASGIHandler):
             serve = _nowhere  # Django's own handler would fail with a traceback
         await serve(scope, receive, send)
 
     return application
+
+
+async def _live(receive: Any, send: Any) -> None:
+    """The lifespan of an application that has none: the node's."""
+    from lightmoon_django.host import host
+
+    await receive()  # lifespan.startup
+    host.on_this_loop()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()  # lifespan.shutdown
+    await host.shut_down()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _nowhere(scope: Any, receive: Any, send: Any) -> None:

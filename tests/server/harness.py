@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -70,6 +71,15 @@ class Server:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.end()
+
+    def request(self, path: str) -> int:
+        """The status of an ordinary request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     @contextlib.contextmanager
     def client(self, **headers: Any) -> Iterator[Client]:

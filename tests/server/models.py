@@ -24,6 +24,15 @@ class Clicks(models.Model):
         self.count += n
         return self.count
 
+    @message(exposed=True, read_only=True)
+    async def count_now(self) -> int:
+        return self.count
+
+    @message(exposed=True)
+    async def remind(self, seconds: float) -> None:
+        """Add one then, whatever happens to this process."""
+        self.add.after(seconds, 1)
+
     @message(exposed=True)
     async def burst(self, events: int) -> int:
         for number in range(events):

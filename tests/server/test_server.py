@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_what_was_answered_survives_a_kill(server: Server) -> None:
     server.start()
     with server.client() as client:
         assert client.call("server.Clicks.add", key="a") == 21
+
+
+def test_a_reminder_outlives_the_server(server: Server) -> None:
+    """B45, B46: due while nothing runs, it fires when the server is back, with nobody connected to it."""
+    with server.client() as client:
+        assert client.call("server.Clicks.add", key="r") == 1
+        client.call("server.Clicks.remind", key="r", seconds=0.2)
+        server.end(signal.SIGKILL)
+    server.start()
+    server.request("/")  # a server without lifespan starts the node with its first request
+    until = time.monotonic() + 15
+    while True:
+        with server.client() as client:
+            if client.call("server.Clicks.count_now", key="r") == 2:
+                return
+        assert time.monotonic() < until, "it has not fired"
+        time.sleep(0.2)
 
 
 def test_a_client_is_served_from_hello_to_events(server: Server) -> None:

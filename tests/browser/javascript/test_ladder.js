@@ -23,7 +23,7 @@ class Http {
       };
       request.answer = (result, given) =>
         request.respond(JSON.stringify({ jsonrpc: "2.0", id: request.body.id, result }), given);
-      signal.addEventListener("abort", () => {
+      signal?.addEventListener("abort", () => {
         this.open = this.open.filter((one) => one !== request);
         reject(signal.reason);
       });
@@ -225,6 +225,7 @@ test("polls follow each other with the cursor of the last one", async (server) =
   await settle();
   equal([seen, http.last("poll").query.cursor], [[1], "5"]);
   client.close();
+  equal([http.seen.at(-1), http.last("rpc").headers["LightMoon-Session"]], ["DELETE rpc", "t/1:x"]);
 });
 
 test("a better transport is tried later, beside the one there is, and takes the session over", async (server, clock) => {

@@ -210,11 +210,12 @@ test("B58: an event stream that falls silent is noticed by its missing signs of 
 
 test("polls follow each other with the cursor of the last one", async (server) => {
   const http = new Http();
-  const client = make(server, http, { transports: ["poll"], token: "Token x" });
+  const client = make(server, http, { transports: ["poll"], token: "Token x", csrf: () => "c" });
   const room = Room("1", client);
   const seen = [];
   room.on("said", (data) => seen.push(data));
   await settle();
+  equal(http.last("rpc").headers["X-CSRFToken"], "c");
   equal([http.last("rpc").headers.Authorization, http.last("rpc").body.params.token], ["Token x", undefined]);
   await http.greet();
   http.last("rpc").answer({ epoch: "a", seq: 0, recovered: false, state: null, events: [] });

@@ -33,7 +33,7 @@ class Settings:
     MAX_RESPONSE_BYTES: int = 8 * 1024 * 1024
     """The largest result or state that is sent to a client."""
     OUTBOX_BYTES: int = 1024 * 1024
-    """What may wait for one client that reads slowly; beyond it its subscriptions are reset, then it is dropped."""
+    """What may wait for a client that reads slowly or is away; beyond it its streams are reset, then it is dropped."""
     RATE_LIMIT: float = 200.0
     """Calls per second from one connection, in the long run. 0 means no limit."""
     RATE_BURST: int = 400
@@ -47,13 +47,13 @@ class Settings:
     HISTORY_BYTES: int = 256 * 1024
     """What one stream's kept frames may weigh together."""
     HEARTBEAT: float = 25.0
-    """How often a client should ping, so that either side notices a dead connection."""
+    """How often a client should ping, so that either side notices a dead connection; and how long a poll is parked."""
     PERMISSION_TTL: float = 10.0
     """How long a judgement by permission classes is kept for one session; also how often subscriptions are rejudged."""
     MAX_SUBSCRIPTIONS: int = 1000
     """Subscriptions of one session."""
     MAX_SESSIONS: int = 100_000
-    """Client sessions of one node."""
+    """Client sessions of one node, also those without a connection; of these the oldest makes room for a new one."""
     MAX_ACTIVATIONS: int = 1_000_000
     """Actors in one node's memory."""
     CALL_RETENTION: float = 24 * 3600.0

@@ -1,7 +1,7 @@
 """The HTTP door: one POST, one call or one batch, answered in its body.
 
 A POST stands alone, or (with the header LightMoon-Session) is the upstream half of a session whose messages come by
-event stream or polls.
+event stream or polls. A DELETE ends such a session.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from lightmoon_django.errors import Overloaded, ParseError
 from lightmoon_django.gateway import admission, frames, rpc
 from lightmoon_django.gateway.admission import Refusal, Visitor
+from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.client import Client
 from lightmoon_django.gateway.hub import Hub, hub_of
 from lightmoon_django.gateway.origin import as_request
@@ -103,6 +104,10 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
 
     hub = hub_of(host.switchboard())
     try:
+        if scope["method"] == "DELETE":
+            await _end_session(scope, hub)
+            await respond(send, 204, b"")
+            return
         check(scope["method"], header(scope, b"content-type"), header(scope, b"content-length"), hub.request_limit)
         body = await _read_body(receive, hub.request_limit)
         request = as_request(scope, io.BytesIO(body))
@@ -122,6 +127,12 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         return
     else:
         await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
+
+
+async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:
+    """The client says that it doesn't come back."""
+    visitor = await admission.visitor_of(scope, as_request(scope, io.BytesIO()))
+    admission.session_of(hub, header(scope, b"lightmoon-session"), visitor.user).close(GOING_AWAY)
 
 
 def _position(session: Session | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ MODULES = (
     "call.js",
     "client.js",
     "connection.js",
+    "dialer.js",
     "emitter.js",
     "errors.js",
     "page.js",

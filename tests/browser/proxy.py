@@ -2,88 +2,77 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import socket
-import struct
 import threading
-
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset, as from a network that is gone
 
 
 class Proxy:
-    """Carries connections to a port of this machine, in a thread of its own. A context manager."""
+    """Carries connections to a port of this machine, in threads of its own. A context manager."""
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._links: set[asyncio.StreamWriter] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ends: set[socket.socket] = set()
+        self._lock = threading.Lock()
         self._away = False
-        self.port = 0
+        self._threads: list[threading.Thread] = []
+        self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Proxy:
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(5)
+        self._spawn(self._listen)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cut()
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
 
     def cut(self) -> None:
         """Break all connections, and every new one until `mend`."""
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(5)
+        with self._lock:
+            self._away = True
+            for end in self._ends:
+                _break(end)
 
     def mend(self) -> None:
         self._away = False
 
-    async def _listen(self) -> int:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    def _spawn(self, run: object, *args: object) -> None:
+        thread = threading.Thread(target=run, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
 
-    async def _close(self) -> None:
-        self._server.close()
-        await asyncio.sleep(0.1)  # a connection that is being accepted would be left open
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.sleep(0.01)  # what was reset is closed in the loop's next passes
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):  # until it is shut down
+            while True:
+                self._spawn(self._carry, self._listener.accept()[0])
 
-    async def _cut(self) -> None:
-        self._away = True
-        for link in tuple(self._links):
-            _reset(link)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        links = {writer}
-        try:
-            there, to_there = await asyncio.open_connection("127.0.0.1", self._target)
-            links.add(to_there)
-            self._links |= links
-            if not self._away:
-                await asyncio.gather(_pump(reader, to_there), _pump(there, writer))
-        except OSError:
-            pass
-        finally:
-            self._links -= links
-            for link in links:
-                _reset(link)
+    def _carry(self, here: socket.socket) -> None:
+        with here, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as there:
+            with self._lock:
+                if self._away:
+                    return
+                self._ends |= {here, there}
+            back = threading.Thread(target=_pump, args=(there, here), daemon=True)
+            back.start()
+            _pump(here, there)
+            back.join()
+            with self._lock:
+                self._ends -= {here, there}
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Carry bytes until either end is gone; then both are."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    _break(source)
+    _break(target)
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    found = writer.get_extra_info("socket")
-    if found is not None and not writer.transport.is_closing():
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    writer.transport.abort()
+def _break(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is gone already
+        end.shutdown(socket.SHUT_RDWR)

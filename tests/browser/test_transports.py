@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from tests.browser.proxy import Proxy
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
+FLOOD = 10_000  # events
 MORE_THAN_HELD = 300  # events; HISTORY is 256
 
 
@@ -120,3 +122,21 @@ def test_what_was_missed_comes_once_each_or_a_snapshot_does(visitors: Any, trans
     visitor.window.wait("s.seen(8, 1)")
     assert visitor.told("reset") == [["reconnected", {"count": 26}]]
     assert len(visitor.told("tick")) == 8
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_flood_of_events_is_gap_free_or_says_where_it_is_not(visitors: Any, transport: str) -> None:
+    """B55: also where a transport can't take it all at once."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    start = len(visitor.told("tick"))
+    visitor.elsewhere(FLOOD)
+    visitor.window.wait(f"s.seen({start + FLOOD}, 0) || s.seen(0, 1)")
+    visitor.window.js("s.landed()")
+    visitor.elsewhere(1)
+    visitor.window.wait("s.log.at(-1)[0] === 'tick'")
+    flood = [entry for entry in visitor.log if entry[0] in ("tick", "reset")][start:]
+    for (kind, *one), (next_kind, *other) in itertools.pairwise(flood):
+        assert "reset" in (kind, next_kind) or other[0] in (one[0] + 1, 0), (one, other)
+    assert len(flood) > FLOOD or any(kind == "reset" for kind, *_ in flood)
+    assert visitor.told("state")[-1] == [{"count": 27}]

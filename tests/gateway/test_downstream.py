@@ -283,6 +283,16 @@ async def test_a_post_keeps_its_session_alive(settle_board: Callable[..., Board]
     await eventually(lambda: not live.sessions(), "the session to end")
 
 
+async def test_a_client_may_end_its_session(board: Board) -> None:
+    """As a WebSocket does by closing: its streams are left at once."""
+    token = await begin()
+    stream = await Events(token).opened()
+    assert (await post(b"", (SESSION, token.encode()), method="DELETE")).status == 204
+    assert (live.sessions(), board.subscribers[Address(DESK, "1")]) == ((), {})
+    await asyncio.wait_for(stream.task, 5)
+    assert (await post(b"", (SESSION, token.encode()), method="DELETE")).status == 410
+
+
 # Who may come in
 
 
@@ -321,8 +331,10 @@ async def test_a_token_in_a_url_authenticates_no_one(board: Board, path: str) ->
     for headers in ((), ((b"authorization", b"Name bob"),)):
         assert (await get(path, *headers, session=token)).status == 403
         assert (await post(private, mine, *headers)).status == 403
+        assert (await post(b"", mine, *headers, method="DELETE")).status == 403
     assert (await get(path, (b"authorization", b"Name nobody"), session=token)).status == 401
     assert (await post(private, mine, proof)).status == 403  # a cookie needs the CSRF token
+    assert (await post(b"", mine, proof, method="DELETE")).status == 403
     assert board.posted == []
     for headers in ((proof, csrf), ((b"authorization", b"Name ada"),)):
         assert (await post(private, mine, *headers)).json["result"] == "in"

@@ -1,16 +1,15 @@
 import { Backoff } from "./backoff.js";
 import { Call, laneOf } from "./call.js";
-import { Connection } from "./connection.js";
+import { Dialer } from "./dialer.js";
 import { Emitter } from "./emitter.js";
 import { report, unavailable } from "./errors.js";
 import { CallState, State } from "./state.js";
 import { Stream } from "./stream.js";
 import { Ladder } from "./transports/ladder.js";
 import { Upgrade } from "./transports/upgrade.js";
-import { onWake } from "./wake.js";
+import { onLeave, onWake } from "./wake.js";
 
 const STABLE = 5; // seconds after which a connection counts as a success
-const CLIENT = "lightmoon-js/0.1";
 
 /**
  * A client of one server: it connects at first use, comes back by itself, and keeps what is called and followed.
@@ -22,7 +21,8 @@ const CLIENT = "lightmoon-js/0.1";
  * It uses the first of its transports that opens, and tries a better one later.
  */
 export class Client {
-  #options;
+  #dialer;
+  #timeout;
   #state = State.CLOSED;
   #refusal; // why calls fail at once
   #emitter = new Emitter();
@@ -49,19 +49,9 @@ export class Client {
    * an Authorization header (or a function that gives it), `transports` those to use. `csrf` gives Django's token for
    * POSTs, if not by its cookie. `WebSocket` and `fetch` are what to use where there are no global ones.
    */
-  constructor({
-    url,
-    schema,
-    token,
-    protocol = 1,
-    timeout = 30,
-    backoff = {},
-    transports = ["websocket", "sse", "poll"],
-    csrf,
-    WebSocket = globalThis.WebSocket,
-    fetch = globalThis.fetch,
-  } = {}) {
-    this.#options = { url, schema, token, protocol, timeout, transports, csrf, WebSocket, fetch };
+  constructor({ timeout = 30, backoff = {}, ...options } = {}) {
+    this.#dialer = new Dialer(options);
+    this.#timeout = timeout;
     this.backoff = backoff;
     this.#backoff = new Backoff(backoff);
     this.#upgrading = new Upgrade(() => this.#tryUpgrade(), backoff.random);
@@ -128,7 +118,7 @@ export class Client {
     const id = `${this.#prefix}-${(++this.#count).toString(36)}`;
     let call;
     try {
-      const { timeout } = this.#options;
+      const timeout = this.#timeout;
       call = new Call(id, method, params, { resolve, reject, settled, signal, timeout, fleeting });
     } catch (error) {
       return reject(error);
@@ -198,41 +188,20 @@ export class Client {
     this.#listenToThePage();
     this.#enter(State.CONNECTING);
     const attempt = ++this.#attempt;
-    const token = await this.#token();
+    const token = await this.#dialer.token();
     if (this.#attempt !== attempt) return;
     try {
-      this.#ladder ??= new Ladder(this.#options.transports, this.#options);
-      this.#connection = this.#connect(this.#ladder.transport, token);
+      this.#ladder ??= new Ladder(this.#dialer.options);
+      this.#connection = this.#dialer.connect(this, this.#ladder.transport, this.#session, token);
     } catch (error) {
       this.#stop(error); // no attempt can succeed: there is no usable url or transport
       report(error);
     }
   }
 
-  #connect(Transport, token) {
-    const { schema, protocol, ...options } = this.#options;
-    const hello = { protocol, client: CLIENT, schema, session: this.#session.token };
-    if (!Transport.proves) hello.token = token;
-    return new Connection(this, Transport, { ...options, token, url: this.#url(), session: this.#session }, hello);
-  }
-
-  async #token() {
-    const { token } = this.#options;
-    try {
-      return typeof token === "function" ? await token() : token;
-    } catch (error) {
-      report(error); // the server says what may be done without one
-    }
-  }
-
-  #url() {
-    if (!this.#options.url) throw new TypeError("The client needs a url. Is {% lightmoon_js %} in the page's head?");
-    return new URL(this.#options.url, globalThis.location?.href).href;
-  }
-
   async #tryUpgrade() {
-    const token = await this.#token();
-    if (this.#usable) this.#probe = this.#connect(this.#ladder.best, token);
+    const token = await this.#dialer.token();
+    if (this.#usable) this.#probe = this.#dialer.connect(this, this.#ladder.best, this.#session, token);
   }
 
   /** The better transport has opened, and the server has moved the session to it. */
@@ -286,9 +255,9 @@ export class Client {
     const probe = this.#probe;
     this.#probe = undefined;
     probe?.close();
+    this.#connection?.close(undefined, true);
     this.#session = {};
     this.#known = false;
-    this.#connection?.close(undefined, true);
     this.#failAll(error);
     this.#enter(State.CLOSED);
   }
@@ -314,5 +283,6 @@ export class Client {
       this.#open();
     };
     onWake(look);
+    onLeave(() => this.#connection?.Transport.proves && this.close()); // a WebSocket tells the server itself
   }
 }

@@ -3,3 +3,8 @@ export function onWake(handler) {
   globalThis.addEventListener?.("online", handler);
   globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && handler());
 }
+
+/** Hear of a page that is left for good. */
+export function onLeave(handler) {
+  globalThis.addEventListener?.("pagehide", ({ persisted }) => persisted || handler());
+}

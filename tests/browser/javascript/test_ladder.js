@@ -23,7 +23,7 @@ class Http {
       };
       request.answer = (result, given) =>
         request.respond(JSON.stringify({ jsonrpc: "2.0", id: request.body.id, result }), given);
-      signal.addEventListener("abort", () => {
+      signal?.addEventListener("abort", () => {
         this.open = this.open.filter((one) => one !== request);
         reject(signal.reason);
       });
@@ -210,11 +210,12 @@ test("B58: an event stream that falls silent is noticed by its missing signs of 
 
 test("polls follow each other with the cursor of the last one", async (server) => {
   const http = new Http();
-  const client = make(server, http, { transports: ["poll"], token: "Token x" });
+  const client = make(server, http, { transports: ["poll"], token: "Token x", csrf: () => "c" });
   const room = Room("1", client);
   const seen = [];
   room.on("said", (data) => seen.push(data));
   await settle();
+  equal(http.last("rpc").headers["X-CSRFToken"], "c");
   equal([http.last("rpc").headers.Authorization, http.last("rpc").body.params.token], ["Token x", undefined]);
   await http.greet();
   http.last("rpc").answer({ epoch: "a", seq: 0, recovered: false, state: null, events: [] });
@@ -225,6 +226,7 @@ test("polls follow each other with the cursor of the last one", async (server) =
   await settle();
   equal([seen, http.last("poll").query.cursor], [[1], "5"]);
   client.close();
+  equal([http.seen.at(-1), http.last("rpc").headers["LightMoon-Session"]], ["DELETE rpc", "t/1:x"]);
 });
 
 test("a better transport is tried later, beside the one there is, and takes the session over", async (server, clock) => {

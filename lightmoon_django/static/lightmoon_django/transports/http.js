@@ -46,8 +46,9 @@ export class HttpTransport {
   /** A broken line is noticed by its silence. */
   check() {}
 
-  close() {
+  close(forGood = false) {
     clearTimeout(this.#timer);
+    if (forGood && this.session.token) this.#sayGoodbye();
     this.#aborter.abort();
   }
 
@@ -110,6 +111,12 @@ export class HttpTransport {
     this.#owner.down();
   }
 
+  /** The session ends, also while the page goes. */
+  #sayGoodbye() {
+    const headers = { "LightMoon-Session": this.session.token, ...this.#csrf() };
+    this.#fetch(this.#address("rpc"), { method: "DELETE", headers, keepalive: true, signal: undefined }).catch(() => {});
+  }
+
   /** Whether it was answered. */
   async #post(body) {
     try {
@@ -143,7 +150,7 @@ export class HttpTransport {
   async #fetch(url, { headers, ...more }) {
     const { fetch, token } = this.#options;
     const proof = token === undefined ? {} : { Authorization: token };
-    return fetch(url, { ...more, headers: { ...headers, ...proof }, signal: this.#aborter.signal });
+    return fetch(url, { signal: this.#aborter.signal, ...more, headers: { ...headers, ...proof } });
   }
 
   /** Django's token, which POSTs need where a cookie says who one is. */

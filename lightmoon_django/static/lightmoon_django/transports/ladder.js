@@ -12,9 +12,9 @@ export class Ladder {
   #failures = 0;
 
   /** Throws a `TypeError` when none of the named transports can be used here. */
-  constructor(names, environment) {
-    this.#steps = ALL.filter((one) => names.includes(one.name) && one.usable(environment));
-    if (!this.#steps.length) throw new TypeError(`No transport of ${names.join(", ")} can be used here.`);
+  constructor({ transports, ...environment }) {
+    this.#steps = ALL.filter((one) => transports.includes(one.name) && one.usable(environment));
+    if (!this.#steps.length) throw new TypeError(`No transport of ${transports.join(", ")} can be used here.`);
   }
 
   get transport() {

@@ -13,6 +13,7 @@ export class WebSocketTransport {
   static proves = false; // who one is, by a header
   #socket;
   #owner;
+  #session;
   #heartbeat; // seconds
   #quiet = true; // nothing came since the last ping
   #timer;
@@ -25,7 +26,7 @@ export class WebSocketTransport {
     socket.onopen = () => owner.up();
     socket.onmessage = ({ data }) => this.#read(data);
     socket.onclose = socket.onerror = () => this.#down();
-    session.cursor = undefined; // it counts messages that come by other transports
+    this.#session = session;
   }
 
   send(frame) {
@@ -34,6 +35,7 @@ export class WebSocketTransport {
 
   greeted({ heartbeat = 25 }) {
     this.#heartbeat = heartbeat;
+    this.#session.cursor = undefined; // it counts messages that come by other transports
     this.#after(heartbeat, () => this.#ping());
   }
 

@@ -10,6 +10,7 @@ General layout, from the ground up (imports fall downward only):
 - `gateway/`: how the world comes in. Sessions, JSON-RPC, WebSocket, HTTP, subscriptions, permissions.
 - `proxies/`: what clients are made of. The manifest and what is generated from it.
 - `host`: wires the wings together, once per process.
+- `testing/`: what users test their actors with. See docs/testing.md.
 
 A message's journey is told in docs/design.md.
 """

@@ -10,9 +10,11 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from lightmoon_django.persistence.records import Answer, Find
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -34,12 +36,13 @@ RETRY_LONGEST = 1.0  # seconds
 
 Job = Callable[[], Any]
 Done = Callable[[Any], None]
+T = TypeVar("T")
 
 
 class Executor(Protocol):
     """Runs jobs one after another where their database connection lives."""
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done) -> object:
         """Run `job` there; then `done(result)`, or `done(exception)`, on the event loop."""
 
     def stop(self) -> None:
@@ -79,15 +82,25 @@ class StoreThread:
 
 
 class _Request:
-    """One load or write with the way its outcome takes back."""
+    """One load, write or find with the way its outcome takes back."""
 
-    __slots__ = ("done", "item", "take", "tries")
+    __slots__ = ("done", "item", "take", "tries", "wanted")
 
-    def __init__(self, item: Load | Write, done: Callable[[Any], None], take: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        item: Load | Write | Find,
+        done: Callable[[Any], None],
+        take: Callable[[], None] | None = None,
+        wanted: Callable[[], bool] | None = None,
+    ) -> None:
         self.item = item
         self.done = done
         self.take = take
+        self.wanted = wanted  # asked before another try
         self.tries = 0
+
+    def __str__(self) -> str:
+        return "An answer" if isinstance(self.item, Find) else f"{self.item.schema.name}:{self.item.key}"
 
 
 class StoreQueue:
@@ -99,19 +112,24 @@ class StoreQueue:
         executor: Executor,
         call_soon: Callable[..., object],
         call_later: Callable[[float, Callable[[], None]], object],
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`trusted` tells whether the rows that this node owns there are still its own for certain."""
         self.store = store
+        self.trusted = trusted
         self._executor = executor
         self._call_soon = call_soon
         self._call_later = call_later
         self._pause = getattr(store, "pause_after_commit", 0.0)
         self._waiting: list[_Request] = []
+        self._queries: deque[tuple[Job, Done]] = deque()
+        self._query_next = True  # whose turn it is when both a group and a query wait
         self._busy = False
         self._scheduled = False
 
-    def load(self, load: Load, done: Callable[[LoadOutcome], None]) -> None:
-        """Claim and read. A locked row is tried again until `done` has been called with something else."""
-        self._add(_Request(load, done))
+    def load(self, load: Load, done: Callable[[LoadOutcome], None], wanted: Callable[[], bool] | None = None) -> None:
+        """Claim and read. A locked row is tried again, as long as it is `wanted`, until `done` hears something else."""
+        self._add(_Request(load, done, wanted=wanted))
 
     def commit(self, write: Write, take: Callable[[], None], done: Callable[[CommitOutcome], None]) -> None:
         """Store. Locked rows and an absent database are tried again, apart from everybody else's writes.
@@ -119,6 +137,23 @@ class StoreQueue:
         `take` is called on the loop each time when the write leaves for the store's thread.
         """
         self._add(_Request(write, done, take))
+
+    def find(
+        self, find: Find, done: Callable[[Answer | Failed | None], None], wanted: Callable[[], bool] | None = None
+    ) -> None:
+        """Look an answer up. Sees all writes that were queued before it.
+
+        While the database is away it is tried again, as long as it is `wanted`.
+        """
+        self._add(_Request(find, done, wanted=wanted))
+
+    def query(self, job: Callable[[Store], T], done: Callable[[T | Exception], None]) -> None:
+        """Run a job in the store's thread. One goes between two groups, so that many of them hold no group up.
+
+        Not tried again: `done` is told of a database that is away by the exception.
+        """
+        self._queries.append((lambda: job(self.store), done))
+        self._schedule()
 
     def disown(self, keys: list[Any], done: Callable[[Any], None]) -> None:
         self._executor.submit(lambda: self.store.disown(keys), done)
@@ -132,38 +167,58 @@ class StoreQueue:
 
     @property
     def idle(self) -> bool:
-        return not self._busy and not self._waiting
+        return not self._busy and not self._waiting and not self._queries
 
     def _add(self, request: _Request) -> None:
         self._waiting.append(request)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._busy and not self._scheduled:
             self._scheduled = True
             self._call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy or not self._waiting:
+        if self._busy:
             return
+        if self._queries and (self._query_next or not self._waiting):
+            self._send_query()
+        elif self._waiting:
+            self._send_group()
+
+    def _send_query(self) -> None:
+        self._query_next = False
+        self._busy = True
+        job, done = self._queries.popleft()
+        self._executor.submit(job, lambda result: self._answered(done, result))
+
+    def _send_group(self) -> None:
+        self._query_next = True
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
         self._busy = True
         loads = [request for request in group if type(request.item) is Load]
         writes = [request for request in group if type(request.item) is Write]
+        finds = [request for request in group if type(request.item) is Find]
         for request in writes:
             if request.take is not None:
                 request.take()
         self._executor.submit(
-            lambda: self._run(loads, writes), lambda outcomes: self._finished(loads + writes, outcomes)
+            lambda: self._run(loads, writes, finds),
+            lambda outcomes: self._finished(loads + writes + finds, outcomes),
         )
 
-    def _run(self, loads: list[_Request], writes: list[_Request]) -> list[Any]:
+    def _run(self, loads: list[_Request], writes: list[_Request], finds: list[_Request]) -> list[Any]:
         """In the store's thread."""
         outcomes: list[Any] = []
         if loads:
             outcomes += self._guarded(self.store.load, loads, Down)
         if writes:
             outcomes += self._guarded(self.store.commit, writes, Unsettled)
-            if self._pause:
-                time.sleep(self._pause)  # lets ordinary writers have the file's lock
+        if finds:
+            outcomes += self._guarded(self.store.find, finds, Down)
+        if writes and self._pause:
+            time.sleep(self._pause)  # lets ordinary writers have the file's lock
         return outcomes
 
     def _guarded(self, run: Callable[[Any], list[Any]], requests: list[_Request], broken: type) -> list[Any]:
@@ -174,12 +229,9 @@ class StoreQueue:
             return [Failed(error) if broken is Down else broken(error)] * len(requests)
 
     def _finished(self, group: list[_Request], outcomes: Any) -> None:
-        self._busy = False
+        self._free()
         if isinstance(outcomes, BaseException):
             outcomes = [Unsettled(RuntimeError(str(outcomes)))] * len(group)
-        if self._waiting:
-            self._scheduled = True
-            self._call_soon(self._flush)
         for request, outcome in zip(group, outcomes, strict=True):
             if type(outcome) is Locked or type(outcome) is Down:
                 self._retry(request, outcome)
@@ -189,13 +241,26 @@ class StoreQueue:
             except Exception:  # a defect of ours: the others of the group must hear of theirs
                 logger.exception("An outcome could not be taken in.", extra={"action": "outcome_defect"})
 
+    def _free(self) -> None:
+        self._busy = False
+        if self._waiting or self._queries:
+            self._schedule()
+
+    def _answered(self, done: Done, result: Any) -> None:
+        self._free()
+        try:
+            done(result)
+        except Exception:  # a defect of ours, and nobody else's business
+            logger.exception("A query's result could not be taken in.", extra={"action": "outcome_defect"})
+
     def _retry(self, request: _Request, outcome: Locked | Down) -> None:
-        delay = min(RETRY_FIRST * 2**request.tries, RETRY_LONGEST)
+        if request.wanted is not None and not request.wanted():
+            return  # its callers were answered meanwhile; during a long outage there would be ever more of them
+        delay = min(RETRY_FIRST * 2 ** min(request.tries, 16), RETRY_LONGEST)
         if request.tries == 0:
             logger.info(
-                "%s:%s waits: %s",
-                request.item.schema.name,
-                request.item.key,
+                "%s waits: %s",
+                request,
                 "an open transaction holds its row" if type(outcome) is Locked else "the database is away",
                 extra={"action": "store_retry"},
             )

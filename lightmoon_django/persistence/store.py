@@ -27,6 +27,13 @@ class Columns(Protocol):
     def barrier(self) -> str | None:
         """Why every changing commit must go through `transact` and `Model.save()`; None when it needn't."""
 
+    @property
+    def related(self) -> bool:
+        """Whether instances may hold related objects, which `forget_related` is for."""
+
+    def forget_related(self, instance: Any) -> None:
+        """Let the next turn load related objects anew: other code may have written them."""
+
     def defaults(self) -> Snapshot:
         """The values of an actor that has none stored yet. Only for classes that are kept in memory."""
 
@@ -37,7 +44,10 @@ class Columns(Protocol):
         """The instance's values now. Later changes of the instance, also inside its JSON, don't show in it."""
 
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
-        """Give the instance those values back, and forget related objects that no longer fit."""
+        """Give the instance those values back, and forget related objects: they may have been changed too."""
+
+    def regenerated(self, instance: Any, head: Snapshot, stored: Snapshot) -> Snapshot:
+        """`head` with the columns that the database generates as they are stored; the instance gets them too."""
 
     def value(self, snapshot: Snapshot, position: int) -> Any:
         """One value of a snapshot as user code would see it. Must not be changed."""
@@ -140,6 +150,11 @@ class Write:
     changes: dict[int, Any]
     fence: bool = False
     records: list[Record] = dataclasses.field(default_factory=list)  # at most one `ReminderChange` for each name
+
+    @property
+    def locks(self) -> bool:
+        """Whether its row is locked, and not only looked at."""
+        return bool(self.changes or self.fence or self.records)
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

@@ -272,6 +272,8 @@ class Activation:
             return
         turn.before, turn.after, self.head = before, after, after
         turn.state = TurnState.COMMITTING
+        if self.columns.related:
+            self.columns.forget_related(turn.instance)
         self._hold(turn, changes)
 
     def changes(self, turn: Turn, after: Snapshot) -> tuple[Snapshot, dict[int, Any]]:
@@ -306,7 +308,8 @@ class Activation:
 
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
-        return self.monotonic() - self.verified_at < self.node.verify_after and self.node.lease.valid()
+        recent = self.monotonic() - self.verified_at < self.node.verify_after
+        return recent and (self.store is None or self.store.trusted())
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
@@ -316,7 +319,9 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.gate:
+        if self.store is not None and not turn.cancelled and not self.fresh():
+            self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
+        elif self.gate:
             self.gate.hold(turn)
         else:
             release(self, turn)
@@ -325,9 +330,13 @@ class Activation:
         """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
         self.version = outcome.version
         self.verified_at = self.monotonic()
-        if outcome.snapshot is not None and last and self.running is None:
+        if outcome.snapshot is None or not last:
+            return
+        if self.running is None:
             self.head = outcome.snapshot
             self.columns.restore(self.instance, outcome.snapshot)
+        else:
+            self.head = self.columns.regenerated(self.instance, self.head, outcome.snapshot)
 
     def distrust(self) -> None:
         """Somebody else wrote the row: take no more turns on this memory, and be replaced when nothing is under way."""

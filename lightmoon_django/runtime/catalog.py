@@ -84,7 +84,11 @@ class Catalog:
             self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
         else:
             load = Load(activation.schema, activation.key)
-            activation.store.load(load, lambda outcome: self._loaded(activation, outcome))
+            activation.store.load(
+                load,
+                lambda outcome: self._loaded(activation, outcome),
+                lambda: activation.state is ActivationState.LOADING,
+            )
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
         if activation.state is not ActivationState.LOADING:

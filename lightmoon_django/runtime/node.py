@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
-from lightmoon_django.runtime import deadlock
+from lightmoon_django.runtime import deadlock, recovery
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.barriers import Barriers
 from lightmoon_django.runtime.callbacks import Callbacks
@@ -44,6 +45,10 @@ class Storage(Protocol):
 
     def guard(self) -> Callable[[], bool] | None:
         """Under a test runner: tells later whether the transaction of now still stands."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store."""
 
     def stop(self) -> None: ...
 
@@ -77,11 +82,17 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.stopping = False
         self._storage = storage
         self._workers = workers
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store, and no turn or `on_commit` callback is about to run."""
+        return self._storage.idle and self.callbacks.idle and not self.runners.ready
 
     def post(self, call: Call) -> None:
         """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
@@ -138,10 +149,10 @@ class Node:
         if activation is not None:
             activation.distrust()
 
-    def distrust_all(self) -> None:
-        """The lease is lost: every actor is loaded anew, by the node's next incarnation, when it is called."""
+    def distrust_all(self, store: StoreQueue) -> None:
+        """A lease is lost: every actor of that store is loaded anew, by the next incarnation, when it is called."""
         for activation in self.catalog:
-            if activation.store is not None:
+            if activation.store is store:
                 activation.distrust()
 
     def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:
@@ -175,7 +186,7 @@ class Node:
                 break
             await asyncio.sleep(0.005)
         for activation in self.catalog:
-            self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
+            recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         self.deadlines.stop()
         self.runners.stop()
         await asyncio.to_thread(self._stop_threads)

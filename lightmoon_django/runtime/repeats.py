@@ -52,7 +52,11 @@ class Repeats:
         self._running[identity.id] = call
         if call.message.options.once and self._activation.store is not None:
             identity.looking = True
-            self._activation.store.find(Find(identity.id), lambda found: self._found(call, identity, found))
+            self._activation.store.find(
+                Find(identity.id),
+                lambda found: self._found(call, identity, found),
+                lambda: self._running.get(identity.id) is call,
+            )
         return True
 
     def _joins(self, call: Call, identity: Identity) -> bool:

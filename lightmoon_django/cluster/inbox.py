@@ -19,6 +19,7 @@ logger = logging.getLogger("lightmoon")
 RETRY_FIRST = 0.02  # seconds, doubling
 RETRY_LONGEST = 1.0  # seconds
 IDLE = 0.5  # seconds of waiting after which a failure is taken for a time-out of an idle connection
+CANCEL_AGAIN = 0.05  # seconds
 
 
 class ChannelLayer(Protocol):
@@ -57,9 +58,10 @@ class Inbox:
         """Read no more. What is in the channel then stays there until the layer forgets it."""
         if self._task is None:
             return
-        self._stopped = True  # redis-py swallows a cancellation now and then
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._stopped = True
+        while not self._task.done():  # redis-py swallows a cancellation that comes while it connects
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=CANCEL_AGAIN)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

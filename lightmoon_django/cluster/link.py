@@ -7,9 +7,10 @@ acknowledgement here says that the frame was handed to the receiving program.
 
 All frames of one pass of the event loop leave in one batch: sealing, framing and the write are paid once for all.
 
-A node that was started again has another incarnation, and so another link. Should the other end of this one be
-started again under the same incarnation, what was on its way is given back as lost and counting begins anew: `link`
-and `peer` in each batch name the two ends, so that nothing from before can be taken for something new.
+`link` and `peer` in each batch name the two ends, and frames count only at the end that they were meant for: so
+the first batch between two nodes is no more than a greeting, and is sent again as soon as it is answered. A node that
+was started again has another incarnation, and so another link. Should a node start its end of this one again under the
+same incarnation, what was on its way there is given back as lost, and nothing from before is taken for something new.
 """
 
 from __future__ import annotations
@@ -127,11 +128,10 @@ class Link:
             return
         if batch.link > self._there:
             self._meet(batch.link)
-        if batch.peer == self._here:
-            self._acked(batch.ack)
-        elif batch.peer:  # the peer does not know yet that this end was started again: it must be told
+        if batch.peer != self._here:  # the peer must be told which end it has to do with, and send again
             self._owe(urgent=True)
             return
+        self._acked(batch.ack)
         if batch.frames:
             self._accept(batch)
 
@@ -156,13 +156,15 @@ class Link:
         return self._out.drain()
 
     def _meet(self, there: int) -> None:
-        """The first batch from this start of the peer's end."""
+        """The first batch from this start of the peer's end. What went there before did not count."""
         if self._there:
             self._in = ReceiveWindow()
             self._trips = RoundTrips(self._rng)
             if frames := self._out.drain(sent_only=True):
                 self._lost(self.peer, frames)
         self._there = there
+        self._out.rewind()
+        self._schedule()
 
     def _acked(self, upto: int) -> None:
         if not self._out.ack(upto):
@@ -207,7 +209,9 @@ class Link:
         self._scheduled = False
         if self._closed:
             return
-        while self._path.ready and (pieces := self._out.take(self._path.limit - HEAD)):
+        while self._path.ready and (self._there or not self._out.in_flight):
+            if not (pieces := self._out.take(self._path.limit - HEAD)):
+                break
             self._transmit(pieces)
         if self._ack_now and self._path.ready:
             self._transmit([])

@@ -34,20 +34,30 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-KINDS = ("unix", "redis", "redis, plain", "memory", "lossy")
+FAITHFUL = ("unix", "redis", "redis, plain", "memory")
 
 
-@pytest_asyncio.fixture(params=KINDS)
-async def anywhere(request: pytest.FixtureRequest, directory: Path) -> AsyncIterator[world.World]:
-    """A world over each kind of carrier in turn."""
-    kind = request.param
+def _open(kind: str, request: pytest.FixtureRequest) -> world.World:
     if kind == "unix":
-        found = world.over_unix(directory)
-    elif kind == "memory":
-        found = world.over_memory()
-    elif kind == "lossy":
-        found = world.over_losses(seed=1)
-    else:
-        found = world.over_redis(request.getfixturevalue("shared_redis"), plain="plain" in kind)
+        return world.over_unix(request.getfixturevalue("directory"))
+    if kind == "memory":
+        return world.over_memory()
+    if kind == "lossy":
+        return world.over_losses(seed=1)
+    return world.over_redis(request.getfixturevalue("shared_redis"), plain="plain" in kind)
+
+
+@pytest_asyncio.fixture(params=[*FAITHFUL, "lossy"])
+async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[world.World]:
+    """A world over each kind of carrier in turn."""
+    found = _open(request.param, request)
+    yield found
+    await found.stop()
+
+
+@pytest_asyncio.fixture(params=FAITHFUL)
+async def faithful(request: pytest.FixtureRequest) -> AsyncIterator[world.World]:
+    """Likewise, without the carrier that loses things though nothing has failed."""
+    found = _open(request.param, request)
     yield found
     await found.stop()

@@ -105,9 +105,9 @@ async def test_frames_to_a_node_that_is_not_there_are_given_back(anywhere: World
     assert right.frames == [b"before"]
 
 
-async def test_a_node_that_stops_acknowledges_what_it_has(anywhere: World) -> None:
+async def test_a_node_that_stops_acknowledges_what_it_has(faithful: World) -> None:
     """Calls that it has accepted must not look as if they might not have arrived."""
-    left, right = await anywhere.node(), await anywhere.node()
+    left, right = await faithful.node(), await faithful.node()
     left.network.send(right.incarnation, b"arrived")
     right.network.send(left.incarnation, b"answer")
     await until(lambda: right.received, lambda: str(left.network.stats()))

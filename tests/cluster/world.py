@@ -182,8 +182,10 @@ class LossyCarrier:
         pass
 
     def open(self, endpoint: Endpoint, changed: Changed) -> Losses:
-        there = self._air[endpoint.channel]
-        return Losses(self._rng, asyncio.get_running_loop().call_later, lambda packet: there.receive(packet))
+        def arrive(packet: bytes) -> None:
+            self._air[endpoint.channel].receive(packet)
+
+        return Losses(self._rng, asyncio.get_running_loop().call_later, arrive)
 
 
 class End:

@@ -109,7 +109,7 @@ def over_redis(server: Redis, *, plain: bool = False, **options: Any) -> World:
     """`plain`: by channels_redis's own methods, not by the quick ones."""
 
     def add(world: World, incarnation: int) -> tuple[list[Carrier], Endpoint]:
-        layer = RedisChannelLayer(hosts=[server.url], **options)
+        layer = RedisChannelLayer(**{"hosts": [server.url], **options})
         world.layers.append(layer)
         carrier = LayerCarrier(incarnation, layer if plain else quick(layer, ChannelFull), full=ChannelFull)
         return [carrier], Endpoint("", "", carrier.channel)

@@ -1,4 +1,7 @@
-"""A node in a process of its own, which sends back what it gets: `python -m tests.cluster.child DIRECTORY ME PEER SOCKET`."""
+"""A node in a process of its own, which sends back what it gets.
+
+`python -m tests.cluster.child DIRECTORY ME PEER SOCKET`
+"""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ async def test_all_frames_arrive_once_and_in_order_both_ways(anywhere: World) ->
                 sender.send(to, frame)  # type: ignore[attr-defined]
             await asyncio.sleep(0)
 
-    await asyncio.gather(
-        talk(left.network, right.incarnation, there), talk(right.network, left.incarnation, back)
-    )
+    await asyncio.gather(talk(left.network, right.incarnation, there), talk(right.network, left.incarnation, back))
     await right.expect(there)
     await left.expect(back)
     assert {sender for sender, _ in right.received} == {left.incarnation}
@@ -61,7 +59,7 @@ async def test_a_full_link_says_so_and_recovers(anywhere: World) -> None:
     """Guarantee 11: what is not taken is answered with `Overloaded`, and memory stays bounded."""
     left, right = await anywhere.node(), await anywhere.node()
     frame, sent = b"." * 60_000, 0
-    with pytest.raises(LinkFull) as caught:
+    with pytest.raises(LinkFull) as caught:  # noqa: PT012
         while sent < 2 * WINDOW:
             left.network.send(right.incarnation, frame)
             sent += len(frame)

@@ -237,5 +237,3 @@ def test_the_time_out_follows_slow_round_trips_and_not_repeated_ones() -> None:
     for _ in range(10):
         trips.lost()
     assert trips.timeout(0.0) <= LONGEST * 1.2
-
-

@@ -117,7 +117,7 @@ async def test_a_process_that_stops_reading_fills_its_link_and_then_gets_everyth
     node.received.clear()
     os.kill(process.pid, signal.SIGSTOP)
     sent: list[bytes] = []
-    with pytest.raises(LinkFull):
+    with pytest.raises(LinkFull):  # noqa: PT012
         for number in range(1000):
             frame = b"%d" % number + b"." * 20_000
             node.network.send(incarnation, frame)

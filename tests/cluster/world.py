@@ -64,7 +64,9 @@ class Node:
         """Exactly these arrive here, in this order, and nothing after them."""
         await until(
             lambda: len(self.received) >= len(frames),
-            lambda: f"{len(self.received)} of {len(frames)} frames arrived at {self.incarnation}; {self.network.stats()}",
+            lambda: (
+                f"{len(self.received)} of {len(frames)} frames arrived at {self.incarnation}; {self.network.stats()}"
+            ),
             seconds,
         )
         assert self.frames == frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_time_out_grows_to_two_seconds_and_no_further() -> None:
         if pair.left.traffic.batches_sent > before:
             before = pair.left.traffic.batches_sent
             times.append(pair.clock.monotonic())
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert 0.07 <= gaps[0] <= 0.15
     assert all(1.6 <= gap <= 2.45 for gap in gaps[5:])
     assert len(gaps) > 8, "It gave up."

@@ -182,7 +182,9 @@ async def answer_by_redis(where: pathlib.Path) -> None:
 
     async def answer() -> None:
         while True:
-            _, frame = await client.brpop(["requests"])
+            found = await client.brpop(["requests"])
+            assert found is not None
+            frame = found[1]
             await client.lpush(f"answers{int(frame[:8])}", frame)
 
     _running.extend(asyncio.create_task(answer()) for _ in range(8))

@@ -57,9 +57,12 @@ def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, *, cli
         {way: lambda way=way: _run(plan, way, where, redis_pid, clients) for way in LABELS},  # type: ignore[misc]
     )
     for way, measured in found.items():
+        cores = (
+            f"{measured.load_cpu:.2f} asking, {measured.server_cpu:.2f} answering, {measured.database_cpu:.2f} Redis"
+        )
         report.line(
-            f"{LABELS[way]:24} {measured.rate:>9,.0f} replies/s, p50 {measured.p50:.3f} ms, p99 {measured.p99:.3f} ms; "
-            f"CPU: asking {measured.load_cpu:.2f}, answering {measured.server_cpu:.2f}, Redis {measured.database_cpu:.2f}"
+            f"{LABELS[way]:24} {measured.rate:>9,.0f} replies/s, "
+            f"p50 {measured.p50:.3f} ms, p99 {measured.p99:.3f} ms; cores: {cores}"
         )
     return found
 

@@ -209,10 +209,8 @@ class Link:
         self._scheduled = False
         if self._closed:
             return
-        while self._path.ready and (self._there or not self._out.in_flight):
-            if not (pieces := self._out.take(self._path.limit - HEAD)):
-                break
-            self._transmit(pieces)
+        while self._out.sendable and self._path.ready and (self._there or not self._out.in_flight):
+            self._transmit(self._out.take(self._path.limit - HEAD))
         if self._ack_now and self._path.ready:
             self._transmit([])
 

@@ -21,6 +21,7 @@ class RoundTrips:
         self._rng = rng
         self._mean = 0.0  # 0 until one was measured
         self._deviation = 0.0
+        self._usual = SHORTEST  # the time-out without losses
         self._losses = 0  # in a row
         self._highest = 0  # every piece below was sent before
         self._measured: tuple[int, float] | None = None  # a sequence number, and when what is below it was sent
@@ -46,13 +47,16 @@ class RoundTrips:
 
     def timeout(self, shortest: float) -> float:
         """Seconds to wait from now on. `shortest` is what the carrier asks for."""
-        wait = max(SHORTEST, shortest, self._mean + 4 * self._deviation)
+        wait = max(shortest, self._usual)
+        if not self._losses:
+            return wait
         wait = min(LONGEST, wait * (1 << min(self._losses, 8)))
         return wait * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
     def _learn(self, took: float) -> None:
         if not self._mean:
             self._mean, self._deviation = took, took / 2
-            return
-        self._deviation += (abs(took - self._mean) - self._deviation) / 4
-        self._mean += (took - self._mean) / 8
+        else:
+            self._deviation += (abs(took - self._mean) - self._deviation) / 4
+            self._mean += (took - self._mean) / 8
+        self._usual = min(LONGEST, max(SHORTEST, self._mean + 4 * self._deviation))

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from lightmoon_django.cluster.link import Path
 from lightmoon_django.cluster.sendwindow import PIECE
-from lightmoon_django.cluster.wire import MAX_PACKET
 from lightmoon_django.identity import Endpoint
 
 Changed = Callable[[bool], None]
@@ -51,47 +50,47 @@ class Route:
     def __init__(self) -> None:
         self._paths: list[CarrierPath] = []
         self._names: list[str] = []
+        self._best: CarrierPath | None = None  # kept, for every batch asks for it
 
     def lead(self, endpoint: Endpoint, carriers: list[Carrier], changed: Changed) -> bool:
         """Open a path by each carrier that leads there. False when none does."""
+
+        def choose_again(lost: bool) -> None:
+            self._choose()
+            changed(lost)
+
         for carrier in carriers:
-            if path := carrier.open(endpoint, changed):
+            if path := carrier.open(endpoint, choose_again):
                 self._paths.append(path)
                 self._names.append(carrier.name)
+        self._choose()
         return bool(self._paths)
 
     @property
     def carrier(self) -> str:
         """The name of the carrier in use; empty when there is none."""
-        best = self._best()
-        return self._names[self._paths.index(best)] if best else ""
+        return self._names[self._paths.index(self._best)] if self._best else ""
 
     @property
     def limit(self) -> int:
-        best = self._best()
-        return best.limit if best else min(MAX_PACKET, 2 * PIECE)
+        return self._best.limit if self._best else 2 * PIECE
 
     @property
     def patience(self) -> float:
-        best = self._best()
-        return best.patience if best else 0.0
+        return self._best.patience if self._best else 0.0
 
     @property
     def ready(self) -> bool:
-        best = self._best()
-        return best is not None and best.ready
+        return self._best is not None and self._best.ready
 
     def send(self, packet: bytes) -> None:
-        if best := self._best():
-            best.send(packet)
+        if self._best is not None:
+            self._best.send(packet)
 
     def close(self) -> None:
         for path in self._paths:
             path.close()
-        self._paths, self._names = [], []
+        self._paths, self._names, self._best = [], [], None
 
-    def _best(self) -> CarrierPath | None:
-        for path in self._paths:
-            if path.alive:
-                return path
-        return None
+    def _choose(self) -> None:
+        self._best = next((path for path in self._paths if path.alive), None)

@@ -32,20 +32,9 @@ class Piece(NamedTuple):
     """One sequence number's worth of a frame."""
 
     frame: bytes
-    start: int
-    end: int
-
-    @property
-    def data(self) -> bytes:
-        return self.frame[self.start : self.end]  # no copy when it is the whole frame
-
-    @property
-    def more(self) -> bool:
-        return self.end < len(self.frame)
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start + WEIGHT
+    data: bytes
+    more: bool  # the next piece continues the frame
+    size: int  # bytes that it is counted with
 
 
 class SendWindow:
@@ -64,6 +53,11 @@ class SendWindow:
         """The sequence number of the next piece that `take` gives."""
         return self.base + len(self._flying)
 
+    @property
+    def sendable(self) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self._waiting) and self.in_flight < WINDOW
+
     def push(self, frame: bytes) -> None:
         """Accept a frame. Raises `LinkFull` and `FrameTooLarge`.
 
@@ -74,10 +68,16 @@ class SendWindow:
             raise FrameTooLarge(f"A frame of {len(frame)} bytes is over the limit of {MAX_FRAME} between nodes.")
         if self.held >= WINDOW:
             raise LinkFull(f"{self.held} bytes are waiting for the node's acknowledgement.", retry_after=0.1)
-        for start in range(0, len(frame) or 1, PIECE):
-            piece = Piece(frame, start, min(start + PIECE, len(frame)))
-            self._waiting.append(piece)
-            self.held += piece.size
+        if len(frame) <= PIECE:
+            self._add(Piece(frame, frame, False, len(frame) + WEIGHT))
+            return
+        for start in range(0, len(frame), PIECE):
+            data = frame[start : start + PIECE]
+            self._add(Piece(frame, data, start + PIECE < len(frame), len(data) + WEIGHT))
+
+    def _add(self, piece: Piece) -> None:
+        self._waiting.append(piece)
+        self.held += piece.size
 
     def take(self, limit: int) -> list[Piece]:
         """The next pieces, for one batch of at most `limit` bytes, as far as the window is open. They leave now."""

@@ -13,10 +13,10 @@ from channels.layers import InMemoryChannelLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from lightmoon_django.cluster.carriers.layer import channel_name
+from lightmoon_django.cluster.carriers.layer import AT_ONCE, LayerCarrier, channel_name
 from lightmoon_django.cluster.carriers.redis import QuickRedis, quick
 from lightmoon_django.cluster.inbox import Inbox
-from lightmoon_django.identity import new_incarnation
+from lightmoon_django.identity import Endpoint, new_incarnation
 from tests.cluster.world import Node, World, numbered, over_memory, over_redis, until
 from tests.services import Redis
 
@@ -141,6 +141,33 @@ async def test_a_full_channel_is_back_pressure_and_no_loss(
     assert left.network.stats().held
     late = await world.node(absent)
     await late.expect(frames)
+
+
+class Stuck(InMemoryChannelLayer):
+    """Sending never ends."""
+
+    sending = 0
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        self.sending += 1
+        await asyncio.Event().wait()
+
+
+async def test_a_layer_that_hangs_holds_two_packets_per_node_and_the_link_the_rest() -> None:
+    layer, told = Stuck(), list[bool]()
+    carrier = LayerCarrier(1, layer, full=ChannelFull)
+    path = carrier.open(Endpoint("", "", channel_name(2)), told.append)
+    assert path is not None
+    for _ in range(AT_ONCE):
+        assert path.ready
+        path.send(b"packet")
+    assert not path.ready
+    await until(lambda: layer.sending == AT_ONCE, lambda: str(layer.sending))
+    path.close()
+    for task in carrier.sending:
+        task.cancel()
+    await carrier.stop()
+    assert not told
 
 
 async def test_a_channel_has_one_reader() -> None:

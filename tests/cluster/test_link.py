@@ -205,6 +205,25 @@ def test_an_early_piece_is_kept_and_a_flood_of_them_is_not() -> None:
     assert window._early_bytes <= MOST_EARLY
 
 
+def test_an_old_piece_is_neither_delivered_nor_kept() -> None:
+    window = ReceiveWindow()
+    assert window.accept(0, [b"a", b"b"], []) == [b"a", b"b"]
+    assert window.accept(0, [b"a", b"b", b"c"], []) == [b"c"]
+    assert window.duplicates == 2
+    assert not window.gap
+
+
+def test_what_never_left_is_not_given_back_when_the_other_end_starts_again() -> None:
+    window = SendWindow()
+    large = bytes(PIECE + 1)
+    for frame in (b"left", large, b"stayed"):
+        window.push(frame)
+    window.take(PIECE + 140)
+    assert window.drain(sent_only=True) == [b"left", large]
+    assert window.base == 0
+    assert [piece.frame for piece in window.take(1000)] == [b"stayed"]
+
+
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
     window = SendWindow()
     for frame in numbered(b"", 5):

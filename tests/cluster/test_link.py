@@ -183,16 +183,21 @@ def test_an_end_that_is_started_again_gets_nothing_twice(seed: int) -> None:
     pair = Pair(seed)
     frames = numbered(b"", 60)
     feed(pair, pair.left, frames)
+    feed(pair, pair.right, numbered(b"old ", 60))
     pair.clock.advance(pair.rng.random())
     old = pair.restart(2)
     old.link.close()
     new = pair.right
+    again = numbered(b"again ", 20)
+    feed(pair, new, again)
     pair.run(
         lambda: len(set(old.received) | set(pair.left.lost) | set(new.received)) == 60 and pair.left.link.settled,
         lambda: f"seed {seed}: {len(old.received)} old, {len(pair.left.lost)} lost, {len(new.received)} new",
     )
     assert old.received + new.received == sorted(set(old.received + new.received), key=int)
     assert not set(new.received) & set(pair.left.lost)
+    pair.run(lambda: again[-1] in pair.left.received, lambda: f"seed {seed}: what the new one sends does not arrive")
+    assert [frame for frame in pair.left.received if not frame.startswith(b"old ")] == again
 
 
 def test_an_early_piece_is_kept_and_a_flood_of_them_is_not() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ import pytest_asyncio
 from lightmoon_django.cluster.carriers import sockets
 from lightmoon_django.cluster.carriers.framing import framed
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
+from lightmoon_django.cluster.carriers.unixpath import BUFFER, LIMIT
 from lightmoon_django.cluster.link import LinkClosed
 from lightmoon_django.cluster.sendwindow import WINDOW, LinkFull
 from lightmoon_django.cluster.wire import MAX_PACKET, Batch, Wire
@@ -124,6 +126,8 @@ async def test_a_process_that_stops_reading_fills_its_link_and_then_gets_everyth
             sent.append(frame)
             await asyncio.sleep(0)
     assert node.network.stats().held <= WINDOW + 21_000
+    path: Any = node.network._routes[incarnation]._best
+    assert path._transport.get_write_buffer_size() <= BUFFER + LIMIT + 4, "The rest must wait in the link."
     os.kill(process.pid, signal.SIGCONT)
     await node.expect(sent)
 
@@ -236,13 +240,24 @@ def _reaped(pid: int, status: list[int]) -> bool:
     return bool(found)
 
 
-async def test_a_listener_of_another_user_is_not_talked_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    left, right = await world.node(), await world.node()
+async def test_a_listener_of_another_user_is_not_talked_to(
+    world: World, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, heard = await world.node(), list[bytes]()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.close()
+
+    where = str(directory / "theirs")
+    server = await asyncio.start_unix_server(listen, where)
+    world.endpoints[7] = Endpoint(HOST, where)
     monkeypatch.setattr(sockets, "peer_uid", lambda fd: os.getuid() + 1)
-    left.network.send(right.incarnation, b"secret")
-    await until(lambda: left.network.stats().carriers == {"": 1}, lambda: str(left.network.stats()))
-    monkeypatch.undo()
-    await right.expect([b"secret"])
+    node.network.send(7, b"secret")
+    await until(lambda: len(heard) > 1, lambda: f"heard {heard}")
+    assert not any(heard)
+    await node.network.stop()
+    server.close()
 
 
 async def test_a_stream_of_nonsense_is_closed_and_the_node_goes_on(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
-from lightmoon_django.errors import LightMoonError
+from lightmoon_django.errors import Conflict, LightMoonError
 from lightmoon_django.gateway import frames, limits
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ class WireCall(Wired, Call):
 
 
 class WireSubscription(Wired, Subscription):
-    """`lm.subscribe` from a session. `established` once the stream flows."""
+    """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered."""
 
-    __slots__ = (*_SLOTS, "established")
+    __slots__ = (*_SLOTS, "established", "pending")
 
     client: Session
 
@@ -135,12 +135,17 @@ class WireSubscription(Wired, Subscription):
         self.fingerprint = fingerprint
         self.copies = None
         self.established = False
+        self.pending = True
 
     def resolve(self, payload: bytes) -> None:
-        self.client.joined(self)
-        super().resolve(payload)
+        self.pending = False
+        if self.client.joined(self):
+            super().resolve(payload)
+        else:  # no frame would follow such an answer
+            super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))
 
     def reject(self, error: LightMoonError) -> None:
+        self.pending = False
         self.client.refused(self)
         super().reject(error)
 

@@ -67,9 +67,18 @@ class Session(Client):
         self.outbox.send(frame, True)
 
     def reset(self, address: Address, reason: str) -> None:
-        """Say that a stream ended; the node has already forgotten the subscription."""
-        if self._forget(address) is not None:
-            self._say_reset(address, reason)
+        """Say that a stream ended; the node has already forgotten the subscription.
+
+        One that is asked for anew meanwhile is on its way to whatever follows, and stays wanted.
+        """
+        call = self._streams.get(address) if self._streams else None
+        if call is None:
+            return
+        if call.pending:
+            call.established = False
+        else:
+            self._forget(address)
+        self._say_reset(address, reason)
 
     # Who it is
 
@@ -210,13 +219,14 @@ class Session(Client):
         self.hub.sweep.watch(self)
         self.start(call)
 
-    def joined(self, call: WireSubscription) -> None:
-        """The node has subscribed this session; perhaps nobody wants it any more."""
+    def joined(self, call: WireSubscription) -> bool:
+        """The node has subscribed this session. False: nobody wants that any more, and it is undone."""
         found = self._streams.get(call.address) if self._streams else None
         if found is not None:
             found.established = True
-        else:
-            self.hub.switchboard.unsubscribe(call.address, self, self.user)
+            return True
+        self.hub.switchboard.unsubscribe(call.address, self, self.user)
+        return False
 
     def refused(self, call: WireSubscription) -> None:
         """The node has not subscribed this session."""
@@ -228,7 +238,7 @@ class Session(Client):
         call = self._forget(address)
         if call is None:
             return False
-        if not call.established:
+        if call.pending:
             self.hub.cancel(call)
         self.hub.switchboard.unsubscribe(address, self, self.user)
         return True

@@ -165,3 +165,30 @@ async def test_more_sessions_than_allowed_are_refused(settle_board: Callable[...
         async with Wire() as second:
             assert second.closed == 1013
         assert await first.call("lm.ping") is None
+
+
+async def test_a_stream_that_ends_while_it_is_joined_again_goes_on(wire: Wire, board: Board) -> None:
+    """B55: the second subscription is on its way to whatever follows, and its frames come."""
+    async with wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        board.hold = True
+        wire.ask("lm.subscribe", [DESK, "1"], id="again")
+        await eventually(lambda: len(board.posted) == 2, "the second one")
+        board.end(DESK, "1", "changed")
+        await wire.notified("lm.reset")
+        board.release()
+        assert "result" in await wire.answer("again")
+        board.publish(DESK, "1", 1)
+        await wire.notified("lm.event")
+
+
+async def test_a_stream_that_is_left_while_it_is_joined_again_answers_so(wire: Wire, board: Board) -> None:
+    """B55: never a success after which no frame comes."""
+    async with wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        board.hold = True
+        wire.ask("lm.subscribe", [DESK, "1"], id="again")
+        await eventually(lambda: len(board.posted) == 2, "the second one")
+        await wire.call("lm.unsubscribe", [DESK, "1"])
+        board.release()
+        assert "error" in await wire.answer("again")

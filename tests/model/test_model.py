@@ -47,6 +47,7 @@ class Follower:
         self.seen: list[int] = []
         self.beaten: list[int] = []
         self.resets = 0
+        self.over = False  # nothing more is wanted of the actor
 
     def push(self, frame: str) -> None:
         params = json.loads(frame)["params"]
@@ -56,6 +57,8 @@ class Follower:
             self.beaten.append(params["data"]["n"])
 
     def reset(self, address: object, reason: str) -> None:
+        if self.over and reason == "deactivated":
+            return  # all of it has been heard
         self.resets += 1
         self.join()
 
@@ -208,7 +211,8 @@ class Run:
         node = self.world.node
         while any(map(busy, node.catalog)) or await self.world.db(Reminder.objects.exists):
             await asyncio.sleep(0.002)
-        self.resets = [follower.resets for follower in self.followers]
+        for follower in self.followers:
+            follower.over = True
         while len(node.catalog):
             for activation in node.catalog:
                 node.catalog.deactivate(activation)
@@ -217,8 +221,17 @@ class Run:
     def _stored(self) -> list[Stored]:
         rows = Cell.objects.in_bulk(self.pks)
         return [
-            Stored(row.total, row.ledger, row.others, row.outside, follower.seen, resets, row.beats, follower.beaten)
-            for row, follower, resets in zip([rows[pk] for pk in self.pks], self.followers, self.resets, strict=True)
+            Stored(
+                row.total,
+                row.ledger,
+                row.others,
+                row.outside,
+                follower.seen,
+                follower.resets,
+                row.beats,
+                follower.beaten,
+            )
+            for row, follower in zip([rows[pk] for pk in self.pks], self.followers, strict=True)
         ]
 
 

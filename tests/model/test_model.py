@@ -35,7 +35,7 @@ ACTORS = 7
 PLANS = 40
 PATIENCE = 30.0  # seconds for one seed
 QUICK = 12  # seeds in `make test`
-MANY = 1500  # and in `make test-slow`, for each database
+MANY = 500  # and in `make test-slow`, for each database, with and without faults
 
 
 class Follower:

@@ -15,13 +15,14 @@ from bench import databases
 from bench.databases import Database
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
-from bench.scenarios import cold, counter, fanout, idle, neighbours
+from bench.scenarios import cold, counter, fanout, idle, neighbours, once
 from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
 
 SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "counter": (counter.measure, ("postgres", "sqlite")),
+    "once": (once.measure, ("postgres", "sqlite")),
     "fanout": (fanout.measure, ("sqlite",)),
     "cold": (cold.measure, ("postgres", "sqlite")),
     "idle": (idle.measure, ("sqlite",)),

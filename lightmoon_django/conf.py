@@ -48,10 +48,10 @@ class Settings:
     """Client sessions of one node."""
     MAX_ACTIVATIONS: int = 1_000_000
     """Actors in one node's memory."""
-    CALL_RETENTION: float = 86_400.0
-    """How long the stored answer of a `once` call is given again to the same call."""
+    CALL_RETENTION: float = 24 * 3600.0
+    """How long the answer of a `once` call is kept for those who repeat the call."""
     DEAD_LETTER_ATTEMPTS: int = 5
-    """How often a reminder or a durable tell is tried before it becomes a dead letter."""
+    """Failed deliveries after which a reminder or a durable tell becomes a dead letter."""
     DEFAULT_PERMISSION_CLASSES: tuple[str, ...] = ("rest_framework.permissions.IsAuthenticated",)
     """Who may send exposed messages and subscribe where the actor doesn't say. Closed to anonymous users."""
     HARMLESS_RECEIVERS: tuple[str, ...] = ()
@@ -59,7 +59,15 @@ class Settings:
 
 
 _DURATIONS = frozenset(
-    {"LEASE_SECONDS", "CALL_TIMEOUT", "ACTIVATE_TIMEOUT", "IDLE_AFTER", "HEARTBEAT", "PERMISSION_TTL", "CALL_RETENTION"}
+    {
+        "LEASE_SECONDS",
+        "CALL_TIMEOUT",
+        "ACTIVATE_TIMEOUT",
+        "IDLE_AFTER",
+        "HEARTBEAT",
+        "PERMISSION_TTL",
+        "CALL_RETENTION",
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.db import models
@@ -32,3 +33,111 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return f"incarnation {self.pk} (process {self.pid})"
+
+
+class Reminder(models.Model):
+    """A reminder that an actor has set, in the same commit as the turn that set it."""
+
+    actor: models.CharField[Any, str] = models.CharField(max_length=200)  # wire name of its class
+    key: models.CharField[Any, str] = models.CharField(max_length=255)
+    name: models.CharField[Any, str] = models.CharField(max_length=200)
+    generation: models.BigIntegerField[Any, int] = models.BigIntegerField()  # new with every setting
+    message: models.CharField[Any, str] = models.CharField(max_length=200)
+    payload: models.BinaryField[Any, bytes] = models.BinaryField()
+    due_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
+    period: models.BigIntegerField[Any, int] = models.BigIntegerField(default=0)  # microseconds
+    cron: models.CharField[Any, str] = models.CharField(max_length=255, default="")
+    catch_up: models.CharField[Any, str] = models.CharField(max_length=20, default="once")
+    user: models.CharField[Any, str] = models.CharField(max_length=255, default="")
+    wake_at: models.BigIntegerField[Any, int] = models.BigIntegerField(
+        db_index=True
+    )  # `due_at` at first; moved by claims and postponements
+    attempts: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField(default=0)
+    last_error: models.TextField[Any, str] = models.TextField(default="")
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_reminder"
+        constraints = (models.UniqueConstraint(fields=("actor", "key", "name"), name="lightmoon_reminder_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.actor}:{self.key}"
+
+
+class Answer(models.Model):
+    """What a `once` call was answered, for whoever repeats the call."""
+
+    id: models.UUIDField[Any, uuid.UUID] = models.UUIDField(primary_key=True)
+    fingerprint: models.BinaryField[Any, bytes] = models.BinaryField()
+    payload: models.BinaryField[Any, bytes] = models.BinaryField()
+    expires_at: models.BigIntegerField[Any, int] = models.BigIntegerField(db_index=True)
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_answer"
+
+    def __str__(self) -> str:
+        return f"answer {self.pk}"
+
+
+class Outgoing(models.Model):
+    """A tell that is sent again until it is delivered."""
+
+    id: models.UUIDField[Any, uuid.UUID] = models.UUIDField(primary_key=True)
+    actor: models.CharField[Any, str] = models.CharField(max_length=200)  # the receiver's
+    key: models.CharField[Any, str] = models.CharField(max_length=255)
+    message: models.CharField[Any, str] = models.CharField(max_length=200)
+    payload: models.BinaryField[Any, bytes] = models.BinaryField()
+    caller: models.CharField[Any, str] = models.CharField(max_length=500)  # address of the sending actor
+    user: models.CharField[Any, str] = models.CharField(max_length=255, default="")
+    wake_at: models.BigIntegerField[Any, int] = models.BigIntegerField(db_index=True)
+    attempts: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField(default=0)
+    last_error: models.TextField[Any, str] = models.TextField(default="")
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_outgoing"
+
+    def __str__(self) -> str:
+        return f"{self.message} to {self.actor}:{self.key}"
+
+
+class DeadLetter(models.Model):
+    """A reminder or tell that failed too often, kept for an operator to replay or skip."""
+
+    what: models.CharField[Any, str] = models.CharField(max_length=10)  # "reminder" or "tell"
+    actor: models.CharField[Any, str] = models.CharField(max_length=200)
+    key: models.CharField[Any, str] = models.CharField(max_length=255)
+    message: models.CharField[Any, str] = models.CharField(max_length=200)
+    name: models.CharField[Any, str] = models.CharField(max_length=200, default="")  # a reminder's
+    payload: models.BinaryField[Any, bytes] = models.BinaryField()
+    error: models.TextField[Any, str] = models.TextField()
+    attempts: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField()
+    caller: models.CharField[Any, str] = models.CharField(max_length=500, default="")  # a tell's
+    user: models.CharField[Any, str] = models.CharField(max_length=255, default="")
+    buried_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_dead_letter"
+        indexes = (models.Index(fields=("actor", "key"), name="lightmoon_dead_letter_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.message} to {self.actor}:{self.key}"
+
+
+class Pause(models.Model):
+    """An actor that an operator has paused: it gets no reminders and no durable tells."""
+
+    actor: models.CharField[Any, str] = models.CharField(max_length=200)
+    key: models.CharField[Any, str] = models.CharField(max_length=255)
+    reason: models.TextField[Any, str] = models.TextField(default="")
+    since: models.BigIntegerField[Any, int] = models.BigIntegerField()
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_pause"
+        constraints = (models.UniqueConstraint(fields=("actor", "key"), name="lightmoon_pause_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.actor}:{self.key} is paused"

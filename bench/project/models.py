@@ -21,6 +21,11 @@ class Counter(models.Model):
         self.count += n
         return self.count
 
+    @message(exposed=True, once=True)
+    async def add_once(self, n: int) -> int:
+        self.count += n
+        return self.count
+
 
 @actor(permission_classes=[AllowAny])
 class Channel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.db import OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,7 +13,6 @@ from django.db.models import Model
 
 from lightmoon_django.actor import registry
 from lightmoon_django.checks.project import actor_aliases
-from lightmoon_django.models import Node
 
 _HISTORY = "django_migrations"
 
@@ -35,7 +35,7 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> list[Check
         with connection.cursor() as cursor:
             tables = set(connection.introspection.table_names(cursor))
         if _HISTORY in tables:
-            found += _node_table(connection.alias, tables)
+            found += _own_tables(connection.alias, tables)
             found += _owner_columns(connection, tables)
     return found
 
@@ -80,12 +80,14 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         )
 
 
-def _node_table(alias: str, tables: set[str]) -> Iterator[CheckMessage]:
-    if Node._meta.db_table in tables:
+def _own_tables(alias: str, tables: set[str]) -> Iterator[CheckMessage]:
+    missing = [model for model in apps.get_app_config("lightmoon").get_models() if model._meta.db_table not in tables]
+    if not missing:
         return
-    blocked = not router.allow_migrate_model(alias, Node)
+    blocked = not all(router.allow_migrate_model(alias, model) for model in missing)
+    names = ", ".join(model._meta.db_table for model in missing)
     yield Warning(
-        f"Database {alias!r} keeps actors but has no table {Node._meta.db_table}.",
+        f"Database {alias!r} keeps actors but lacks LightMoon's tables: {names}.",
         hint="Let the database router allow the app 'lightmoon' there, then run migrate."
         if blocked
         else f"Run `manage.py migrate --database {alias}`.",

@@ -10,9 +10,11 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from lightmoon_django.persistence.records import Answer, Find
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -34,6 +36,7 @@ RETRY_LONGEST = 1.0  # seconds
 
 Job = Callable[[], Any]
 Done = Callable[[Any], None]
+T = TypeVar("T")
 
 
 class Executor(Protocol):
@@ -79,15 +82,20 @@ class StoreThread:
 
 
 class _Request:
-    """One load or write with the way its outcome takes back."""
+    """One load, write or find with the way its outcome takes back."""
 
     __slots__ = ("done", "item", "take", "tries")
 
-    def __init__(self, item: Load | Write, done: Callable[[Any], None], take: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, item: Load | Write | Find, done: Callable[[Any], None], take: Callable[[], None] | None = None
+    ) -> None:
         self.item = item
         self.done = done
         self.take = take
         self.tries = 0
+
+    def __str__(self) -> str:
+        return "An answer" if isinstance(self.item, Find) else f"{self.item.schema.name}:{self.item.key}"
 
 
 class StoreQueue:
@@ -106,6 +114,8 @@ class StoreQueue:
         self._call_later = call_later
         self._pause = getattr(store, "pause_after_commit", 0.0)
         self._waiting: list[_Request] = []
+        self._queries: deque[tuple[Job, Done]] = deque()
+        self._query_next = True  # whose turn it is when both a group and a query wait
         self._busy = False
         self._scheduled = False
 
@@ -120,6 +130,18 @@ class StoreQueue:
         """
         self._add(_Request(write, done, take))
 
+    def find(self, find: Find, done: Callable[[Answer | Failed | None], None]) -> None:
+        """Look an answer up, and try again while the database is away. Sees all writes that were queued before it."""
+        self._add(_Request(find, done))
+
+    def query(self, job: Callable[[Store], T], done: Callable[[T | Exception], None]) -> None:
+        """Run a job in the store's thread. One goes between two groups, so that many of them hold no group up.
+
+        Not tried again: `done` is told of a database that is away by the exception.
+        """
+        self._queries.append((lambda: job(self.store), done))
+        self._schedule()
+
     def disown(self, keys: list[Any], done: Callable[[Any], None]) -> None:
         self._executor.submit(lambda: self.store.disown(keys), done)
 
@@ -132,38 +154,58 @@ class StoreQueue:
 
     @property
     def idle(self) -> bool:
-        return not self._busy and not self._waiting
+        return not self._busy and not self._waiting and not self._queries
 
     def _add(self, request: _Request) -> None:
         self._waiting.append(request)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._busy and not self._scheduled:
             self._scheduled = True
             self._call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._busy or not self._waiting:
+        if self._busy:
             return
+        if self._queries and (self._query_next or not self._waiting):
+            self._send_query()
+        elif self._waiting:
+            self._send_group()
+
+    def _send_query(self) -> None:
+        self._query_next = False
+        self._busy = True
+        job, done = self._queries.popleft()
+        self._executor.submit(job, lambda result: self._answered(done, result))
+
+    def _send_group(self) -> None:
+        self._query_next = True
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
         self._busy = True
         loads = [request for request in group if type(request.item) is Load]
         writes = [request for request in group if type(request.item) is Write]
+        finds = [request for request in group if type(request.item) is Find]
         for request in writes:
             if request.take is not None:
                 request.take()
         self._executor.submit(
-            lambda: self._run(loads, writes), lambda outcomes: self._finished(loads + writes, outcomes)
+            lambda: self._run(loads, writes, finds),
+            lambda outcomes: self._finished(loads + writes + finds, outcomes),
         )
 
-    def _run(self, loads: list[_Request], writes: list[_Request]) -> list[Any]:
+    def _run(self, loads: list[_Request], writes: list[_Request], finds: list[_Request]) -> list[Any]:
         """In the store's thread."""
         outcomes: list[Any] = []
         if loads:
             outcomes += self._guarded(self.store.load, loads, Down)
         if writes:
             outcomes += self._guarded(self.store.commit, writes, Unsettled)
-            if self._pause:
-                time.sleep(self._pause)  # lets ordinary writers have the file's lock
+        if finds:
+            outcomes += self._guarded(self.store.find, finds, Down)
+        if writes and self._pause:
+            time.sleep(self._pause)  # lets ordinary writers have the file's lock
         return outcomes
 
     def _guarded(self, run: Callable[[Any], list[Any]], requests: list[_Request], broken: type) -> list[Any]:
@@ -174,12 +216,9 @@ class StoreQueue:
             return [Failed(error) if broken is Down else broken(error)] * len(requests)
 
     def _finished(self, group: list[_Request], outcomes: Any) -> None:
-        self._busy = False
+        self._free()
         if isinstance(outcomes, BaseException):
             outcomes = [Unsettled(RuntimeError(str(outcomes)))] * len(group)
-        if self._waiting:
-            self._scheduled = True
-            self._call_soon(self._flush)
         for request, outcome in zip(group, outcomes, strict=True):
             if type(outcome) is Locked or type(outcome) is Down:
                 self._retry(request, outcome)
@@ -189,13 +228,24 @@ class StoreQueue:
             except Exception:  # a defect of ours: the others of the group must hear of theirs
                 logger.exception("An outcome could not be taken in.", extra={"action": "outcome_defect"})
 
+    def _free(self) -> None:
+        self._busy = False
+        if self._waiting or self._queries:
+            self._schedule()
+
+    def _answered(self, done: Done, result: Any) -> None:
+        self._free()
+        try:
+            done(result)
+        except Exception:  # a defect of ours, and nobody else's business
+            logger.exception("A query's result could not be taken in.", extra={"action": "outcome_defect"})
+
     def _retry(self, request: _Request, outcome: Locked | Down) -> None:
         delay = min(RETRY_FIRST * 2**request.tries, RETRY_LONGEST)
         if request.tries == 0:
             logger.info(
-                "%s:%s waits: %s",
-                request.item.schema.name,
-                request.item.key,
+                "%s waits: %s",
+                request,
                 "an open transaction holds its row" if type(outcome) is Locked else "the database is away",
                 extra={"action": "store_retry"},
             )

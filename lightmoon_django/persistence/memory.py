@@ -11,11 +11,15 @@ from typing import Any
 
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.columns import Read, reader
+from lightmoon_django.persistence.memoryrecords import MemoryRecords
+from lightmoon_django.persistence.records import Answer, Due, Find, StaleReminder
 from lightmoon_django.persistence.store import (
     Barrier,
     Columns,
     CommitOutcome,
     Committed,
+    Down,
+    Failed,
     Load,
     Loaded,
     LoadOutcome,
@@ -26,6 +30,7 @@ from lightmoon_django.persistence.store import (
     UnitOfWork,
     Write,
 )
+from lightmoon_django.persistence.wallclock import system_clock
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes, type, frozenset})
 
@@ -84,6 +89,7 @@ class Memory:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], _Row] = {}
         self.dead: set[int] = set()
+        self.records = MemoryRecords()
         self.lock = threading.RLock()
 
 
@@ -100,6 +106,7 @@ class MemoryStore:
     ) -> None:
         self.incarnation = incarnation
         self.memory = memory or Memory()
+        self.wall_clock: Callable[[], int] = system_clock
         self._make_columns = columns
         self._columns: dict[ActorSchema, Columns] = {}
 
@@ -120,13 +127,16 @@ class MemoryStore:
     def transact(self, barrier: Barrier) -> CommitOutcome:
         unit = barrier.run()
         with self.memory.lock:
-            write = Write(barrier.schema, barrier.key, barrier.version, barrier.base, unit.changes, fence=True)
+            records = list(unit.records)
+            write = Write(barrier.schema, barrier.key, barrier.version, barrier.base, unit.changes, True, records)
             found = self._judged(write)
             if not isinstance(found, _Row):
                 return found
             if not barrier.begin_commit():
                 return Lost()
-            return self._store(barrier, unit, found)
+            outcome = self._store(barrier, unit, found)
+            self._keep(write)
+            return outcome
 
     def disown(self, keys: Sequence[tuple[ActorSchema, str]]) -> None:
         with self.memory.lock:
@@ -134,6 +144,39 @@ class MemoryStore:
                 row = self.memory.rows.get((schema.name, key))
                 if row is not None and row.owner == self.incarnation():
                     self._forget_or_free(schema, key, row)
+
+    def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
+        with self.memory.lock:
+            now = self.wall_clock()
+            return [self.memory.records.answer(one.id, now) for one in finds]
+
+    def due(self, now: int, until: int, limit: int) -> list[Due]:
+        with self.memory.lock:
+            return self.memory.records.due(now, until, limit)
+
+    def next_due(self) -> int | None:
+        with self.memory.lock:
+            return self.memory.records.next_due()
+
+    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+        with self.memory.lock:
+            self.memory.records.postpone(due, wake_at, error)
+
+    def delivered(self, ids: Sequence[bytes]) -> None:
+        with self.memory.lock:
+            self.memory.records.delivered(ids)
+
+    def bury(self, due: Due, error: str, then: int | None) -> None:
+        with self.memory.lock:
+            self.memory.records.bury(due, error, then, self.wall_clock())
+
+    def paused(self) -> set[tuple[str, str]]:
+        with self.memory.lock:
+            return set(self.memory.records.paused)
+
+    def clean(self, now: int, limit: int) -> int:
+        with self.memory.lock:
+            return self.memory.records.clean(now, limit)
 
     def close(self) -> None:
         pass
@@ -173,11 +216,14 @@ class MemoryStore:
         field = load.schema.cls._meta.pk  # type: ignore[attr-defined]
         return columns.snapshot(load.schema.cls(**{field.attname: field.to_python(load.key)}))
 
-    def _judged(self, write: Write) -> _Row | Lost | Missing:
+    def _judged(self, write: Write) -> _Row | Lost | Missing | Failed:
         row = self.memory.rows.get((write.schema.name, write.key))
         if row is None:
             return Missing()
-        return row if row.owner == self.incarnation() and row.version == write.version else Lost()
+        if row.owner != self.incarnation() or row.version != write.version:
+            return Lost()
+        stale = self.memory.records.is_stale(write.schema.name, write.key, write.records)
+        return Failed(StaleReminder()) if stale else row
 
     def _commit(self, write: Write) -> CommitOutcome:
         row = self._judged(write)
@@ -185,7 +231,11 @@ class MemoryStore:
             return row
         if write.changes:
             self._apply(row, write.changes)
+        self._keep(write)
         return Committed(row.version)
+
+    def _keep(self, write: Write) -> None:
+        self.memory.records.keep(write.schema.name, write.key, write.records, self.wall_clock())
 
     def _store(self, barrier: Barrier, unit: UnitOfWork, row: _Row) -> CommitOutcome:
         if any(one is unit.instance for one in unit.deletes):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from lightmoon_django.persistence.claims import claim
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.grouping import Grouping
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.recordstore import RecordStore
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.settling import settle
 from lightmoon_django.persistence.store import (
@@ -46,7 +46,7 @@ logger = logging.getLogger("lightmoon")
 Judgements = list[CommitOutcome | None]
 
 
-class OrmStore:
+class OrmStore(RecordStore):
     """One database. `incarnation` tells under which id this node owns rows now."""
 
     pause_after_commit = 0.0  # seconds that the store's thread leaves the database to others between groups
@@ -55,7 +55,7 @@ class OrmStore:
     def __init__(
         self, alias: str, incarnation: Callable[[], int], settings: Settings, *, exclusive: bool = True
     ) -> None:
-        self.alias = alias
+        super().__init__(alias)
         self.incarnation = incarnation
         self.exclusive = exclusive  # the thread's connection is the store's alone
         self.nodes = Nodes(alias)
@@ -181,11 +181,12 @@ class OrmStore:
     def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         """Store a group in one transaction, or raise and store nothing."""
         connection = self._connected()
-        writing = any(write.changes or write.fence for write in writes)
+        writing = any(write.locks for write in writes)
         with self._transaction(connection, writing=writing):
             outcomes = self._judge(connection, writes)
             good = [write for write, outcome in zip(writes, outcomes, strict=True) if outcome is None]
             self._write(connection, [write for write in good if write.changes])
+            self.keep(connection, good)
             fresh = self._regenerated(connection, good)
         committed = iter(good)
         return [outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes]
@@ -222,7 +223,7 @@ class OrmStore:
         self, connection: BaseDatabaseWrapper, table: Table, writes: Sequence[Write]
     ) -> dict[Write, CommitOutcome | None]:
         rows = Rows(connection, table)
-        lock = any(write.changes or write.fence for write in writes)
+        lock = any(write.locks for write in writes)
         stored = rows.read([write.key for write in writes], lock=lock)
         me = self.incarnation()
         found: dict[Write, CommitOutcome | None] = {}
@@ -290,8 +291,3 @@ class OrmStore:
 
     def _now(self) -> int:
         return self.nodes.now()
-
-
-def system_clock() -> int:
-    """This machine's clock in microseconds since 1970: the one that orders claims of a database on this machine."""
-    return time.time_ns() // 1000

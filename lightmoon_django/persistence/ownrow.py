@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from django.db import router
@@ -11,6 +12,7 @@ from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.errors import UsageError
 from lightmoon_django.fields import COMMIT_MARK
 from lightmoon_django.persistence.columns import ModelColumns
+from lightmoon_django.persistence.records import Record
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.store import Barrier, CommitOutcome, Committed, Lost, Missing, UnitOfWork
 from lightmoon_django.persistence.table import Table
@@ -30,6 +32,9 @@ class Home(Protocol):
     def barrier_version(self, connection: BaseDatabaseWrapper, table: Table, key: str) -> Any:
         """The row's version as this transaction leaves it."""
 
+    def keep_records(self, connection: BaseDatabaseWrapper, records: Sequence[tuple[str, str, Record]]) -> None:
+        """Store records in the transaction that is under way. May raise `StaleReminder`."""
+
     def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
         """Let no lock be waited for longer than that, in the transaction that has just begun."""
 
@@ -41,7 +46,7 @@ class Home(Protocol):
 
 
 class Refused(Exception):
-    """A database error while the turn was being stored."""
+    """A database error, or a `StaleReminder`, while the turn was being stored."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -78,6 +83,10 @@ class OwnRow:
             self._save_own(unit.instance)
         finally:
             unit.instance.__dict__.pop(COMMIT_MARK, None)
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Store the turn's records. Raises `StaleReminder`."""
+        self._home.keep_records(self._connection, [(self._schema.name, self._key, record) for record in records])
 
     def _save_own(self, instance: Any) -> None:
         """Without arguments wherever possible: many models override `save()` and take none."""

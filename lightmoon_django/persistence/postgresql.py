@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import select
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -14,11 +14,14 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.arrayrecorder import ArrayRecorder
 from lightmoon_django.persistence.orm import OrmStore
+from lightmoon_django.persistence.postgresgroup import Group
+from lightmoon_django.persistence.recorder import Recorder
 from lightmoon_django.persistence.rows import Row
 from lightmoon_django.persistence.settling import PATIENCE, PAUSE
 from lightmoon_django.persistence.statements import Statement, Statements
-from lightmoon_django.persistence.store import CommitOutcome, Committed, Loaded, Locked, Lost, Missing, Write
+from lightmoon_django.persistence.store import CommitOutcome, Loaded, Write
 from lightmoon_django.persistence.table import Table
 
 LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
@@ -72,11 +75,14 @@ class PostgresStore(OrmStore):
             found = self._statements[table] = Statements(table, connection)
         return found
 
+    def recorder(self, connection: BaseDatabaseWrapper) -> Recorder:
+        return ArrayRecorder(connection, functools.partial(self.execute, connection))
+
     def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         if self.table(writes[0].schema).inherited:
             return super().store_group(writes)
         connection = self._connected()
-        group = _Group(self, connection, writes)
+        group = Group(self, connection, writes)
         if group.is_one_statement and not connection.in_atomic_block:
             group.run()
         else:
@@ -184,80 +190,6 @@ class PostgresStore(OrmStore):
             raise
 
 
-class _Group:
-    """One group on its way through the database."""
-
-    def __init__(self, store: PostgresStore, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
-        self._store = store
-        self._connection = connection
-        self._owner = store.incarnation()
-        self._writes = writes
-        self._outcomes: dict[int, CommitOutcome] = {}  # by id of the write
-        self._parts: dict[tuple[ActorSchema, tuple[int, ...], bool], list[Write]] = defaultdict(list)
-        for write in writes:
-            self._parts[write.schema, tuple(write.changes), write.fence].append(write)
-
-    @property
-    def is_one_statement(self) -> bool:
-        return len(self._parts) == 1 and all(self._carried(schema, positions) for schema, positions, _ in self._parts)
-
-    def run(self) -> None:
-        for (schema, positions, fence), writes in self._parts.items():
-            statements = self._statements(schema)
-            if not positions:
-                look = statements.lock if fence else statements.verify
-                self._take_in(writes, self._execute(look(writes, self._owner)))
-            elif self._carried(schema, positions):
-                self._take_in(writes, self._execute(statements.update(positions, writes, self._owner)))
-            else:
-                self._run_singly(statements, positions, writes)
-
-    def explain(self) -> None:
-        """Find out why writes were not stored, by a fresh statement each."""
-        rest: dict[ActorSchema, list[Write]] = defaultdict(list)
-        for write in self._writes:
-            if id(write) not in self._outcomes:
-                rest[write.schema].append(write)
-        for schema, writes in rest.items():
-            rows = self._execute(self._statements(schema).judge(writes, self._owner))
-            known = dict(rows)
-            for number, write in enumerate(writes, 1):
-                self._outcomes[id(write)] = _refusal(write, known.get(number))
-
-    def outcomes(self) -> list[CommitOutcome]:
-        return [self._outcomes[id(write)] for write in self._writes]
-
-    def _run_singly(self, statements: Statements, positions: tuple[int, ...], writes: Sequence[Write]) -> None:
-        locked = {number for number, _ in self._execute(statements.lock(writes, self._owner))}
-        for number, write in enumerate(writes, 1):
-            if number not in locked:
-                continue
-            with self._connection.cursor() as cursor:
-                cursor.execute(*statements.single(positions, write, self._owner))
-                self._take_in([write], [(1, *row) for row in cursor.fetchall()])
-
-    def _take_in(self, writes: Sequence[Write], rows: Sequence[Any]) -> None:
-        stored: dict[str, Committed] = {}  # rows of one transaction have one version
-        for number, version, *cells in rows:
-            write = writes[number - 1]
-            if cells:
-                outcome = Committed(version, self._store.table(write.schema).decode(cells))
-            elif (found := stored.get(version)) is not None:
-                outcome = found
-            else:
-                outcome = stored[version] = Committed(version)
-            self._outcomes[id(write)] = outcome
-
-    def _execute(self, statement: Statement) -> list[Any]:
-        return self._store.execute(self._connection, statement)
-
-    def _statements(self, schema: ActorSchema) -> Statements:
-        return self._store.statements(self._store.table(schema), self._connection)
-
-    def _carried(self, schema: ActorSchema, positions: tuple[int, ...]) -> bool:
-        return self._statements(schema).carries(positions)
-
-
 def _version(connection: BaseDatabaseWrapper, table: Table, key: str) -> str | None:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT xmin::text FROM {table.name} WHERE {table.pk} = %s", [table.pk_value(key)])
@@ -276,12 +208,6 @@ def _has_ended(raw: Any) -> bool:
     except (OSError, ValueError, psycopg.Error):
         return True
     return False
-
-
-def _refusal(write: Write, as_known: bool | None) -> CommitOutcome:
-    if as_known is None:
-        return Missing()
-    return Locked() if as_known and (write.changes or write.fence) else Lost()
 
 
 def _parted(writes: Sequence[Write], apart: Any, commit: Any) -> list[CommitOutcome]:

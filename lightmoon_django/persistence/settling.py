@@ -3,7 +3,7 @@
 The statement may have been stored, may not, or may even be stored later by a server process that still runs. So the
 same write is tried again under the same condition: where it succeeds, the first try has not been stored and never
 can be, because the row's version has moved on. Where it is refused, a look tells whether the row already holds what
-was written.
+was written. Records are stored again with the write, which changes nothing where they have been stored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.records import StaleReminder
 from lightmoon_django.persistence.rows import Row
 from lightmoon_django.persistence.store import CommitOutcome, Committed, Failed, Lost, Unsettled, Write
 from lightmoon_django.persistence.table import Table
@@ -58,9 +59,11 @@ def _reconnected(store: Settler) -> bool:
 def _settle(store: Settler, write: Write, error: Exception) -> CommitOutcome:
     try:
         outcome = store.store_group([write])[0]
-        if isinstance(outcome, Committed) or not write.changes:
+        if isinstance(outcome, Committed) or not (write.changes or write.records):
             return outcome
-        return _looked(store, write, error) if isinstance(outcome, Lost) else Unsettled(error)
+        return _looked(store, write, error) if isinstance(outcome, Lost) and write.changes else Unsettled(error)
+    except StaleReminder:  # what it expected may have been replaced by the first try
+        return Unsettled(error)
     except Exception as found:
         try:
             store.reconnect()

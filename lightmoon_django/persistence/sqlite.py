@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.persistence.orm import Judgements, OrmStore, system_clock
+from lightmoon_django.persistence.orm import Judgements, OrmStore
 from lightmoon_django.persistence.rows import Surprise, quiet_cursor
 from lightmoon_django.persistence.store import CommitOutcome, Write
 from lightmoon_django.persistence.table import Table
+from lightmoon_django.persistence.wallclock import system_clock
 
 MOST_ROWS = 128  # of one UPDATE; powers of two below it make up any group, so that few statements are prepared
 _CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
@@ -92,7 +93,10 @@ class SqliteStore(OrmStore):
             return super().store_group(writes)
 
     def _judge(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> Judgements:
-        suspect = [write for write in writes if write.version != self._generation]
+        # One that changes no column has no UPDATE of its own to show that the row is still this node's.
+        suspect = [
+            write for write in writes if write.version != self._generation or (write.locks and not write.changes)
+        ]
         if not suspect:
             return [None] * len(writes)
         judged: dict[int, CommitOutcome | None] = dict(

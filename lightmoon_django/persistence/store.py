@@ -141,6 +141,11 @@ class Write:
     fence: bool = False
     records: list[Record] = dataclasses.field(default_factory=list)  # at most one `ReminderChange` for each name
 
+    @property
+    def locks(self) -> bool:
+        """Whether its row is locked, and not only looked at."""
+        return bool(self.changes or self.fence or self.records)
+
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class UnitOfWork:

@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.errors import DeadlineExceeded
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
+from lightmoon_django.persistence.records import StaleReminder
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -114,7 +115,7 @@ class Work:
             transaction.on_commit(self._note_commit, using=self._home.alias)
             unit = self._barrier.run()
             self._check()
-            if unit.changes or unit.saves or unit.deletes:
+            if unit.changes or unit.saves or unit.deletes or unit.records:
                 self._begin()
                 self._store(unit)
             if self._begun:
@@ -131,6 +132,7 @@ class Work:
                 copy.copy(other).delete(using=self._home.alias)
             if unit.changes and not contains(unit.deletes, unit.instance):
                 self._own.store(unit)
+            self._own.keep(unit.records)
 
     def _finish(self, unit: UnitOfWork) -> None:
         """Check what commits check, and read what the actor's row has become."""
@@ -226,7 +228,7 @@ class Work:
         """Database errors inside are the store's to explain, and not user code's to see."""
         try:
             yield
-        except (DatabaseError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError, StaleReminder) as error:
             raise Refused(error) from error
 
     @property

@@ -28,7 +28,7 @@ class Planner:
     def top(self) -> tuple[int, str, Plan]:
         """An actor's number, the message, and the plan."""
         target = self._rng.randrange(self._actors)
-        how = self._rng.choice(["run", "run", "run", "run", "blocking", "read"])
+        how = self._rng.choice(["run", "run", "run", "once", "blocking", "read"])
         return target, how, self._plan(target, (target,), DEPTH if how in ("run", "once") else 0)
 
     def _plan(self, target: int, chain: tuple[int, ...], depth: int) -> Plan:
@@ -50,14 +50,14 @@ class Planner:
             return {"do": "add", "n": self._rng.randint(1, 9), "kind": self._rng.choice("abc")}
         if kind == "ask" and chain[-1] + 1 < self._actors:
             to = self._rng.randrange(chain[-1] + 1, self._actors)
-            how = self._rng.choice(["run", "run", "run", "blocking"])
+            how = self._rng.choice(["run", "run", "once", "blocking"])
             return self._asked(to, how, self._plan(to, (*chain, to), depth - 1 if how != "blocking" else 0))
         if kind == "back" and len(chain) > 1:
             to = self._rng.choice(chain[:-1])
             return self._asked(to, self._rng.choice(["again", "run"]), self._plan(to, chain, 0))
         if kind == "tell":
             to = self._rng.randrange(self._actors)
-            how = self._rng.choice(["run", "blocking"])
+            how = self._rng.choice(["run", "once", "blocking"])
             return {"do": "tell", "to": to, "how": how, "plan": self._plan(to, (to,), 0)}
         return {"do": kind if kind in ("pause", "fail", "crash") else "pause" if depth else "add", "n": 1, "kind": "a"}
 

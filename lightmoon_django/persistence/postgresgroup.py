@@ -1,0 +1,112 @@
+"""A group on PostgreSQL: an UPDATE for each set of columns, which tells by what it returns which writes were stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.statements import Statement, Statements
+from lightmoon_django.persistence.store import CommitOutcome, Committed, Locked, Lost, Missing, Write
+from lightmoon_django.persistence.table import Table
+
+
+class Home(Protocol):
+    """What a group needs of its store."""
+
+    def incarnation(self) -> int: ...
+
+    def table(self, schema: ActorSchema) -> Table: ...
+
+    def statements(self, table: Table, connection: BaseDatabaseWrapper) -> Statements: ...
+
+    def execute(self, connection: BaseDatabaseWrapper, statement: Statement) -> list[Any]: ...
+
+    def keep(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
+        """Store the records of writes whose rows are stored or locked."""
+
+
+class Group:
+    """One group that is to be stored by one transaction. Nothing here begins or ends it."""
+
+    def __init__(self, store: Home, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
+        self._store = store
+        self._connection = connection
+        self._owner = store.incarnation()
+        self._writes = writes
+        self._outcomes: dict[int, CommitOutcome] = {}  # by id of the write
+        self._parts: dict[tuple[ActorSchema, tuple[int, ...], bool], list[Write]] = defaultdict(list)
+        for write in writes:
+            self._parts[write.schema, tuple(write.changes), write.locks].append(write)
+
+    @property
+    def is_one_statement(self) -> bool:
+        if len(self._parts) > 1 or any(write.records for write in self._writes):
+            return False
+        return all(self._carried(schema, positions) for schema, positions, _ in self._parts)
+
+    def run(self) -> None:
+        for (schema, positions, locks), writes in self._parts.items():
+            statements = self._statements(schema)
+            if not positions:
+                look = statements.lock if locks else statements.verify
+                self._take_in(writes, self._execute(look(writes, self._owner)))
+            elif self._carried(schema, positions):
+                self._take_in(writes, self._execute(statements.update(positions, writes, self._owner)))
+            else:
+                self._run_singly(statements, positions, writes)
+        self._store.keep(self._connection, [write for write in self._writes if id(write) in self._outcomes])
+
+    def explain(self) -> None:
+        """Find out why writes were not stored, by a fresh statement each."""
+        rest: dict[ActorSchema, list[Write]] = defaultdict(list)
+        for write in self._writes:
+            if id(write) not in self._outcomes:
+                rest[write.schema].append(write)
+        for schema, writes in rest.items():
+            rows = self._execute(self._statements(schema).judge(writes, self._owner))
+            known = dict(rows)
+            for number, write in enumerate(writes, 1):
+                self._outcomes[id(write)] = _refusal(write, known.get(number))
+
+    def outcomes(self) -> list[CommitOutcome]:
+        return [self._outcomes[id(write)] for write in self._writes]
+
+    def _run_singly(self, statements: Statements, positions: tuple[int, ...], writes: Sequence[Write]) -> None:
+        locked = {number for number, _ in self._execute(statements.lock(writes, self._owner))}
+        for number, write in enumerate(writes, 1):
+            if number not in locked:
+                continue
+            with self._connection.cursor() as cursor:
+                cursor.execute(*statements.single(positions, write, self._owner))
+                self._take_in([write], [(1, *row) for row in cursor.fetchall()])
+
+    def _take_in(self, writes: Sequence[Write], rows: Sequence[Any]) -> None:
+        stored: dict[str, Committed] = {}  # rows of one transaction have one version
+        for number, version, *cells in rows:
+            write = writes[number - 1]
+            if cells:
+                outcome = Committed(version, self._store.table(write.schema).decode(cells))
+            elif (found := stored.get(version)) is not None:
+                outcome = found
+            else:
+                outcome = stored[version] = Committed(version)
+            self._outcomes[id(write)] = outcome
+
+    def _execute(self, statement: Statement) -> list[Any]:
+        return self._store.execute(self._connection, statement)
+
+    def _statements(self, schema: ActorSchema) -> Statements:
+        return self._store.statements(self._store.table(schema), self._connection)
+
+    def _carried(self, schema: ActorSchema, positions: tuple[int, ...]) -> bool:
+        return self._statements(schema).carries(positions)
+
+
+def _refusal(write: Write, as_known: bool | None) -> CommitOutcome:
+    if as_known is None:
+        return Missing()
+    return Locked() if as_known and write.locks else Lost()

@@ -1,0 +1,179 @@
+"""Calls that are sent again, and tells that arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from lightmoon_django.errors import Cancelled, InternalError, InvalidRequest, Rejected
+from lightmoon_django.host import host
+from lightmoon_django.models import Answer, Outgoing
+from tests.live.models import Probe
+from tests.runtime.conftest import PATIENCE, World, eventually
+
+
+async def test_the_same_call_id_runs_once(world: World) -> None:
+    """B50: one after the other, and at once."""
+    actor = await world.make()
+    call = actor.add.options(call_id="a")
+    assert await asyncio.gather(*[call(1) for _ in range(20)]) == [1] * 20
+    assert await call(1) == 1
+    assert await actor.add.options(call_id="b")(1) == 2
+    assert await actor.get() == 2
+
+
+async def test_the_same_call_id_for_another_call_is_refused(world: World) -> None:
+    """B50, B80: other arguments, or another message; also while the first one runs."""
+    actor = await world.make()
+    await actor.add.options(call_id="a")(1)
+    with pytest.raises(InvalidRequest):
+        await actor.add.options(call_id="a")(2)
+    with pytest.raises(InvalidRequest):
+        await actor.note.options(call_id="a")("x")
+    holding = asyncio.ensure_future(actor.hold.options(call_id="h")("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it runs")
+    with pytest.raises(InvalidRequest):
+        await actor.hold.options(call_id="h")("g", 2)
+    Probe.gate("g").set()
+    assert await holding == 2
+
+
+async def test_a_call_that_failed_runs_again(world: World) -> None:
+    """B50: an error is no answer to keep."""
+    actor = await world.make()
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            await actor.fail_after_change.options(call_id="a")()
+    assert await actor.get() == 0
+
+
+async def test_a_copy_takes_the_place_of_a_first_one_that_was_taken_back(world: World) -> None:
+    """B50, B51: the caller went away and came back with the same id."""
+    actor = await world.make()
+    first = asyncio.ensure_future(actor.hold.options(call_id="a")("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it runs")
+    second = asyncio.ensure_future(actor.hold.options(call_id="a")("g"))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises((asyncio.CancelledError, Cancelled)):
+        await first
+    await eventually(lambda: Probe.log.count(("holding", "g")) == 2, "the copy runs")
+    Probe.gate("g").set()
+    assert await second == 1
+    assert await actor.get() == 1
+
+
+async def test_a_once_call_is_answered_from_the_database(stored: World) -> None:
+    """B50: after the actor has left memory, and by another node."""
+    actor = await stored.make()
+    pay = actor.pay.options(call_id="order-1")
+    assert await pay(5) == 5
+    stored.node.catalog.deactivate(stored.activation(actor))
+    await eventually(lambda: stored.activation(actor) is None, "it is gone")
+    assert await pay(5) == 5
+    assert Probe.log.count(("pay", 5)) == 1
+    await host.shut_down()
+    assert stored.node is not None  # another incarnation
+    assert await pay(5) == 5
+    with pytest.raises(InvalidRequest):
+        await actor.pay.options(call_id="order-1")(6)
+    assert await actor.pay.options(call_id="order-2")(1) == 6
+    assert await actor.get() == 6
+
+
+async def test_a_hundred_copies_of_a_once_call_run_once(stored: World) -> None:
+    """B50: at once, on an actor that is not in memory; other calls go on between them."""
+    actor = await stored.make()
+    calls = [actor.pay.options(call_id=f"order-{n % 10}")(1) for n in range(100)]
+    answers = await asyncio.gather(*calls, *[actor.add(100) for _ in range(5)])
+    assert await actor.get() == 510
+    for n in range(10):
+        assert len({answers[i] for i in range(n, 100, 10)}) == 1
+    assert await stored.db(Answer.objects.count) == 10
+
+
+async def test_a_once_call_that_fails_to_be_stored_keeps_no_answer(stored: World) -> None:
+    """B50, B26: the answer is in the same commit."""
+    actor = await stored.make(count=10)
+    with pytest.raises(InternalError):
+        await actor.pay.options(call_id="a")(3)  # 13 violates the constraint
+    assert await stored.db(Answer.objects.count) == 0
+    await actor.add(5)
+    assert await actor.pay.options(call_id="a")(3) == 18
+
+
+async def test_a_blocking_once_call_stores_its_answer_too(stored: World) -> None:
+    """B50: in its own transaction."""
+    actor = await stored.make()
+    assert await actor.pay_blocking.options(call_id="a")(3) == 3
+    stored.node.catalog.deactivate(stored.activation(actor))
+    await eventually(lambda: stored.activation(actor) is None, "it is gone")
+    assert await actor.pay_blocking.options(call_id="a")(3) == 3
+    assert await actor.get() == 3
+
+
+async def test_a_once_call_without_an_id_is_an_ordinary_one(stored: World) -> None:
+    actor = await stored.make()
+    assert [await actor.pay(1), await actor.pay(1)] == [1, 2]
+    assert await stored.db(Answer.objects.count) == 0
+
+
+async def all_delivered(world: World) -> None:
+    """Until no durable tell is left."""
+    until = time.monotonic() + PATIENCE
+    while await world.db(Outgoing.objects.exists):
+        assert time.monotonic() < until, "a tell was not confirmed"
+
+
+async def test_a_durable_tell_leaves_with_its_turn_and_arrives_once(stored: World) -> None:
+    """B34, B50: a failed turn leaves no row; a kept one is delivered, and its row goes."""
+    one, other = await stored.make(), await stored.make()
+    with pytest.raises(Rejected):
+        await one.send_pay(other.key, 5, fail=True)
+    assert await stored.db(Outgoing.objects.count) == 0
+    await one.send_pay(other.key, 5)
+    await eventually(lambda: ("pay", 5) in Probe.log, "it arrives")
+    assert await other.get() == 5
+
+    await all_delivered(stored)
+    assert Probe.log.count(("pay", 5)) == 1
+
+
+async def redeliver(world: World, now: int) -> list[Any]:
+    """Claim what is due and deliver it, as the node does by itself."""
+    queue = world.node.store_of(world.node.find(next(iter(world.node.catalog)).address).schema)
+    found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    queue.query(lambda store: store.due(now, now + 10**9, 100), found.set_result)
+    due = await found
+    assert not isinstance(due, Exception), due
+    for one in due:
+        world.node.outgoing.deliver(one, queue)
+    return list(due)
+
+
+async def test_a_durable_tell_is_sent_again_after_a_crash_and_processed_once(stored: World) -> None:
+    """B50, B42: the row is there when the first delivery was not confirmed; the copy finds the first one's answer."""
+    one, other = await stored.make(), await stored.make()
+    await one.send_pay(other.key, 7)
+    await eventually(lambda: ("pay", 7) in Probe.log, "it arrives")
+    await other.get()
+    await all_delivered(stored)
+    answer = await stored.db(Answer.objects.get)
+    row = Outgoing(
+        id=answer.id,
+        actor="live.Tally",
+        key=other.key,
+        message="pay",
+        payload=b"\x91\x07",
+        caller=f"live.Tally:{one.key}",
+        wake_at=0,
+    )
+    await stored.db(row.save)  # as if the confirmation had been lost
+    later = 4 * 10**15  # microseconds
+    assert len(await redeliver(stored, later)) == 1
+    await all_delivered(stored)
+    assert await other.get() == 7
+    assert Probe.log.count(("pay", 7)) == 1

@@ -94,6 +94,10 @@ class Catalog:
             self._load(activation)
         elif type(outcome) is Loaded:
             self._begin(activation, outcome)
+        elif type(outcome) is OwnedElsewhere and self._node.elsewhere is not None:
+            self._end(activation, "elsewhere")
+            waiting, activation.mailbox = activation.mailbox, []
+            self._node.elsewhere.send(waiting, outcome.incarnation)
         else:
             self.give_up(activation, _load_error(activation, outcome))
 

@@ -48,6 +48,25 @@ class Storage(Protocol):
     def stop(self) -> None: ...
 
 
+class Elsewhere(Protocol):
+    """The actors of other nodes. Implemented by `cluster`."""
+
+    def takes(self, call: Call) -> bool:
+        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
+
+    def send(self, calls: list[Call], owner: int) -> None:
+        """Send calls, in order, to the node whose incarnation owns their actor's row."""
+
+    def cancel(self, call: Call) -> None:
+        """Take back a call that was sent."""
+
+    def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
+        """Forget a subscriber here of a stream there."""
+
+    def hand_on(self, calls: list[Call]) -> bool:
+        """This node is stopping and has given the row back: let another one run them. False: there is none."""
+
+
 class Node:
     """Runs actors. All methods are called on its loop unless they say otherwise."""
 
@@ -80,6 +99,7 @@ class Node:
         self.stopping = False
         self._storage = storage
         self._workers = workers
+        self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
 
@@ -93,6 +113,8 @@ class Node:
             self.catalog.replace(activation, [], "rolled back")
             activation = None
         if activation is None:
+            if self.elsewhere is not None and self.elsewhere.takes(call):
+                return
             if self.stopping:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
@@ -117,20 +139,26 @@ class Node:
         activation = self.catalog.get((call.schema.name, call.key))
         if activation is not None:
             activation.cancel(call)
+        elif self.elsewhere is not None:
+            self.elsewhere.cancel(call)
 
     def unsubscribe(self, schema: ActorSchema, key: str, subscriber: Subscriber, user: Any) -> None:
         """Forget a subscriber at once, and tell the actor if its class wants to know."""
         activation = self.catalog.get((schema.name, key))
-        if activation is None or not activation.subscribed:
-            return
-        if activation.stream.subscribers.pop(subscriber.id, None) is None:
-            return
-        message = schema.lifecycle.get("on_unsubscribe")
+        if activation is None:
+            if self.elsewhere is not None:
+                self.elsewhere.unsubscribe(Address(schema.name, key), subscriber.id, user)
+        elif activation.subscribed and activation.stream.subscribers.pop(subscriber.id, None) is not None:
+            self.left(activation, subscriber.id, user)
+
+    def left(self, activation: Activation, subscriber: str, user: Any) -> None:
+        """A subscriber has left: tell the actor, if its class wants to know."""
+        message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
-            call = Unsubscription(message, key, (), b"", deadline, caller=subscriber.id, user=user)
-            call.subscriber = subscriber
-            activation.receive(call)
+            activation.receive(
+                Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user)
+            )
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""

@@ -15,7 +15,7 @@ from bench import databases
 from bench.databases import Database
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
-from bench.scenarios import cold, counter, fanout, idle, neighbours, once
+from bench.scenarios import cold, counter, fanout, idle, neighbours, once, reminders, timers
 from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
@@ -27,6 +27,8 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "cold": (cold.measure, ("postgres", "sqlite")),
     "idle": (idle.measure, ("sqlite",)),
     "views": (neighbours.views, ("sqlite", "postgres")),
+    "timers": (timers.measure, ("sqlite",)),
+    "reminders": (reminders.measure, ("postgres", "sqlite")),
     "locked": (neighbours.locked_row, ("postgres",)),
 }
 OPENERS = {"postgres": databases.postgres, "sqlite": databases.sqlite}

@@ -20,6 +20,8 @@ class Plan:
     subscribers: tuple[int, ...] = (1000, 5000)
     cold_rows: int = 20_000
     idle_connections: int = 3000
+    tickers: tuple[int, ...] = (1, 200)
+    reminders: int = 100_000  # pending
 
 
 FULL = Plan(rounds=3, warm_up=1.0, seconds=3.0)

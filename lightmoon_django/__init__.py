@@ -10,13 +10,15 @@ General layout, from the ground up (imports fall downward only):
 - `gateway/`: how the world comes in. Sessions, JSON-RPC, WebSocket, HTTP, subscriptions, permissions.
 - `proxies/`: what clients are made of. The manifest and what is generated from it.
 - `host`: wires the wings together, once per process.
+- `testing/`: what users test their actors with. See docs/testing.md.
 
 A message's journey is told in docs/design.md.
 """
 
 from lightmoon_django.actor.decorators import actor, event, message
 from lightmoon_django.actor.ref import ref
+from lightmoon_django.actor.timer import every
 from lightmoon_django.actor.turn import turn
 
-__all__ = ["actor", "event", "message", "ref", "turn"]
+__all__ = ["actor", "event", "every", "message", "ref", "turn"]
 __version__ = "0.1.0"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -15,9 +17,16 @@ class LightMoonConfig(AppConfig):
 
     def ready(self) -> None:
         from lightmoon_django import checks, signals
-        from lightmoon_django.actor import ref
+        from lightmoon_django.actor import ref, view
         from lightmoon_django.host import host
 
         ref.install(host)
         signals.connect()
         checks.register()
+        view.install(_serializer_view)
+
+
+def _serializer_view(actor: type, given: type) -> Any:
+    from lightmoon_django.contrib.rest_framework.serializer_view import serializer_view  # only when it is needed
+
+    return serializer_view(actor, given)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import datetime
 import decimal
+import enum
 import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -222,7 +223,10 @@ def _invalid(error: Exception) -> InvalidParams:
 
 
 def _refuse_foreign(hint: Any) -> None:
-    """Raise `TypeError` for a class inside `hint` that could be neither built nor read on the other side."""
+    """Raise `TypeError` for a class inside `hint` that could be neither built nor read on the other side.
+
+    Django's choices are read as any enumeration, though what msgspec tells of them says otherwise.
+    """
     waiting: list[Any] = [msgspec.inspect.type_info(hint)]
     seen: set[int] = set()
     while waiting:
@@ -231,7 +235,7 @@ def _refuse_foreign(hint: Any) -> None:
             waiting += node
         elif isinstance(node, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(node) not in seen:
             seen.add(id(node))  # types may contain themselves
-            if isinstance(node, msgspec.inspect.CustomType) and not issubclass(node.cls, Linked):
+            if isinstance(node, msgspec.inspect.CustomType) and not issubclass(node.cls, (Linked, enum.Enum)):
                 raise TypeError(f"`{node.cls.__qualname__}` is a class that says nothing about its parts")
             waiting += [getattr(node, name) for name in node.__struct_fields__]
 
@@ -341,5 +345,9 @@ def json_schemas(
 
     `describe` gives the schema of classes that only LightMoon knows. Raises `TypeError` for what can't be described.
     """
+
+    def hook(cls: type) -> dict[str, Any]:
+        return {"enum": [one.value for one in cls]} if issubclass(cls, enum.Enum) else describe(cls)
+
     dated = [hints.rebuild(hint, lambda leaf: _DATED if leaf is datetime.datetime else leaf) for hint in wanted]
-    return msgspec.json.schema_components(dated, schema_hook=describe, ref_template=SCHEMA_REFS)
+    return msgspec.json.schema_components(dated, schema_hook=hook, ref_template=SCHEMA_REFS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -27,12 +28,13 @@ from lightmoon_django.actor.call import Ask, Call, Tell
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
-from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current
+from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current, renew_lock
 from lightmoon_django.clock import Clock, SystemClock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence import transactions
+from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import Workers, blocked
@@ -45,6 +47,7 @@ DEFAULT_SWITCH_INTERVAL = 0.005  # seconds
 DEFAULT_GC_THRESHOLDS = (700, 2000)  # of Python's versions
 GC_THRESHOLD = 20_000  # allocations; a turn makes a dozen objects and leaves no cycles
 SWITCH_INTERVAL = 0.0005  # seconds; at 5 ms the store's thread waits long for a busy loop
+THREAD_GRACE = 5.0  # seconds that a stopped node's thread may take to end
 ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
 
 
@@ -56,6 +59,7 @@ class Host:
         self._node: Node | None = None
         self._storage: Any = None
         self._thread: threading.Thread | None = None
+        self._end: Callable[[], object] = _nothing  # lets that thread end
         self._lent = False  # the node lives in the threads that tests lend it
 
     # The node's life
@@ -90,8 +94,11 @@ class Host:
         ready: concurrent.futures.Future[Node] = concurrent.futures.Future()
 
         async def live() -> None:
-            ready.set_result(self._start(asyncio.get_running_loop()))
-            await asyncio.Event().wait()
+            loop, over = asyncio.get_running_loop(), asyncio.Event()
+            self._end = functools.partial(loop.call_soon_threadsafe, over.set)
+            with testrun.lending_to(loop) if testrun.active() else contextlib.nullcontext():
+                ready.set_result(self._start(loop))
+                await over.wait()
 
         def run() -> None:
             try:
@@ -110,14 +117,16 @@ class Host:
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()
-            else Workers(settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all)
+            else Workers(
+                settings.WORKER_THREADS, loop.call_soon_threadsafe, connections.close_all, close_old_connections
+            )
         )
         self._storage = storage
         self._lent = testrun.active()
         _tune_interpreter()
         self._node = Node(
             loop=loop,
-            clock=SystemClock(),
+            clock=testrun.equipment.clock or SystemClock(),
             settings=settings,
             lease=storage.lease,
             storage=storage,
@@ -126,13 +135,17 @@ class Host:
             debug=django_settings.DEBUG,
             verify_after=0.0 if testrun.active() else 1.0,
         )
+        if not testrun.active():
+            self._node.reminders.start()
+        self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
+        self._node.observers.extend(testrun.equipment.observers)
         return self._node
 
-    def _lease_lost(self) -> None:
-        """The heartbeat's thread: nothing of the old incarnation may answer once this returns."""
+    def _lease_lost(self, store: StoreQueue) -> None:
+        """A heartbeat's thread: nothing of the old incarnation may answer once this returns."""
         node, done = self._node, threading.Event()
         if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(node.distrust_all)
+            node.loop.call_soon_threadsafe(node.distrust_all, store)
             node.loop.call_soon_threadsafe(done.set)
             done.wait(ANSWER_GRACE)
 
@@ -149,6 +162,14 @@ class Host:
                 done.result(grace + ANSWER_GRACE)
             except concurrent.futures.TimeoutError:
                 logger.warning("The node did not stop in time.", extra={"action": "stop_timeout"})
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        end, self._end = self._end, _nothing
+        end()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(THREAD_GRACE)
 
     async def shut_down(self, grace: float = 10.0) -> None:
         """Stop the node, from its own loop or another one."""
@@ -162,7 +183,9 @@ class Host:
     def drop(self) -> None:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
         self._lock = threading.RLock()
+        renew_lock()
         self._node = self._storage = self._thread = None
+        self._end = _nothing
 
     # Calls from Python
 
@@ -228,7 +251,15 @@ class Host:
                 call = node.outgoing.store(turn, call)
             turn.tells = [*(turn.tells or ()), call]
         else:
+            if testrun.active():
+                testrun.note_transactions()
             transactions.after_commit(lambda: _post(node, call))
+
+    def ask_or_tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
+        if transactions.open_connection() is not None and not options.in_transaction:
+            self.tell(message, key, payload, options)
+        else:
+            self.ask_blocking(message, key, payload, options)
 
     def _prepare(
         self,
@@ -270,6 +301,10 @@ class Host:
             node.loop.call_soon_threadsafe(node.evict, schema, key)
 
 
+def _nothing() -> None:
+    pass
+
+
 def _tune_interpreter() -> None:
     """Python's defaults cost a busy node a fifth of its time: see docs/design.md. Settings of the project's stand."""
     if sys.getswitchinterval() == DEFAULT_SWITCH_INTERVAL:
@@ -295,6 +330,7 @@ def _waiting_for(call: Ask) -> Iterator[None]:
     if turn is None:
         yield
         return
+    turn.suspended = True
     turn.waiting = [*(turn.waiting or ()), call]
     try:
         yield

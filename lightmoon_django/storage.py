@@ -49,15 +49,24 @@ class _Storage:
         return queue.store.columns(schema) if queue is not None else MemoryColumns(schema)
 
     def _open(self, alias: str) -> StoreQueue:
-        store = self._store(alias)
+        store = testrun.equipment.wrap(self._store(alias))
         executor = self._executor(alias, store)
-        return StoreQueue(store, executor, self._loop.call_soon, self._loop.call_later)
+        return StoreQueue(store, executor, self._loop.call_soon, self._loop.call_later, self._trusted(alias))
+
+    def _trusted(self, alias: str) -> Callable[[], bool]:
+        """Tells whether nobody else can have taken rows of that database yet."""
+        return lambda: True
 
     def _store(self, alias: str) -> Store:
         raise NotImplementedError
 
     def _executor(self, alias: str, store: Store) -> Executor:
         raise NotImplementedError
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits for a store, and nothing is on its way to one."""
+        return all(queue.idle for queue in self._queues.values())
 
     def stop(self) -> None:
         for queue in self._queues.values():
@@ -67,15 +76,19 @@ class _Storage:
 class DatabaseStorage(_Storage):
     """As in production: a thread per store, and a lease per database."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[StoreQueue], None]) -> None:
+        """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat."""
         super().__init__(loop)
-        self.lease = Leases(on_lost)
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]))
 
     def guard(self) -> None:
         return None
 
     def _store(self, alias: str) -> Store:
-        return open_store(alias, self.lease.of(alias).incarnation, conf.settings())
+        return open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+
+    def _trusted(self, alias: str) -> Callable[[], bool]:
+        return self.lease.of(alias).valid
 
     def _executor(self, alias: str, store: Store) -> Executor:
         thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
@@ -89,16 +102,22 @@ class DatabaseStorage(_Storage):
 
 
 class Leases:
-    """This process's leases, one per database that hosts actors. Valid while all of them are."""
+    """This process's leases, one per database that hosts actors. Valid while all of them are.
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    What happens to one, or to its database, is no concern of the actors that another database keeps.
+    """
+
+    def __init__(self, on_lost: Callable[[str], None]) -> None:
         self._on_lost = on_lost
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
-    def of(self, alias: str) -> Membership:
+    def open(self, alias: str) -> Membership:
         """The membership in one database, not started yet."""
-        self._members[alias] = Membership(alias, conf.settings(), self._on_lost)
+        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias))
+        return self._members[alias]
+
+    def of(self, alias: str) -> Membership:
         return self._members[alias]
 
     def start(self, alias: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 from django.db import connections
 from django.test import utils
 
@@ -24,6 +25,26 @@ Job = Callable[[], Any]
 Done = Callable[[Any], None]
 
 _threads_wanted = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a test puts in the place of the machine's own. A node looks at it when it starts."""
+
+    clock: Any = None  # a `Clock`; None: the machine's
+    wrap: Callable[[Any], Any] = lambda store: store  # what stands between the node and each of its stores
+    observers: tuple[Callable[[Any, Any], object], ...] = ()  # called as `Node.observers` are
+
+
+MACHINE = Equipment()
+
+equipment = MACHINE
+
+
+def equip(wanted: Equipment) -> None:
+    """Let nodes that start from now on have that. Nodes that run are not touched."""
+    global equipment
+    equipment = wanted
 
 
 def active() -> bool:
@@ -50,10 +71,22 @@ class Lending:
         self._jobs: deque[tuple[Job, Done, Callable[..., object]]] = deque()
         self.running = 0
 
-    def submit(self, job: Job, done: Done, call_soon: Callable[..., object]) -> None:
+    def submit(self, job: Job, done: Done, call_soon: Callable[..., object]) -> Lent:
+        lent = Lent(self, (job, done, call_soon))
         with self._changed:
-            self._jobs.append((job, done, call_soon))
+            self._jobs.append(lent.item)
             self._changed.notify_all()
+        return lent
+
+    def withdraw(self, lent: Lent) -> None:
+        """Take back what nobody has begun."""
+        with self._changed, contextlib.suppress(ValueError):
+            self._jobs.remove(lent.item)
+
+    def discard(self) -> None:
+        """Forget jobs that nobody has begun: their test is over, and must not go on in the next one."""
+        with self._changed:
+            self._jobs.clear()
 
     def wake(self) -> None:
         with self._changed:
@@ -75,7 +108,8 @@ class Lending:
         except BaseException as error:
             result = error
         finally:
-            self.running -= 1
+            with self._changed:
+                self.running -= 1
         with contextlib.suppress(RuntimeError):
             call_soon(done, result)
         return True
@@ -96,17 +130,70 @@ class Lending:
 lending = Lending()
 
 
+class Lent:
+    """A job that waits for a thread."""
+
+    def __init__(self, lending: Lending, item: tuple[Job, Done, Callable[..., object]]) -> None:
+        self._lending = lending
+        self.item = item
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: if it hasn't begun, it never does."""
+        self._lending.withdraw(self)
+
+
 class LentThread:
     """An executor for stores and barrier turns: hands its jobs to whichever thread lends itself."""
 
     def __init__(self, call_soon: Callable[..., object]) -> None:
         self._call_soon = call_soon
 
-    def submit(self, job: Job, done: Done) -> None:
-        lending.submit(job, done, self._call_soon)
+    def submit(self, job: Job, done: Done) -> Lent:
+        return lending.submit(job, done, self._call_soon)
 
     def stop(self) -> None:
         pass
+
+
+class LentExecutor(concurrent.futures.Executor):
+    """The same for `sync_to_async` inside turns."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def job() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    with _home_kept():
+                        future.set_result(fn(*args, **kwargs))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        lending.submit(job, lambda _: None, lambda *_: None)
+        return future
+
+
+@contextlib.contextmanager
+def _home_kept() -> Iterator[None]:
+    """asgiref notes in a thread which loop it works for. A thread that lends itself goes on working for its own."""
+    notes = SyncToAsync.threadlocal.__dict__
+    before = dict(notes)
+    try:
+        yield
+    finally:
+        notes.clear()
+        notes.update(before)
+
+
+@contextlib.contextmanager
+def lending_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Within it the ORM's async methods see, on that loop too, what the test sees. asgiref asks here for a thread."""
+    executors: dict[Any, Any] = AsyncToSync.loop_thread_executors
+    executors[loop] = LentExecutor()
+    try:
+        yield
+    finally:
+        del executors[loop]
 
 
 def wait(future: concurrent.futures.Future[T], seconds: float) -> T:
@@ -143,7 +230,12 @@ _now: dict[str, list[Any]] = {}
 
 
 def note_transactions() -> None:
-    """Take note of this thread's open transactions, before a call of it reaches the node."""
+    """Take note of this thread's open transactions, before a call of it reaches the node.
+
+    A thread with a running loop has none: an async test's connection is in another one.
+    """
+    if asyncio._get_running_loop() is not None:
+        return
     _now.clear()
     _now.update((connection.alias, list(connection.atomic_blocks)) for connection in connections.all(True))
 

@@ -34,9 +34,10 @@ INSTALLED_APPS = [
     "lightmoon_django",
     "tests.app",
     "tests.live",
+    "tests.kinds",
     "tests.model",
 ]
-MIGRATION_MODULES = {"testapp": None, "live": None, "model": None}
+MIGRATION_MODULES = {"testapp": None, "live": None, "kinds": None, "model": None}
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any, ClassVar
+
 from django.db import models
 from rest_framework.permissions import AllowAny
 
-from lightmoon_django import actor, event, message
+from lightmoon_django import actor, event, every, message
+from lightmoon_django.actor.turn import current
 
 
 @actor(permission_classes=[AllowAny])
@@ -20,6 +24,11 @@ class Counter(models.Model):
     async def add(self, n: int) -> int:
         self.count += n
         return self.count
+
+    @message
+    async def ring(self, due_at: int) -> None:
+        """Count the microseconds that it is late."""
+        self.count = time.time_ns() // 1000 - due_at
 
     @message(exposed=True, once=True)
     async def add_once(self, n: int) -> int:
@@ -38,6 +47,28 @@ class Channel:
     @event
     def said(self, text: str) -> None:
         """Somebody published."""
+
+
+@actor
+class Metronome:
+    """Sixty ticks in a second."""
+
+    late: ClassVar[list[float]] = []  # seconds, of all of them
+
+    @message
+    async def start(self) -> None:
+        """It is in memory now."""
+
+    @every(1 / 60)
+    async def tick(self) -> None:
+        now, start = time.monotonic(), self._timer._start
+        self.late.append((now - start) % self._timer._schema.period)
+
+    @property
+    def _timer(self) -> Any:
+        turn = current()
+        assert turn is not None
+        return turn.activation.timers._timers[0]
 
 
 class Note(models.Model):

@@ -92,6 +92,11 @@ class Call:
     def address(self) -> Address:
         return Address(self.schema.name, self.key)
 
+    @property
+    def creates(self) -> bool:
+        """Whether it makes a missing row, where the actor is declared so."""
+        return self.message.creates
+
     def take_args(self) -> tuple[Any, ...]:
         """Arguments that no earlier run has touched."""
         args, self.args = self.args, None

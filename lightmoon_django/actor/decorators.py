@@ -12,6 +12,7 @@ from django.db.models import Model
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
 from lightmoon_django.actor.schema import ActorOptions, Options
+from lightmoon_django.actor.timer import Timer
 from lightmoon_django.actor.turn import current
 from lightmoon_django.errors import UsageError
 from lightmoon_django.fields import COMMIT_MARK, OwnerField
@@ -27,6 +28,8 @@ class Message(Generic[P, R]):
     """A method that can be sent to an actor. Reached through an instance or a ref it is a `BoundMessage`."""
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        if isinstance(function, Timer):
+            raise UsageError(f"{function.__name__} is a timer and can't be sent as well: call one from the other.")
         self.function = function
         self.options = options
         self.__doc__ = function.__doc__
@@ -193,7 +196,8 @@ def actor(
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
-    `view` is the state that clients mirror: field names or a DRF serializer class. `permission_classes` judge every
+    `view` is the state that clients mirror: field names, or a DRF serializer class (or its
+    dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
     exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
     defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
     """

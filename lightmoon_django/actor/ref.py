@@ -7,7 +7,8 @@ import datetime
 from collections.abc import Awaitable
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from lightmoon_django.actor import registry
+from lightmoon_django.actor import registry, reminder
+from lightmoon_django.actor.reminder import Remindable, Reminder, Setting
 from lightmoon_django.actor.schema import MessageSchema
 from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current
 from lightmoon_django.codec import Linked
@@ -25,6 +26,8 @@ class CallOptions:
     timeout: float | None = None  # seconds, queueing included
     call_id: str | None = None  # the idempotency key: sent again, the call gets the first one's answer
     in_transaction: bool = False  # the caller knows that its open transaction holds none of the actor's rows
+    name: str | None = None  # of a reminder; None: the message's own name
+    catch_up: str = "once"  # what becomes of a reminder's missed firings
 
 
 PLAIN = CallOptions()
@@ -42,6 +45,9 @@ class Exchange(Protocol):
     def ask_blocking(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes: ...
 
     def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None: ...
+
+    def ask_or_tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
+        """Ask and block until the answer; inside an open transaction tell instead."""
 
 
 _exchange: Exchange | None = None
@@ -62,10 +68,11 @@ def exchange() -> Exchange:
     return _exchange
 
 
-class BoundMessage(Generic[P, R]):
+class BoundMessage(Remindable[P], Generic[P, R]):
     """A message of one actor, ready to be sent.
 
-    `await m(…)` asks from async code, `m.sync(…)` asks from sync code, `m.tell(…)` sends without waiting.
+    `await m(…)` asks from async code, `m.sync(…)` asks from sync code, `m.tell(…)` sends without waiting. `m.at(…)`,
+    `m.after(…)`, `m.every(…)` and `m.cancel()` set its reminders.
     """
 
     __slots__ = ("_key", "_message", "_options")
@@ -104,12 +111,15 @@ class BoundMessage(Generic[P, R]):
         timeout: float | datetime.timedelta | None = None,
         call_id: str | None = None,
         in_transaction: bool = False,
+        name: str | None = None,
+        catch_up: str = "once",
     ) -> BoundMessage[P, R]:
         """The same message with options for its next calls.
 
         `timeout` is in seconds, queueing included. `call_id` names one call: sent again under it, also by somebody
         else, the message doesn't run again and the first answer comes; kept while the actor is in memory, and for
-        `CALL_RETENTION` where the message is declared with `once=True`.
+        `CALL_RETENTION` where the message is declared with `once=True`. `name` tells reminders of one message apart,
+        and `catch_up` ("once", "all" or "skip") says what becomes of a periodic one's missed firings.
         """
         if isinstance(timeout, datetime.timedelta):
             timeout = timeout.total_seconds()
@@ -117,8 +127,47 @@ class BoundMessage(Generic[P, R]):
             raise UsageError(f"A timeout must be longer than 0 seconds, not {timeout!r}.")
         if call_id is not None and not (isinstance(call_id, str) and call_id):
             raise UsageError(f"A call_id is a text of at least one character, not {call_id!r}.")
-        options = CallOptions(timeout=timeout, call_id=call_id, in_transaction=in_transaction)
+        reminder.check_name(name)
+        reminder.check_catch_up(catch_up)
+        options = CallOptions(
+            timeout=timeout, call_id=call_id, in_transaction=in_transaction, name=name, catch_up=catch_up
+        )
         return BoundMessage(self._message, self._key, options)
+
+    # What its reminders need
+
+    @property
+    def _bound(self) -> MessageSchema:
+        return self._message
+
+    @property
+    def _bound_key(self) -> str:
+        return self._key
+
+    @property
+    def _reminder_name(self) -> str:
+        return self._options.name or self._message.name
+
+    @property
+    def _catch_up(self) -> str:
+        return self._options.catch_up
+
+    def _set(self, setting: Setting, what: str) -> Reminder:
+        actor, key, turn = self._message.actor, self._key, current()
+        if turn is not None and turn.call.schema is actor and turn.call.key == key:
+            reminder.register(turn, setting)
+            return Reminder(what)
+        system = actor.system[reminder.SET]
+        payload = system.signature.bind((setting,), {})
+        if turn is not None:
+            exchange().tell(system, key, payload, PLAIN)
+            return Reminder(what)
+        options = CallOptions(timeout=self._options.timeout, in_transaction=self._options.in_transaction)
+        return Reminder(
+            what,
+            lambda: exchange().ask(system, key, payload, options),
+            lambda: exchange().ask_or_tell(system, key, payload, options),
+        )
 
     def __repr__(self) -> str:
         return f"<message {self._message.wire_name} of {self._key!r}>"

@@ -15,11 +15,21 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor.schema import ActorOptions, ActorSchema, EventSchema, MessageSchema, SchemaError
+from lightmoon_django.actor import reminder, view
+from lightmoon_django.actor.schema import (
+    ActorOptions,
+    ActorSchema,
+    EventSchema,
+    MessageSchema,
+    Options,
+    SchemaError,
+    TimerSchema,
+)
 from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
 HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
+PASS = "pass_over"  # the system message whose turn does nothing
 KEY_LIMIT = 255  # characters of a memory-only actor's key
 
 _registered: dict[type, ActorOptions] = {}
@@ -109,7 +119,7 @@ def _build(cls: type) -> ActorSchema:
         )
         schema.ref_class = _refs[cls]
         schema.permission_classes = _permissions(options.permission_classes)
-        schema.view_positions = _view(cls, schema)
+        schema.mirror = _view(cls, schema)
         _add_methods(schema)
         _schemas[cls] = schema
         return schema
@@ -128,14 +138,11 @@ def _fields(cls: type) -> tuple[str, ...]:
     return tuple(name for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar)
 
 
-def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
+def _view(cls: type, schema: ActorSchema) -> view.View | None:
     if not schema.view:
-        return ()
+        return None
     if not isinstance(schema.view, tuple):
-        raise SchemaError(
-            f"{schema.name} has view={schema.view!r}, which is not a list of field names.",
-            "Name the fields that clients mirror: view=['title', 'price'].",
-        )
+        return view.of_class(cls, schema.name, _imported(schema.name, schema.view))
     attributes = {name: name for name in schema.fields}
     if issubclass(cls, Model):
         attributes.update((field.name, field.attname) for field in cls._meta.concrete_fields)
@@ -145,11 +152,22 @@ def _view(cls: type, schema: ActorSchema) -> tuple[tuple[str, int], ...]:
             f"{schema.name} has a view of fields that it doesn't have: {', '.join(map(str, unknown))}.",
             f"Its fields are: {', '.join(schema.fields)}.",
         )
-    return tuple((name, schema.fields.index(attributes[name])) for name in schema.view)
+    return view.FieldView((name, schema.fields.index(attributes[name])) for name in schema.view)
+
+
+def _imported(name: str, given: Any) -> Any:
+    """What a dotted path names; anything else itself."""
+    if not isinstance(given, str) or "." not in given:
+        return given
+    try:
+        return import_string(given)
+    except ImportError as error:
+        raise SchemaError(f"The view of {name} can't be imported: {error}", "Correct the dotted path.") from error
 
 
 def _add_methods(schema: ActorSchema) -> None:
     from lightmoon_django.actor.decorators import Event, Message
+    from lightmoon_django.actor.timer import Timer
 
     messages, events = {}, {}
     for name in dir(schema.cls):
@@ -159,9 +177,20 @@ def _add_methods(schema: ActorSchema) -> None:
             messages[name].permission_classes = _permissions(messages[name].permission_classes)
         elif isinstance(found, Event):
             events[name] = EventSchema(schema, name, found.function)
+        elif isinstance(found, Timer):
+            tick = MessageSchema(schema, name, found.function, Options())
+            schema.timers[name] = TimerSchema(message=tick, period=found.period)
         elif name in HOOKS and callable(found):
             schema.hooks[name] = found
     schema.finish(messages, events)
+    setting = MessageSchema(schema, reminder.SET, reminder.set_reminder, Options())
+    setting.creates = False
+    schema.system[setting.name] = setting
+    schema.system[PASS] = MessageSchema(schema, PASS, _pass, Options())
+
+
+async def _pass(self: Any) -> None:
+    """The body of a turn that only moves a reminder on."""
 
 
 def travels_as(hint: Any) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightmoon_django import codec
 from lightmoon_django.errors import InvalidParams
+
+if TYPE_CHECKING:
+    from lightmoon_django.actor.view import View
 
 RESERVED_PARAMETERS = frozenset({"key"})  # names the actor on the wire
 
@@ -102,6 +106,7 @@ class MessageSchema:
 
     __slots__ = (
         "actor",
+        "creates",
         "doc",
         "function",
         "is_async",
@@ -125,6 +130,7 @@ class MessageSchema:
         self.options = options
         self.is_async = inspect.iscoroutinefunction(function)
         self.timeout = options.timeout
+        self.creates = True  # whether it makes a missing row, where the actor is declared so
         self.doc = inspect.getdoc(function) or ""
         wrong = contradiction(self.wire_name, options, is_async=self.is_async, persistent=actor.persistent)
         if wrong is not None:
@@ -161,6 +167,14 @@ def contradiction(name: str, options: Options, *, is_async: bool, persistent: bo
     return None
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSchema:
+    """One timer of one actor class, as a message that only the runtime sends."""
+
+    message: MessageSchema
+    period: float  # seconds
+
+
 class EventSchema:
     """One event of one actor class: a signature whose calls are encoded once, for everyone who listens."""
 
@@ -186,7 +200,7 @@ class EventSchema:
 class ActorOptions:
     """What `@actor(…)` was told."""
 
-    view: Any = None  # field names, or a DRF serializer class
+    view: Any = None  # field names, or a DRF serializer class or its dotted path
     permission_classes: tuple[Any, ...] | None = None
     create: bool = False
     idle_after: float | None = None  # seconds
@@ -203,6 +217,7 @@ class ActorSchema:
         "cls",
         "create",
         "events",
+        "existing",
         "exposed",
         "fields",
         "hooks",
@@ -210,6 +225,7 @@ class ActorSchema:
         "keys",
         "lifecycle",
         "messages",
+        "mirror",
         "name",
         "permission_classes",
         "persistent",
@@ -217,8 +233,9 @@ class ActorSchema:
         "ref_class",
         "subscription",
         "substitute",
+        "system",
+        "timers",
         "view",
-        "view_positions",
         "zoned",
     )
 
@@ -250,13 +267,19 @@ class ActorSchema:
         self.exposed: dict[str, MessageSchema] = {}
         self.events: dict[str, EventSchema] = {}
         self.hooks: dict[str, Callable[..., Any]] = {}
+        self.timers: dict[str, TimerSchema] = {}
+        self.system: dict[str, MessageSchema] = {}  # what LightMoon itself sends; no ref and no client reaches it
         self.ref_class: type = object
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
-        self.view_positions: tuple[tuple[str, int], ...] = ()  # names of view fields with their places in a snapshot
+        self.mirror: View | None = None  # what `view` means
+        self.existing = self  # the same without `create`: loads what is there, and makes nothing
         self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
 
     def finish(self, messages: Mapping[str, MessageSchema], events: Mapping[str, EventSchema]) -> None:
         """Take over what the class declares."""
+        if self.create and self.persistent:
+            self.existing = copy.copy(self)
+            self.existing.create = False
         self.messages.update(messages)
         self.events.update(events)
         self.exposed.update((name, message) for name, message in messages.items() if message.options.exposed)

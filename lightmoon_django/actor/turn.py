@@ -78,7 +78,7 @@ class Turn:
         self.sealed = False  # its worker has begun to commit: too late to abandon it
         self.payload: bytes = b""  # the encoded result
         self.error: LightMoonError | None = None
-        self.suspended = False  # it awaited something: it can't be run again unseen
+        self.suspended = False  # it awaited or asked something: it can't be run again unseen
         self.runner: Any = None  # the task or thread that runs it
         self.outer: Turn | None = None
         self.depth = 0  # messages of the actor itself that run inline
@@ -157,6 +157,7 @@ class TurnProxy:
     def save(self, obj: Any) -> None:
         """Write another model instance in the same commit as the actor. Nothing is written if the turn fails."""
         found = self._other(obj, "turn.save(self) is not needed: the actor's own fields are stored with its turn.")
+        _refuse_in_memory(found, "save")
         if found.saves is None:
             found.saves = []
         found.saves.append(obj)
@@ -164,6 +165,7 @@ class TurnProxy:
     def delete(self, obj: Any) -> None:
         """Delete another model instance, or the actor itself, in the same commit."""
         found = self._turn
+        _refuse_in_memory(found, "delete")
         if found.deletes is None:
             found.deletes = []
         found.deletes.append(obj)
@@ -194,6 +196,20 @@ class TurnProxy:
     def __repr__(self) -> str:
         found = current()
         return "<no current turn>" if found is None else f"<turn of {found.call.message.wire_name}>"
+
+
+def _refuse_in_memory(turn: Turn, verb: str) -> None:
+    if turn.activation.store is None:
+        raise UsageError(
+            f"turn.{verb}() has no commit to be part of: {turn.call.schema.name} is kept in memory only. Write from a "
+            "`def` message of a model actor, or from turn.on_commit()."
+        )
+
+
+def renew_lock() -> None:
+    """In a forked child: the parent may have held the lock."""
+    global _sealing
+    _sealing = threading.Lock()
 
 
 turn = TurnProxy()

@@ -17,7 +17,8 @@ from lightmoon_django.actor import registry
 from lightmoon_django.checks import members
 
 _POOL_DEFAULT = 4  # psycopg_pool's min_size, which is also its size unless max_size is given
-_STORE_CONNECTIONS = 2  # the store's thread and the heartbeat's
+_STORE_CONNECTIONS = 2  # the store's thread and the heartbeat's, which keep theirs; outside a pool
+_VIEWS = 2  # connections of a pool that workers should leave to ordinary views
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -63,7 +64,7 @@ def check_connections(**_: Any) -> list[CheckMessage]:
     hosts = actor_aliases()
     for alias in connections:
         options = connections[alias].settings_dict
-        found += _persistent(alias, options)
+        found += _persistent(alias, options, hosts_actors=alias in hosts and connections[alias].vendor != "sqlite")
         if alias in hosts:
             found += _sqlite(alias, options) if connections[alias].vendor == "sqlite" else _pool(alias, options)
     return found
@@ -74,12 +75,22 @@ def actor_aliases() -> set[str]:
     return {router.db_for_write(cls) for cls in registry.registered() if issubclass(cls, Model)}
 
 
-def _persistent(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    if getattr(django_settings, "ASGI_APPLICATION", None) and options["CONN_MAX_AGE"] != 0:
+def _persistent(alias: str, options: Mapping[str, Any], *, hosts_actors: bool) -> Iterator[CheckMessage]:
+    if options["CONN_MAX_AGE"] == 0:
+        return
+    if getattr(django_settings, "ASGI_APPLICATION", None):
         yield Warning(
             f"Database {alias!r} keeps connections (CONN_MAX_AGE), which leak under ASGI: each thread has its own.",
             hint="Set CONN_MAX_AGE to 0, and for PostgreSQL OPTIONS['pool'] to True.",
             id="lightmoon.W041",
+        )
+    if hosts_actors:
+        yield Warning(
+            f"Database {alias!r} keeps connections (CONN_MAX_AGE): each process with actors may hold "
+            f"{_workers() + _STORE_CONNECTIONS} of them, one for each worker thread.",
+            hint="Set CONN_MAX_AGE to 0 and use OPTIONS['pool'] where connecting is too slow, or lower "
+            "LIGHTMOON['WORKER_THREADS']; the server's max_connections must be enough for all processes together.",
+            id="lightmoon.W045",
         )
 
 
@@ -105,10 +116,11 @@ def _pool(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
         return
     given = pool if isinstance(pool, dict) else {}
     size = given.get("max_size") or given.get("min_size", _POOL_DEFAULT)
-    needed = _workers() + _STORE_CONNECTIONS
+    needed = _workers() + _VIEWS
     if size < needed:
         yield Warning(
-            f"Database {alias!r} has a pool of {size} connections, but {needed} threads may want one.",
+            f"Database {alias!r} has a pool of {size} connections, but {_workers()} worker threads and the views of "
+            "each process share it.",
             hint=f'Set OPTIONS["pool"] to {{"max_size": {needed}}} or more, or lower LIGHTMOON["WORKER_THREADS"].',
             id="lightmoon.W043",
         )

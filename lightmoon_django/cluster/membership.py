@@ -18,6 +18,7 @@ from django.db import connections
 from lightmoon_django import identity
 from lightmoon_django.conf import Settings
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.ownconnection import own_connection
 
 logger = logging.getLogger("lightmoon")
 
@@ -66,6 +67,7 @@ class Membership:
     def start(self) -> None:
         """Register a new incarnation, and keep it alive from now on. Raises what the database raises."""
         self._pid = os.getpid()
+        own_connection(self.alias)
         try:
             self._register()
         finally:
@@ -105,6 +107,7 @@ class Membership:
 
     def _run(self) -> None:
         failing = False
+        own_connection(self.alias)
         while not self._stopping.wait(self._lease / BEATS_PER_LEASE):
             try:
                 self.beat()

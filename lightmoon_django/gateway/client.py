@@ -75,6 +75,8 @@ class Client:
         if ident is not None:
             if self._calls is None:
                 self._calls = {}
+            elif ident in self._calls:
+                raise InvalidRequest(f"The id {str(ident)[:100]} names a call that is still in flight.")
             self._calls[ident] = call
         self.hub.post(call)
 

@@ -44,7 +44,7 @@ class ModelColumns:
         self._automatic = [(i, field) for i, field in enumerate(self.fields) if values.sets_itself(field)]
         self._pk = self.fields.index(self.model._meta.pk)
         self.generated = tuple(i for i, field in enumerate(self.fields) if field.generated)
-        self._related = {i: field for i, field in enumerate(self.fields) if field.is_relation}
+        self.related = any(field.is_relation for field in self.fields)
         self._attnames = [field.attname for field in self.model._meta.concrete_fields]
         self._owner = self._attnames.index(OWNER_FIELD)
         self._logic = SaveLogic(self.model, frozenset(harmless))
@@ -52,6 +52,10 @@ class ModelColumns:
     @property
     def barrier(self) -> str | None:
         return self._logic.reason()
+
+    def forget_related(self, instance: Any) -> None:
+        if instance._state.fields_cache:
+            instance._state.fields_cache.clear()
 
     def defaults(self) -> Snapshot:
         return self.snapshot(self.model())
@@ -84,11 +88,13 @@ class ModelColumns:
 
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
         state = instance.__dict__
-        for i, field in self._related.items():
-            if state.get(field.attname) != snapshot[i]:
-                instance._state.fields_cache.pop(field.name, None)
+        instance._state.fields_cache.clear()
         state.pop("_prefetched_objects_cache", None)
         state.update(zip(self.names, self.thaw(snapshot), strict=True))
+
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        for i in self.generated:
+            instance.__dict__[self.names[i]] = self.value(snapshot, i)
 
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         changed: dict[int, Any] = {}

@@ -42,8 +42,9 @@ class Deliveries:
         times = [self._all(model).aggregate(Min("wake_at"))["wake_at__min"] for model in (Reminder, Outgoing)]
         return min((time for time in times if time is not None), default=None)
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
-        self._claimed(due).update(wake_at=wake_at, last_error=storable(error))
+    def postpone(self, due: Due, wake_at: int, error: str, counts: bool) -> None:
+        attempts = due.attempts if counts else due.attempts - 1
+        self._claimed(due).update(wake_at=wake_at, attempts=attempts, last_error=storable(error))
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         for some in portions(sorted(ids), CHUNK):
@@ -57,7 +58,7 @@ class Deliveries:
         else:
             ours = row.update(generation=new_incarnation(), due_at=then, wake_at=then, attempts=0, last_error="")
         if ours:
-            self._all(DeadLetter).bulk_create([letter(due, error, now)])
+            letter(due, error, now).save(using=self._alias, force_insert=True)
 
     def paused(self) -> set[tuple[str, str]]:
         return set(self._all(Pause).values_list("actor", "key"))

@@ -42,7 +42,7 @@ T = TypeVar("T")
 class Executor(Protocol):
     """Runs jobs one after another where their database connection lives."""
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done) -> object:
         """Run `job` there; then `done(result)`, or `done(exception)`, on the event loop."""
 
     def stop(self) -> None:
@@ -84,14 +84,19 @@ class StoreThread:
 class _Request:
     """One load, write or find with the way its outcome takes back."""
 
-    __slots__ = ("done", "item", "take", "tries")
+    __slots__ = ("done", "item", "take", "tries", "wanted")
 
     def __init__(
-        self, item: Load | Write | Find, done: Callable[[Any], None], take: Callable[[], None] | None = None
+        self,
+        item: Load | Write | Find,
+        done: Callable[[Any], None],
+        take: Callable[[], None] | None = None,
+        wanted: Callable[[], bool] | None = None,
     ) -> None:
         self.item = item
         self.done = done
         self.take = take
+        self.wanted = wanted  # asked before another try
         self.tries = 0
 
     def __str__(self) -> str:
@@ -107,8 +112,11 @@ class StoreQueue:
         executor: Executor,
         call_soon: Callable[..., object],
         call_later: Callable[[float, Callable[[], None]], object],
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`trusted` tells whether the rows that this node owns there are still its own for certain."""
         self.store = store
+        self.trusted = trusted
         self._executor = executor
         self._call_soon = call_soon
         self._call_later = call_later
@@ -119,9 +127,9 @@ class StoreQueue:
         self._busy = False
         self._scheduled = False
 
-    def load(self, load: Load, done: Callable[[LoadOutcome], None]) -> None:
-        """Claim and read. A locked row is tried again until `done` has been called with something else."""
-        self._add(_Request(load, done))
+    def load(self, load: Load, done: Callable[[LoadOutcome], None], wanted: Callable[[], bool] | None = None) -> None:
+        """Claim and read. A locked row is tried again, as long as it is `wanted`, until `done` hears something else."""
+        self._add(_Request(load, done, wanted=wanted))
 
     def commit(self, write: Write, take: Callable[[], None], done: Callable[[CommitOutcome], None]) -> None:
         """Store. Locked rows and an absent database are tried again, apart from everybody else's writes.
@@ -130,9 +138,14 @@ class StoreQueue:
         """
         self._add(_Request(write, done, take))
 
-    def find(self, find: Find, done: Callable[[Answer | Failed | None], None]) -> None:
-        """Look an answer up, and try again while the database is away. Sees all writes that were queued before it."""
-        self._add(_Request(find, done))
+    def find(
+        self, find: Find, done: Callable[[Answer | Failed | None], None], wanted: Callable[[], bool] | None = None
+    ) -> None:
+        """Look an answer up. Sees all writes that were queued before it.
+
+        While the database is away it is tried again, as long as it is `wanted`.
+        """
+        self._add(_Request(find, done, wanted=wanted))
 
     def query(self, job: Callable[[Store], T], done: Callable[[T | Exception], None]) -> None:
         """Run a job in the store's thread. One goes between two groups, so that many of them hold no group up.
@@ -241,7 +254,9 @@ class StoreQueue:
             logger.exception("A query's result could not be taken in.", extra={"action": "outcome_defect"})
 
     def _retry(self, request: _Request, outcome: Locked | Down) -> None:
-        delay = min(RETRY_FIRST * 2**request.tries, RETRY_LONGEST)
+        if request.wanted is not None and not request.wanted():
+            return  # its callers were answered meanwhile; during a long outage there would be ever more of them
+        delay = min(RETRY_FIRST * 2 ** min(request.tries, 16), RETRY_LONGEST)
         if request.tries == 0:
             logger.info(
                 "%s waits: %s",

@@ -39,11 +39,15 @@ class MemoryColumns:
     """The annotated attributes of a plain class. Defaults are its class attributes; None where it has none."""
 
     barrier: str | None = None
+    related = False
 
     def __init__(self, schema: ActorSchema) -> None:
         self.cls = schema.cls
         self.names = schema.fields
         self._read: Read = reader(self.names)
+
+    def forget_related(self, instance: Any) -> None:
+        pass
 
     def defaults(self) -> Snapshot:
         return tuple(_copied(getattr(self.cls, name, None)) for name in self.names)
@@ -67,6 +71,9 @@ class MemoryColumns:
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
         for name, value in zip(self.names, snapshot, strict=True):
             setattr(instance, name, _copied(value))
+
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        pass
 
     def changes(self, before: Snapshot, after: Snapshot, instance: Any) -> tuple[Snapshot, dict[int, Any]]:
         return after, {i: value for i, value in enumerate(after) if not (before[i] is value or before[i] == value)}
@@ -158,9 +165,9 @@ class MemoryStore:
         with self.memory.lock:
             return self.memory.records.next_due()
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+    def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
         with self.memory.lock:
-            self.memory.records.postpone(due, wake_at, error)
+            self.memory.records.postpone(due, wake_at, error, counts)
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         with self.memory.lock:

@@ -75,9 +75,10 @@ class MemoryRecords:
     def next_due(self) -> int | None:
         return min((one.wake_at for one in self.waiting.values()), default=None)
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+    def postpone(self, due: Due, wake_at: int, error: str, counts: bool) -> None:
         one = self._claimed(due)
         if one is not None:
+            one.due = dataclasses.replace(due, attempts=due.attempts if counts else due.attempts - 1)
             one.wake_at, one.last_error = wake_at, storable(error)
 
     def delivered(self, ids: Sequence[bytes]) -> None:

@@ -22,6 +22,7 @@ from lightmoon_django.persistence.claims import claim
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.grouping import Grouping
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.recordstore import RecordStore
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.settling import settle
@@ -125,7 +126,7 @@ class OrmStore(RecordStore):
 
     def _connected(self) -> BaseDatabaseWrapper:
         """This thread's connection, open and set up. Raises `CannotConnect`."""
-        connection = connections[self.alias]
+        connection = own_connection(self.alias) if self.exclusive else connections[self.alias]
         connect(connection)
         if connection.connection is not self._raw:
             self._set_up(connection)

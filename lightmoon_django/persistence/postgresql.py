@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import psycopg
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, NotSupportedError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
@@ -23,6 +23,7 @@ from lightmoon_django.persistence.settling import PATIENCE, PAUSE
 from lightmoon_django.persistence.statements import Statement, Statements
 from lightmoon_django.persistence.store import CommitOutcome, Loaded, Write
 from lightmoon_django.persistence.table import Table
+from lightmoon_django.persistence.trouble import CannotConnect
 
 LOCK_TIMEOUT = 100  # milliseconds; bounds the only waits left, for unique and foreign keys of others' transactions
 GRACE = 500  # milliseconds past its deadline that a turn has before its statement or its session is ended
@@ -46,6 +47,7 @@ class PostgresStore(OrmStore):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._prepare = True
+        self._renewed = False  # the connection is new because statements on the last one were outdated
         self._statements: dict[Table, Statements] = {}
 
     def _set_up(self, connection: BaseDatabaseWrapper) -> None:
@@ -93,9 +95,18 @@ class PostgresStore(OrmStore):
 
     def execute(self, connection: BaseDatabaseWrapper, statement: Statement) -> list[Any]:
         """All rows that a statement returns. Bound by the server, so that its plan is kept."""
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(*statement, prepare=self._prepare)
-            return cursor.fetchall() if cursor.description else []
+        try:
+            with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+                cursor.execute(*statement, prepare=self._prepare)
+                self._renewed = False
+                return cursor.fetchall() if cursor.description else []
+        except NotSupportedError as error:
+            if not self._prepare or self._renewed or connection.in_atomic_block:
+                raise
+            # A migration has changed a column's type: what was prepared for the old one can't be used any more.
+            self._renewed = True
+            self._drop(connection)
+            raise CannotConnect(error) from error
 
     def take(self, table: Table, keys: Sequence[str], owners: Collection[int]) -> dict[str, Loaded]:
         if table.inherited:

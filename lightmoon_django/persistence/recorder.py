@@ -116,13 +116,19 @@ class Recorder:
         self, model: type[Model], columns: Sequence[str], rows: Sequence[Row], on_conflict: OnConflict | None
     ) -> None:
         ops = self._connection.ops
-        names = ", ".join(map(self._quote, columns))
-        start = f"{ops.insert_statement(on_conflict=on_conflict)} {self._table(model)} ({names}) VALUES "
         end = ops.on_conflict_suffix_sql([], on_conflict, [], [])
+        self._insert_many(ops.insert_statement(on_conflict=on_conflict), model, columns, rows, end)
+
+    def _insert_many(
+        self, start: str, model: type[Model], columns: Sequence[str], rows: Sequence[Row], end: str, *more: Any
+    ) -> None:
+        """An INSERT of many rows each. `more` are the parameters of its end."""
+        sql = f"{start} {self._table(model)} ({', '.join(map(self._quote, columns))}) VALUES"
         one = f"({', '.join(['%s'] * len(columns))})"
         with quiet_cursor(self._connection) as cursor:
             for some in binary_portions(rows):
-                cursor.execute(f"{start}{', '.join([one] * len(some))} {end}", [cell for row in some for cell in row])
+                cells = [cell for row in some for cell in row]
+                cursor.execute(f"{sql} {', '.join([one] * len(some))} {end}", [*cells, *more])
 
     def _many(self, sql: str, rows: Sequence[Row]) -> int:
         with quiet_cursor(self._connection) as cursor:

@@ -18,7 +18,7 @@ class Schedule:
     payload: bytes  # the arguments, as `Signature.bind` encodes them
     due_at: int
     period: int = 0  # microseconds between firings; 0: it fires once, or by `cron`
-    cron: str = ""  # a crontab line in UTC; empty: it fires once, or by `period`
+    cron: str = ""  # a crontab line in the project's `TIME_ZONE`; empty: it fires once, or by `period`
     catch_up: str = "once"  # what becomes of firings that were missed: "once", "all" or "skip"
     user: str = ""  # key of the user on whose behalf it was set
 
@@ -57,6 +57,12 @@ class Outgoing:
 
 
 Record = ReminderChange | Answer | Outgoing
+
+
+def latest(records: list[Record]) -> list[Record]:
+    """The same, of each reminder's changes only the last."""
+    last = {record.name: record for record in records if isinstance(record, ReminderChange)}
+    return [one for one in records if not isinstance(one, ReminderChange) or last[one.name] is one]
 
 
 class StaleReminder(Exception):

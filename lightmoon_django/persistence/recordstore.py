@@ -77,9 +77,9 @@ class RecordStore:
         with self._asking(writing=False):
             return self._deliveries.next_due()
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
+    def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
         with self._asking():
-            self._deliveries.postpone(due, wake_at, error)
+            self._deliveries.postpone(due, wake_at, error, counts)
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         with self._asking():

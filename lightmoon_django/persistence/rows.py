@@ -111,6 +111,7 @@ class Rows:
 def _insert_inherited(instances: Sequence[Model], alias: str) -> None:
     """Rows of a model and of those that it inherits from, parents first."""
     for instance in instances:
+        _share_key(instance)
         lineage = [*reversed(instance._meta.get_parent_list()), type(instance)]
         for model in lineage:
             for parent, link in model._meta.parents.items():
@@ -118,6 +119,14 @@ def _insert_inherited(instances: Sequence[Model], alias: str) -> None:
                     setattr(instance, link.attname, getattr(instance, parent._meta.pk.attname))
             fields = [field for field in model._meta.local_concrete_fields if not field.generated]
             _any(model._base_manager.using(alias))._insert([instance], fields, using=alias, on_conflict=_ignore())
+
+
+def _share_key(instance: Model) -> None:
+    """Give the instance's parents its own key, which is known here before they are inserted."""
+    for model in (type(instance), *instance._meta.get_parent_list()):
+        for parent, link in model._meta.parents.items():
+            if link is not None and link.primary_key and link.model is model:
+                setattr(instance, parent._meta.pk.attname, getattr(instance, link.attname))
 
 
 def _any(value: Any) -> Any:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.models import Answer
+from lightmoon_django.persistence.batch import ANSWER
 from lightmoon_django.persistence.orm import Judgements, OrmStore
+from lightmoon_django.persistence.recorder import Recorder
 from lightmoon_django.persistence.rows import Surprise, quiet_cursor
 from lightmoon_django.persistence.store import CommitOutcome, Write
 from lightmoon_django.persistence.table import Table
@@ -23,6 +27,21 @@ from lightmoon_django.persistence.wallclock import system_clock
 MOST_ROWS = 128  # of one UPDATE; powers of two below it make up any group, so that few statements are prepared
 _CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
 BUSY = 100  # milliseconds that the store waits for the file's lock before its group counts as locked
+
+
+class SqliteRecorder(Recorder):
+    """Takes the place of an expired answer in the INSERT itself."""
+
+    def _answer(self, rows: Sequence[tuple[Any, ...]], now: int) -> None:
+        assigned = ", ".join(f"{name} = excluded.{name}" for name in ANSWER[1:])
+        self._insert_many(
+            "INSERT INTO",
+            Answer,
+            ANSWER,
+            [(self._id(id), *cells) for id, *cells in rows],
+            f"ON CONFLICT (id) DO UPDATE SET {assigned} WHERE lightmoon_answer.expires_at <= %s",
+            now,
+        )
 
 
 class SqliteStore(OrmStore):
@@ -46,6 +65,9 @@ class SqliteStore(OrmStore):
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def recorder(self, connection: BaseDatabaseWrapper) -> Recorder:
+        return SqliteRecorder(connection)
 
     def version(self) -> int:
         return self._generation

@@ -27,6 +27,13 @@ class Columns(Protocol):
     def barrier(self) -> str | None:
         """Why every changing commit must go through `transact` and `Model.save()`; None when it needn't."""
 
+    @property
+    def related(self) -> bool:
+        """Whether instances may hold related objects, which `forget_related` is for."""
+
+    def forget_related(self, instance: Any) -> None:
+        """Let the next turn load related objects anew: other code may have written them."""
+
     def defaults(self) -> Snapshot:
         """The values of an actor that has none stored yet. Only for classes that are kept in memory."""
 
@@ -37,7 +44,10 @@ class Columns(Protocol):
         """The instance's values now. Later changes of the instance, also inside its JSON, don't show in it."""
 
     def restore(self, instance: Any, snapshot: Snapshot) -> None:
-        """Give the instance those values back, and forget related objects that no longer fit."""
+        """Give the instance those values back, and forget related objects: they may have been changed too."""
+
+    def regenerate(self, instance: Any, snapshot: Snapshot) -> None:
+        """Give it the values of generated columns, and no others."""
 
     def value(self, snapshot: Snapshot, position: int) -> Any:
         """One value of a snapshot as user code would see it. Must not be changed."""
@@ -211,8 +221,11 @@ class Store(Protocol):
     def next_due(self) -> int | None:
         """When the earliest reminder or tell that isn't claimed, or the earliest claim's end, comes due."""
 
-    def postpone(self, due: Due, wake_at: int, error: str) -> None:
-        """Try that one again then. Nothing happens if it has been changed or delivered meanwhile."""
+    def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
+        """Try that one again then. Nothing happens if it has been changed or delivered meanwhile.
+
+        With `counts=False` this claim is no attempt: nothing was done with it.
+        """
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         """Forget durable tells that have arrived."""

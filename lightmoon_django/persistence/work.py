@@ -16,10 +16,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from lightmoon_django.errors import DeadlineExceeded
+from lightmoon_django.errors import UsageError
+from lightmoon_django.persistence import refusal
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.records import StaleReminder
 from lightmoon_django.persistence.store import (
@@ -111,7 +112,11 @@ class Work:
     # The steps of a turn.
 
     def _transaction(self) -> None:
-        with transaction.atomic(using=self._home.alias), self._connection.execute_wrapper(self._guard):
+        with (
+            transaction.atomic(using=self._home.alias),
+            refusal.refuse_when_abandoned(self._barrier.alive, besides=self._home.alias),
+            self._connection.execute_wrapper(self._guard),
+        ):
             transaction.on_commit(self._note_commit, using=self._home.alias)
             unit = self._barrier.run()
             self._check()
@@ -124,6 +129,8 @@ class Work:
             self._seal()
 
     def _store(self, unit: UnitOfWork) -> None:
+        for other in (*unit.saves, *unit.deletes):
+            self._refuse_elsewhere(other)
         with self._ours():
             for other in unit.saves:
                 other.save(using=self._home.alias)
@@ -133,6 +140,15 @@ class Work:
             if unit.changes and not contains(unit.deletes, unit.instance):
                 self._own.store(unit)
             self._own.keep(unit.records)
+
+    def _refuse_elsewhere(self, other: Any) -> None:
+        """Forced into this database, an object of another one would be there twice."""
+        alias = router.db_for_write(type(other), instance=other)
+        if alias != self._home.alias:
+            raise UsageError(
+                f"{type(other).__name__} is kept in the database {alias!r} and its actor in {self._home.alias!r}: they "
+                "can't be stored in one commit. Send a message to an actor that is kept there."
+            )
 
     def _finish(self, unit: UnitOfWork) -> None:
         """Check what commits check, and read what the actor's row has become."""
@@ -161,8 +177,7 @@ class Work:
     def _check(self) -> None:
         if self._stopped is not None:
             raise Stopped(self._stopped)
-        if not self._barrier.alive():
-            raise DeadlineExceeded("The turn was abandoned at its deadline; it can't use the database any more.")
+        refusal.check(self._barrier.alive)
 
     def _begin(self) -> None:
         """Begin the transaction, lock the actor's own row, and see that it is what this node knows."""

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Field
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.actor.view import RenderedView
 
 # The first base that fits decides, so subclasses of a field have its type.
 _HINTS: tuple[tuple[type, Any], ...] = (
@@ -34,18 +35,21 @@ _HINTS: tuple[tuple[type, Any], ...] = (
 
 
 def view_hints(schema: ActorSchema) -> Iterator[tuple[str, Any]]:
-    """Name and type hint of each view field; `Any` where the field says nothing, as a JSONField does."""
+    """Name and type hint of each part of the view; `Any` where nothing tells, as for a JSONField."""
     if not schema.view:
         return
-    if issubclass(schema.cls, models.Model):
+    if isinstance(schema.mirror, RenderedView):
+        yield from schema.mirror.hints
+    elif issubclass(schema.cls, models.Model):
         fields = {name: field for field in schema.cls._meta.concrete_fields for name in (field.attname, field.name)}
-        yield from ((name, _field_hint(fields[name])) for name in schema.view)
+        yield from ((name, field_hint(fields[name])) for name in schema.view)
     else:
         hints = typing.get_type_hints(schema.cls, include_extras=True)
         yield from ((name, schema.substitute(hints[name])) for name in schema.view)
 
 
-def _field_hint(field: Field[Any, Any]) -> Any:
+def field_hint(field: Field[Any, Any]) -> Any:
+    """The type of a column's values; `Any` where it says nothing."""
     target = field
     while target.remote_field is not None:
         target = target.target_field  # type: ignore[attr-defined]

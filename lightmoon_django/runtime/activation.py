@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightmoon_django.actor.schema import ActorSchema
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.node import Node
+    from lightmoon_django.runtime.timers import Timers
 
 RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
 
@@ -52,7 +53,9 @@ class Activation:
         "_stream",
         "barrier",
         "columns",
+        "creates",
         "epoch",
+        "fired",
         "gate",
         "guard",
         "head",
@@ -72,6 +75,7 @@ class Activation:
         "stale",
         "state",
         "store",
+        "timers",
         "touched",
         "verified_at",
         "version",
@@ -84,7 +88,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
-        self.view = schema.view_positions
+        self.view = schema.mirror
         self.state = ActivationState.LOADING
         self.opened_at = node.clock.monotonic()
         self.instance: Any = None
@@ -105,6 +109,9 @@ class Activation:
         self.touched = True
         self.idle_since = 0.0
         self.guard: Callable[[], bool] | None = None  # under a test runner: whether its transaction still stands
+        self.timers: Timers | None = None
+        self.creates = True  # whether a missing row is made, where the actor is declared so
+        self.fired: dict[str, int] | None = None  # reminders by name, with the moment for which each fired last
         self._stream: Stream | None = None
 
     @property
@@ -131,13 +138,18 @@ class Activation:
         """Settled, and nobody waits."""
         return self.settled and not self.mailbox and self.hook is None and self.state is ActivationState.ACTIVE
 
+    @property
+    def takes_ticks(self) -> bool:
+        """Whether a timer may add a turn."""
+        return self.state is ActivationState.ACTIVE and not self.stale and not self.node.stopping
+
     def monotonic(self) -> float:
         return self.node.clock.monotonic()
 
     def receive(self, call: Call) -> None:
         """Queue a call, or answer it at once when the mailbox is full or it would wait for itself."""
-        if len(self.mailbox) >= self.node.settings.MAILBOX_LIMIT:
-            waiting = len(self.mailbox)
+        waiting, limit = len(self.mailbox), self.node.settings.MAILBOX_LIMIT
+        if waiting >= limit and (self.timers is None or waiting - self.timers.waiting >= limit):
             call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
             return
         if call.chain and not self._admit_of_chain(call):
@@ -272,6 +284,8 @@ class Activation:
             return
         turn.before, turn.after, self.head = before, after, after
         turn.state = TurnState.COMMITTING
+        if self.columns.related:
+            self.columns.forget_related(turn.instance)
         self._hold(turn, changes)
 
     def changes(self, turn: Turn, after: Snapshot) -> tuple[Snapshot, dict[int, Any]]:
@@ -306,7 +320,8 @@ class Activation:
 
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
-        return self.monotonic() - self.verified_at < self.node.verify_after and self.node.lease.valid()
+        recent = self.monotonic() - self.verified_at < self.node.verify_after
+        return recent and (self.store is None or self.store.trusted())
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
@@ -316,7 +331,9 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.gate:
+        if self.store is not None and not turn.cancelled and not self.fresh():
+            self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
+        elif self.gate:
             self.gate.hold(turn)
         else:
             release(self, turn)
@@ -325,9 +342,12 @@ class Activation:
         """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
         self.version = outcome.version
         self.verified_at = self.monotonic()
-        if outcome.snapshot is not None and last and self.running is None:
+        if outcome.snapshot is not None and last:
             self.head = outcome.snapshot
-            self.columns.restore(self.instance, outcome.snapshot)
+            if self.running is None:
+                self.columns.restore(self.instance, outcome.snapshot)
+            else:  # its fields are its own, but for those that only the database sets
+                self.columns.regenerate(self.instance, outcome.snapshot)
 
     def distrust(self) -> None:
         """Somebody else wrote the row: take no more turns on this memory, and be replaced when nothing is under way."""

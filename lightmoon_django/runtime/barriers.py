@@ -7,19 +7,35 @@ it. That costs group commit for this one actor, and buys Django's whole conventi
 from __future__ import annotations
 
 import contextvars
+import functools
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.turn import Turn, TurnState, enter, seal
-from lightmoon_django.errors import Cancelled, Conflict
-from lightmoon_django.persistence.store import Barrier, Committed, Failed, Missing, Snapshot, UnitOfWork, Unsettled
+from lightmoon_django.errors import Cancelled, Conflict, Unavailable
+from lightmoon_django.persistence.refusal import refusing
+from lightmoon_django.persistence.store import (
+    Barrier,
+    Committed,
+    Down,
+    Failed,
+    Locked,
+    Lost,
+    Missing,
+    Snapshot,
+    UnitOfWork,
+    Unsettled,
+)
 from lightmoon_django.runtime import recovery
 from lightmoon_django.runtime.release import reject, release
+
+logger = logging.getLogger("lightmoon")
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.gate import Entry
-    from lightmoon_django.runtime.workers import WorkerPool
+    from lightmoon_django.runtime.workers import Abandonable, WorkerPool
 
 
 class Barriers:
@@ -31,7 +47,6 @@ class Barriers:
     def start(self, activation: Activation, turn: Turn) -> None:
         """A `def` message's turn has come. It starts once the gate is empty and memory is known to be fresh."""
         activation.barrier = True
-        turn.suspended = True  # its transaction may have done anything: never run again unseen
         if activation.store is None or (not activation.gate and activation.fresh()):
             self._run(activation, turn)
         elif activation.fresh():
@@ -62,7 +77,8 @@ class Barriers:
     ) -> None:
         store = activation.store
         if store is None:
-            self._workers.submit(run, done)
+            alive = functools.partial(_may_go_on, turn)
+            self._attend(turn, lambda: refusing(alive, run), done)
             return
         barrier = Barrier(
             activation.schema,
@@ -71,10 +87,14 @@ class Barriers:
             turn.before or activation.head,
             run,
             begin_commit=lambda: seal(turn),
-            alive=lambda: turn.state is not TurnState.ABANDONED and not turn.cancelled,
+            alive=functools.partial(_may_go_on, turn),
             seconds_left=lambda: turn.call.deadline - activation.monotonic(),
         )
-        self._workers.submit(lambda: store.transact(barrier), done)
+        self._attend(turn, lambda: store.transact(barrier), done)
+
+    def _attend(self, turn: Turn, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run it in a worker, which no longer counts once the turn is abandoned."""
+        turn.runner = _Leash(turn, self._workers.submit(job, done))
 
     def _handled(self, activation: Activation, turn: Turn, work: _Handler, outcome: Any) -> None:
         """A `def` turn's transaction has ended."""
@@ -91,6 +111,8 @@ class Barriers:
             activation.fail(turn, outcome)
         elif activation.store is None or type(outcome) is Committed:
             turn.after = activation.head = work.after
+            if activation.columns.related:
+                activation.columns.forget_related(turn.instance)
             self._keep(activation, turn, outcome)
         else:
             self._refused(activation, turn, outcome)
@@ -115,11 +137,14 @@ class Barriers:
         activation.gate.advance()
 
     def _keep(self, activation: Activation, turn: Turn, outcome: Any) -> None:
-        """The transaction is committed."""
-        if type(outcome) is Committed:
+        """The transaction is committed. It has seen the row only if it brings it along: one without queries has not."""
+        turn.state = TurnState.COMMITTING
+        if type(outcome) is Committed and outcome.snapshot is not None:
             activation.committed(outcome, last=True)
             turn.after = activation.head
-        turn.state = TurnState.COMMITTING
+        elif activation.store is not None and not activation.fresh() and not (turn.deletes or turn.saves):
+            activation.gate.hold_unverified(turn, activation.head)
+            return
         release(activation, turn)
         if turn.deletes and turn.instance in turn.deletes:
             activation.distrust()
@@ -128,9 +153,41 @@ class Barriers:
         if type(outcome) is Unsettled:
             recovery.lose(activation, "The connection broke during the commit.", unsettled=[turn])
             return
-        reason = "The row was deleted." if type(outcome) is Missing else "Somebody else has the row or changed it."
-        reject(turn, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
+        reason = "Somebody else has the row or changed it."
+        if type(outcome) is Missing:
+            reason = "The row was deleted."
+        elif type(outcome) is Down:
+            reason = "There was no connection to the database."
+            logger.warning("%s: %s", activation.address, outcome.error, extra={"action": "barrier_down"})
+        elif type(outcome) is Locked:
+            reason = "An open transaction holds its row."
+        if type(outcome) in (Lost, Missing) and not turn.suspended:
+            # Seen at its first query: it has neither read, written nor asked anything, and runs on what is stored.
+            recovery.lose(activation, reason, again=[turn.call])
+            return
+        kind = Unavailable if type(outcome) is Down else Conflict
+        reject(turn, kind(f"The turn was undone: {reason} Nothing of it was stored."))
         recovery.lose(activation, reason)
+
+
+def _may_go_on(turn: Turn) -> bool:
+    """Whether a worker's turn may use the database. Called in its thread."""
+    return turn.state is not TurnState.ABANDONED and not turn.cancelled
+
+
+class _Leash:
+    """What `turn.runner` is while a worker has the turn."""
+
+    __slots__ = ("_job", "_turn")
+
+    def __init__(self, turn: Turn, job: Abandonable) -> None:
+        self._turn = turn
+        self._job = job
+
+    def cancel(self) -> None:
+        """A thread can't be interrupted: its queries are refused, and if its actor went on, it no longer counts."""
+        if self._turn.state is TurnState.ABANDONED:
+            self._job.abandon()
 
 
 class _Handler:
@@ -146,6 +203,8 @@ class _Handler:
 
     def _run(self) -> UnitOfWork:
         activation, turn = self._activation, self._turn
+        if not _may_go_on(turn):  # it was given up while it waited for a thread
+            raise Cancelled("The call was given up before it ran.")
         enter(turn)
         result = turn.call.message.function(turn.instance, *turn.call.take_args())
         turn.payload = turn.call.encode(result)

@@ -24,6 +24,11 @@ class Callbacks:
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def idle(self) -> bool:
+        """No coroutine runs."""
+        return not self._tasks
+
     def run(self, callbacks: Iterable[Callable[[], Any]]) -> None:
         blocking = []
         for one in callbacks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import time
@@ -19,8 +20,9 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
-from lightmoon_django.runtime import overlap
+from lightmoon_django.runtime import overlap, timers
 from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.timers import Tick
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -68,13 +70,17 @@ class Catalog:
     def get(self, address: tuple[str, str]) -> Activation | None:
         return self._all.get(address)
 
-    def open(self, schema: ActorSchema, key: str) -> Activation:
-        """A new activation, loading. Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full."""
+    def open(self, schema: ActorSchema, key: str, *, creates: bool = True) -> Activation:
+        """A new activation, loading. With `creates=False` no row is made.
+
+        Raises `InvalidParams` for a key that isn't canonical, `Overloaded` when full.
+        """
         key = schema.keys(key)
         if len(self._all) >= self._node.settings.MAX_ACTIVATIONS:
             raise Overloaded("This node holds as many actors as it may.", retry_after=1.0)
         store = self._node.store_of(schema)
         activation = Activation(self._node, schema, key, self._node.columns_of(schema), store)
+        activation.creates = creates
         self._all[activation.address] = activation
         self._load(activation)
         return activation
@@ -83,8 +89,12 @@ class Catalog:
         if activation.store is None:
             self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
         else:
-            load = Load(activation.schema, activation.key)
-            activation.store.load(load, lambda outcome: self._loaded(activation, outcome))
+            schema = activation.schema if activation.creates else activation.schema.existing
+            activation.store.load(
+                Load(schema, activation.key),
+                lambda outcome: self._loaded(activation, outcome),
+                lambda: activation.state is ActivationState.LOADING,
+            )
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
         if activation.state is not ActivationState.LOADING:
@@ -98,8 +108,25 @@ class Catalog:
             self._end(activation, "elsewhere")
             waiting, activation.mailbox = activation.mailbox, []
             self._node.elsewhere.send(waiting, outcome.incarnation)
+        elif type(outcome) is Missing and not activation.creates and self._wanted(activation):
+            activation.creates = True
+            self._load(activation)
         else:
             self.give_up(activation, _load_error(activation, outcome))
+
+    @staticmethod
+    def _wanted(activation: Activation) -> bool:
+        """There is no row: whether anybody waits who may make one. Refuses all others."""
+        if not activation.schema.create or not any(call.creates for call in activation.mailbox):
+            return False
+        missing = _load_error(activation, Missing())
+        waiting, activation.mailbox = activation.mailbox, []
+        for call in waiting:
+            if call.creates:
+                activation.mailbox.append(call)
+            else:
+                activation.refuse(call, missing)
+        return True
 
     def _begin(self, activation: Activation, row: Loaded) -> None:
         """The row is ours: build the instance, and run on_activate before the first message."""
@@ -141,6 +168,7 @@ class Catalog:
         if activation.state is ActivationState.ENDED:
             return
         activation.state = ActivationState.ACTIVE
+        timers.start(activation)
         activation.schedule()
 
     def give_up(self, activation: Activation, error: LightMoonError) -> None:
@@ -161,7 +189,15 @@ class Catalog:
         self._end(activation, reason)
         waiting = [*calls, *activation.mailbox]
         activation.mailbox.clear()
-        self._hand_over(activation, [call for call in waiting if not isinstance(call, (Unsubscription, Hook))])
+        self._hand_over(activation, [call for call in waiting if not isinstance(call, (Unsubscription, Hook, Tick))])
+        if activation.timers is not None and not self._node.stopping:
+            self._revive(activation)
+
+    def _revive(self, activation: Activation) -> None:
+        """An actor with timers comes back by itself."""
+        if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
+            with contextlib.suppress(Overloaded):
+                self.open(activation.schema, activation.key, creates=False)
 
     @staticmethod
     def _detach(activation: Activation, calls: list[Call]) -> None:
@@ -177,7 +213,8 @@ class Catalog:
             return
         successor = self._all.get(activation.address)
         try:
-            successor = successor or self.open(activation.schema, activation.key)
+            creates = any(call.creates for call in waiting)
+            successor = successor or self.open(activation.schema, activation.key, creates=creates)
         except LightMoonError as error:
             for call in waiting:
                 activation.refuse(call, error)
@@ -212,6 +249,8 @@ class Catalog:
     def _end(self, activation: Activation, reason: str) -> None:
         activation.state = ActivationState.ENDED
         activation.hook = None
+        if activation.timers is not None:
+            activation.timers.stop()
         if self._all.get(activation.address) is activation:
             del self._all[activation.address]
         if activation.subscribed:
@@ -229,7 +268,7 @@ class Catalog:
             self._consider(activation, now)
 
     def _consider(self, activation: Activation, now: float) -> None:
-        if activation.touched or not activation.quiet or activation.subscribed:
+        if activation.touched or not activation.quiet or activation.subscribed or activation.timers is not None:
             activation.touched = False
             activation.idle_since = now
             return

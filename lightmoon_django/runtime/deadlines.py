@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from lightmoon_django.actor.turn import Turn
+from lightmoon_django.actor.turn import Turn, abandon
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from lightmoon_django.runtime import overlap, recovery
@@ -75,11 +75,25 @@ class Deadlines:
             activation.refuse(call, DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
         for turn in activation.gate.turns():
             if turn.call.deadline <= now:
-                reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
+                self._unstored(activation, turn)
         for turn in tuple(overlap.under_way(activation)):
             if turn.call.deadline <= now and turn.running:
                 self._stuck(activation, turn)
+        for call in activation.reentering or ():
+            if call.deadline <= now:
+                overlap.forget(activation, call)
+                activation.refuse(call, DeadlineExceeded("The deadline passed before the call could come back."))
         return min([call.deadline for call in activation.mailbox], default=now + PERIOD)
+
+    def _unstored(self, activation: Activation, turn: Turn) -> None:
+        """A finished turn is not durable at its deadline. If a worker hasn't begun its commit yet, it never does."""
+        if turn.runner is None or not abandon(turn):
+            reject(turn, OutcomeUnknown("The deadline passed while the turn was being stored."))
+            return
+        turn.runner.cancel()
+        error = f"{turn.call.message.wire_name} was not saved by its deadline. Its turn was undone and can't commit."
+        reject(turn, DeadlineExceeded(error))
+        recovery.lose(activation, "The save() of an earlier turn did not come back.")
 
     def _stuck(self, activation: Activation, turn: Turn) -> None:
         """A turn still runs at its deadline: it loses its actor, which goes on from what is stored."""

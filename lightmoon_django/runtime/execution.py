@@ -8,6 +8,7 @@ them in one pass of the loop, each in a context of its own. A turn that does sus
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -17,7 +18,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.turn import Turn, TurnState, enter
-from lightmoon_django.errors import Cancelled
+from lightmoon_django.errors import Cancelled, Conflict
 from lightmoon_django.runtime import overlap, recovery
 
 if TYPE_CHECKING:
@@ -88,7 +89,24 @@ class Runner:
                 return
             self._wake = runners.loop.create_future()
             runners.parked.append(self)
-            await self._wake
+            await self._parked(self._wake)
+
+    async def _parked(self, wake: asyncio.Future[None]) -> None:
+        """Wait for work. A cancellation that a turn has left behind in this task must not end it."""
+        runners = self._runners
+        try:
+            await wake
+        except asyncio.CancelledError:
+            if runners.stopped:
+                raise
+            if self in runners.parked:
+                runners.parked.remove(self)
+                runners.attending += 1
+        self._forget_cancellations()
+
+    def _forget_cancellations(self) -> None:
+        while self.task.cancelling() and not self._runners.stopped:
+            self.task.uncancel()
 
     async def _attend(self) -> None:
         """Visit activations until none is ready, yielding the loop after each slice."""
@@ -104,7 +122,8 @@ class Runner:
                 logger.exception("A visit failed unexpectedly.", extra={"action": "runner_defect"})
                 recovery.lose(activation, f"LightMoon failed: {type(error).__name__}.")
             if clock() >= until:
-                await asyncio.sleep(0)
+                with contextlib.suppress(*(() if runners.stopped else (asyncio.CancelledError,))):  # see _parked
+                    await asyncio.sleep(0)
                 until = clock() + SLICE
 
     async def _visit(self, activation: Activation) -> None:
@@ -140,6 +159,9 @@ class Runner:
                 return  # the activation went on without it
             if turn.cancelled:
                 error = Cancelled("The caller cancelled the call; its turn was undone.")
+            elif isinstance(error, asyncio.CancelledError):
+                logger.warning("%s was cancelled, by nobody who may.", call.message.wire_name, exc_info=error)
+                error = Conflict("The turn was cancelled, and not by its caller. Nothing of it was stored.")
             activation.conclude(turn, result, error)
         activation.schedule()
 
@@ -162,8 +184,7 @@ class Runner:
         finally:
             runners.attending += 1
             turn.runner = None
-            while self.task.cancelling() and not runners.stopped:
-                self.task.uncancel()
+            self._forget_cancellations()
 
 
 def _first_step(turn: Turn, coroutine: Coroutine[Any, Any, Any]) -> Any:

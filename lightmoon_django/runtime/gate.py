@@ -201,6 +201,8 @@ class Gate:
         if type(outcome) is Committed:
             self._tickets.pop(0)
             ticket.done = True
+            if outcome.snapshot is not None and ticket.turns:
+                self._correct(ticket.turns[-1].after, outcome.snapshot)
             self._activation.committed(outcome, last=not self._tickets)
             if self._tickets:
                 self._submit()
@@ -214,6 +216,14 @@ class Gate:
         else:
             reason = "The row was deleted." if type(outcome) is Missing else "Somebody else changed the row."
             recovery.lose(self._activation, reason)
+
+    def _correct(self, known: Snapshot, stored: Snapshot) -> None:
+        """What the database made of a state, as its generated columns, is what all turns on that state release."""
+        for turn in self.turns():
+            if turn.after is known:
+                turn.after = stored
+            if turn.before is known:
+                turn.before = stored
 
     def _split(self, ticket: Ticket) -> None:
         """Store the turns of a failed write one by one, so that only the bad one fails."""

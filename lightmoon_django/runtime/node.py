@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 from lightmoon_django.actor.call import Call, Unsubscription
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
-from lightmoon_django.runtime import deadlock
+from lightmoon_django.runtime import deadlock, recovery
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.barriers import Barriers
 from lightmoon_django.runtime.callbacks import Callbacks
@@ -22,6 +23,7 @@ from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
 from lightmoon_django.runtime.outgoing import OutgoingTells
+from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
 
@@ -44,6 +46,10 @@ class Storage(Protocol):
 
     def guard(self) -> Callable[[], bool] | None:
         """Under a test runner: tells later whether the transaction of now still stands."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store."""
 
     def stop(self) -> None: ...
 
@@ -96,12 +102,20 @@ class Node:
         self.barriers = Barriers(workers)
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
+        self.reminders = Reminders(self, self.outgoing.deliver)
+        self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.stopping = False
+        self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
         self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a store, and no turn or `on_commit` callback is about to run."""
+        return self._storage.idle and self.callbacks.idle and not self.runners.ready
 
     def post(self, call: Call) -> None:
         """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
@@ -119,7 +133,7 @@ class Node:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
             try:
-                activation = self.catalog.open(call.schema, call.key)
+                activation = self.catalog.open(call.schema, call.key, creates=call.creates)
             except LightMoonError as error:
                 call.reject(error)
                 return
@@ -166,10 +180,10 @@ class Node:
         if activation is not None:
             activation.distrust()
 
-    def distrust_all(self) -> None:
-        """The lease is lost: every actor is loaded anew, by the node's next incarnation, when it is called."""
+    def distrust_all(self, store: StoreQueue) -> None:
+        """A lease is lost: every actor of that store is loaded anew, by the next incarnation, when it is called."""
         for activation in self.catalog:
-            if activation.store is not None:
+            if activation.store is store:
                 activation.distrust()
 
     def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:
@@ -187,6 +201,10 @@ class Node:
             found = self._columns[schema] = self._storage.columns(schema)
         return found
 
+    def schemas(self) -> list[ActorSchema]:
+        """Of the actors that this node has had in memory."""
+        return list(self._columns)
+
     def guard(self) -> Callable[[], bool] | None:
         return self._storage.guard()
 
@@ -195,6 +213,7 @@ class Node:
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
+        await self.reminders.stop()
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox:
@@ -203,7 +222,8 @@ class Node:
                 break
             await asyncio.sleep(0.005)
         for activation in self.catalog:
-            self.catalog.give_up(activation, Unavailable("This process is stopping.", retry_after=1.0))
+            recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
+        await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()
         await asyncio.to_thread(self._stop_threads)

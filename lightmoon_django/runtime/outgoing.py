@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import InternalError, LightMoonError
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
-from lightmoon_django.runtime.repeats import microseconds
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -68,7 +68,7 @@ class OutgoingTells:
             message=call.message.name,
             payload=call.payload,
             caller=str(turn.call.address),
-            wake_at=microseconds(node.clock.now() + left + FIRST_RETRY),
+            wake_at=moment(node.clock.now() + left + FIRST_RETRY),
         )
         turn.records = [*(turn.records or ()), record]
         return self._tell(record, call, turn.activation.store, None)
@@ -105,7 +105,7 @@ def _delivered(tell: DurableTell) -> None:
 
 def _retry(tell: DurableTell, due: DueTell, error: LightMoonError) -> None:
     delay = min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF)
-    wake_at = microseconds(tell.now() + delay)
+    wake_at = moment(tell.now() + delay)
     tell.home.query(lambda store: store.postpone(due, wake_at, str(error)), _noted)
 
 

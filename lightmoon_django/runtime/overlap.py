@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn, TurnState, abandon
 from lightmoon_django.errors import Cancelled, Conflict
+from lightmoon_django.persistence.records import latest
 from lightmoon_django.runtime.failure import explained
 
 if TYPE_CHECKING:
@@ -146,3 +147,5 @@ def _share(turn: Turn, outer: Turn) -> None:
         mine = getattr(turn, name)
         if mine:
             setattr(outer, name, [*(getattr(outer, name) or ()), *mine])
+    if turn.records:
+        outer.records = latest(outer.records or [])

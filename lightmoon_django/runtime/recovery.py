@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 def undo(activation: Activation, turn: Turn, error: Exception, unwound: list[Entry]) -> None:
     """The database refused the changes of `turn`: it fails, and the unwound turns run again on what is stored."""
     reject(turn, explained(error, turn.call, activation.node.debug))
-    calls = _again(unwound, "An earlier turn of the actor could not be stored.")
+    calls = _again(unwound, "An earlier turn of the actor could not be stored.") + _not_begun(activation)
     if activation.running is not None or activation.readers or activation.stale:
         give_up_running(activation, Conflict("The turn built on state that could not be stored. Nothing was kept."))
         activation.node.catalog.replace(activation, calls, "undone")
         return
+    activation.barrier = False  # a turn among the unwound that waited to commit alone starts anew
     activation.head = turn.before
     activation.columns.restore(activation.instance, turn.before)
     activation.mailbox[:0] = calls
@@ -42,14 +43,34 @@ def lose(
     *,
     unsettled: Collection[Turn] = (),
     unwound: list[Entry] | None = None,
+    again: Collection[Call] = (),
 ) -> None:
-    """Give up memory and go on from what is stored. Turns in `unsettled` may be stored: they end as OutcomeUnknown."""
+    """Give up memory and go on from what is stored.
+
+    Turns in `unsettled` may be stored: they end as OutcomeUnknown. The calls in `again` run first.
+    """
     entries = activation.gate.unwind() if unwound is None else unwound
     for turn in unsettled:
         reject(turn, OutcomeUnknown(f"It can't be told whether the call happened: {reason}"))
-    calls = _again(entries, reason)
+    calls = [*again, *_again(entries, reason), *_not_begun(activation)]
     give_up_running(activation, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
     activation.node.catalog.replace(activation, calls, "changed")
+
+
+def end(activation: Activation, error: LightMoonError) -> None:
+    """The node ends before the activation could: everybody who waits is answered, as well as can be told."""
+    for entry in activation.gate.unwind():
+        begun = entry.begun or (entry.ticket is not None and entry.ticket.taken)
+        known: LightMoonError = OutcomeUnknown("This process ended during the commit.") if begun else error
+        if entry.departure is not None:
+            entry.departure.reject(error)
+        elif entry.turn is not None:
+            reject(entry.turn, known)
+    unknown = OutcomeUnknown("This process ended during the commit.")
+    if not give_up_running(activation, error):
+        for turn in overlap.under_way(activation):
+            reject(turn, unknown)
+    activation.node.catalog.give_up(activation, error)
 
 
 def give_up_running(activation: Activation, error: LightMoonError) -> bool:
@@ -71,6 +92,18 @@ def give_up_reader(activation: Activation, turn: Turn, error: LightMoonError) ->
     abandon(turn)
     overlap.leave(activation, turn)
     overlap.end(activation, turn, error)
+
+
+def _not_begun(activation: Activation) -> list[Call]:
+    """The call of a `def` turn that still waits for the gate: nobody has touched its handler, so it just runs later."""
+    turn = activation.running
+    if turn is None or turn.call.message.is_async or turn.runner is not None:
+        return []
+    if turn.cancelled or turn.call.message.name in activation.schema.lifecycle or not abandon(turn):
+        return []
+    activation.running = None
+    activation.barrier = False
+    return [turn.call]
 
 
 def _again(entries: list[Entry], reason: str) -> list[Call]:

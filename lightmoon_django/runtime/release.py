@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
 from lightmoon_django import codec
 from lightmoon_django.actor.call import Subscription
 from lightmoon_django.actor.turn import Turn, TurnState
 from lightmoon_django.errors import LightMoonError
+from lightmoon_django.runtime.failure import explained
+
+logger = logging.getLogger("lightmoon")
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.store import Snapshot
@@ -20,16 +24,23 @@ def release(activation: Activation, turn: Turn) -> None:
         reject(turn, turn.error)
         return
     turn.state = TurnState.RELEASED
-    if activation.view and turn.before is not turn.after and activation.subscribed:
+    for observe in activation.node.observers:
+        observe(activation, turn)
+    if activation.view is not None and turn.before is not turn.after and activation.subscribed:
         _patch(activation, turn)
     for name, data in turn.events or ():
         activation.stream.emit(name, data)
     for tell in turn.tells or ():
         activation.node.post(tell)
+    if turn.records is not None:
+        activation.node.reminders.noted(activation.store, turn.records)
     if turn.callbacks is not None:
         activation.node.callbacks.run(turn.callbacks)
     if isinstance(turn.call, Subscription) and not turn.answered:  # else its subscriber was told that it failed
-        turn.payload = _follow(activation, turn.call, turn.after)
+        try:
+            turn.payload = _follow(activation, turn.call, turn.after)
+        except Exception as error:  # of a serializer
+            reject(turn, explained(error, turn.call, activation.node.debug))
     if not turn.answered:
         turn.answered = True
         turn.call.resolve(turn.payload)
@@ -45,28 +56,29 @@ def reject(turn: Turn, error: LightMoonError) -> None:
 
 
 def _patch(activation: Activation, turn: Turn) -> None:
-    """Tell subscribers the view fields that the turn changed."""
-    before, after = turn.before, turn.after
-    changed = {
-        name: activation.columns.value(after, position)
-        for name, position in activation.view
-        if before[position] != after[position]
-    }
-    if changed:
-        activation.stream.patch(codec.encode_json(changed))
+    """Tell subscribers what of the view the turn changed. If that can't be told they subscribe anew, and hear why."""
+    try:
+        changed, gone = patch(activation, turn)
+        if changed or gone:
+            activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone))
+    except Exception:  # of a serializer
+        logger.exception("%s has no view.", activation.address, extra={"action": "view_failed"})
+        activation.stream.end("the view failed")
+
+
+def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]]:
+    """New values of what a finished turn changed of the view, and the names that are gone. Raises as serializers do."""
+    if activation.view is None:
+        return {}, []
+    return activation.view.changes(activation.columns, turn.before, turn.after, activation.key)
 
 
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
     """Add a subscriber; its answer is the position and the state from which its frames go on."""
-    stream = activation.stream
-    stream.subscribers[call.subscriber.id] = call.subscriber
-    state = {name: activation.columns.value(snapshot, position) for name, position in activation.view}
-    return codec.encode_json(
-        {
-            "epoch": stream.epoch,
-            "seq": stream.seq,
-            "recovered": False,
-            "state": state if activation.view else None,
-            "events": [],
-        }
+    stream, view = activation.stream, activation.view
+    state = None if view is None else view.state(activation.columns, snapshot, activation.key)
+    answer = codec.encode_json(
+        {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )
+    stream.subscribers[call.subscriber.id] = call.subscriber
+    return answer

@@ -11,6 +11,7 @@ import datetime
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 KEPT = 64  # answers of one activation
 KEPT_BYTES = 64 * 1024  # of one answer; a larger one is not kept in memory
 SECOND = datetime.timedelta(seconds=1)
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-
-
-def microseconds(when: datetime.datetime) -> int:
-    """The moment as the store counts it: since 1970, in UTC."""
-    return (when - EPOCH) // datetime.timedelta(microseconds=1)
 
 
 class Repeats:
@@ -52,7 +47,11 @@ class Repeats:
         self._running[identity.id] = call
         if call.message.options.once and self._activation.store is not None:
             identity.looking = True
-            self._activation.store.find(Find(identity.id), lambda found: self._found(call, identity, found))
+            self._activation.store.find(
+                Find(identity.id),
+                lambda found: self._found(call, identity, found),
+                lambda: self._running.get(identity.id) is call,
+            )
         return True
 
     def _joins(self, call: Call, identity: Identity) -> bool:
@@ -95,7 +94,7 @@ class Repeats:
             id=identity.id,
             fingerprint=identity.fingerprint,
             payload=turn.payload,
-            expires_at=microseconds(expires),
+            expires_at=moment(expires),
         )
         turn.records = [*(turn.records or ()), answer]
 

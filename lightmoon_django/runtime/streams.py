@@ -40,9 +40,9 @@ class Stream:
         """Send an event to everybody. `data` is its encoded object."""
         self._send("lm.event", f'"name":"{name}","data":{data.decode()}')
 
-    def patch(self, changed: bytes) -> None:
-        """Send new values of view fields to everybody. `changed` is an encoded object of them."""
-        self._send("lm.state", f'"set":{changed.decode()},"unset":[]')
+    def patch(self, changed: bytes, gone: bytes = b"[]") -> None:
+        """Send what of the view has changed to everybody: an encoded object, and an encoded array of names."""
+        self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}')
 
     def end(self, reason: str) -> None:
         """Reset every subscriber; they subscribe again to whatever follows."""

@@ -84,9 +84,28 @@ def test_persistent_connections_under_asgi_are_a_warning() -> None:
             assert found_in_connections("lightmoon.W041") == []
 
 
+@override_settings(ASGI_APPLICATION=None, LIGHTMOON={"WORKER_THREADS": 5})
+@pytest.mark.parametrize("age", [60, None])
+def test_persistent_connections_to_a_server_that_keeps_actors_are_a_warning(age: int | None) -> None:
+    """B66: without ASGI, too, each worker thread holds one."""
+    with mock.patch.object(project, "actor_aliases", return_value={"pg"}), database("pg", CONN_MAX_AGE=age):
+        found = only(project.check_connections())
+    assert found.id == "lightmoon.W045"
+    assert " 7 of them" in found.msg
+    assert "WORKER_THREADS" in str(found.hint)
+
+
+@override_settings(ASGI_APPLICATION=None)
+def test_persistent_connections_elsewhere_cost_nothing() -> None:
+    """B66: neither in a database without actors, nor to a file."""
+    hosts = mock.patch.object(project, "actor_aliases", return_value={"default"})
+    with hosts, database("pg", CONN_MAX_AGE=60), database("default", CONN_MAX_AGE=60):
+        assert project.check_connections() == []
+
+
 @pytest.mark.parametrize(("pool", "warned"), [(True, True), ({"max_size": 4}, True), ({"max_size": 10}, False)])
 def test_a_pool_smaller_than_the_threads_is_a_warning(pool: Any, warned: bool) -> None:
-    """B66: 8 workers, the store and the heartbeat want 10 connections."""
+    """B66: 8 workers, and something for the views; the store and the lease have connections of their own."""
     found = list(project._pool("pg", {"OPTIONS": {"pool": pool}}))
     assert [one.id for one in found] == (["lightmoon.W043"] if warned else [])
 

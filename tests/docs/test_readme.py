@@ -22,9 +22,9 @@ README = ROOT / "README.md"
 STARTUP = 30.0  # seconds
 
 
-def files() -> dict[str, str]:
+def files(page: Path = README) -> dict[str, str]:
     """The code blocks that name their file in the first line."""
-    blocks = re.findall(r"```\w+\n(?:# |<!-- )(\S+\.\w+)(?: -->)?\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```\w+\n(?:# |<!-- )(\S+\.\w+)(?: -->)?\n(.*?)```", page.read_text(), re.DOTALL)
     return dict(blocks)
 
 

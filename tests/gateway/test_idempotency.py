@@ -119,3 +119,13 @@ async def test_an_id_is_free_again_after_its_session(board: Board) -> None:
         await asyncio.sleep(0)
     async with Wire() as wire:
         assert await wire.call(f"{DESK}.add", ["1"], id="a") == 1
+
+
+async def test_a_number_in_flight_names_one_call(wire: Wire, board: Board) -> None:
+    """B80: a second one would leave the first behind, to be neither cancelled nor ended with the connection."""
+    async with wire:
+        board.hold = True
+        wire.ask(f"{DESK}.wait", ["1"], id=5)
+        wire.ask(f"{DESK}.wait", ["2"], id=5)
+        assert (await wire.answer(5))["error"]["code"] == -32600
+        assert len(board.posted) == 1

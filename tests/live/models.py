@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
-from django.db import models
+from django.db import models, transaction
 
 from lightmoon_django import actor, event, message, ref, turn
 from lightmoon_django.errors import Rejected
@@ -346,3 +346,114 @@ class Scratch(TallyMessages):
 
 class Log(models.Model):
     text = models.CharField(max_length=50)
+
+
+@actor(view=["count", "data"])
+class Odd:
+    """In memory, with a view that can hold anything, and with messages that misuse their task."""
+
+    count: int = 0
+    data: dict[str, Any] = {}
+
+    @message
+    async def spoil(self) -> int:
+        self.data = {"x": object()}
+        return 1
+
+    @message
+    async def save_other(self) -> int:
+        turn.save(Log(text="from memory"))
+        return 1
+
+    @message
+    async def kill_self(self) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return 1
+
+    @message
+    async def later_cancel(self) -> int:
+        """An async generator kept open around asyncio.timeout(), as a library's stream may be."""
+
+        async def stream() -> Any:
+            async with asyncio.timeout(0.05):
+                yield 1
+                yield 2
+
+        self.kept = stream()
+        return await self.kept.__anext__()
+
+    @message
+    async def one(self) -> int:
+        return 1
+
+    @message
+    async def slow(self, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return 2
+
+    @message
+    async def forever(self) -> int:
+        await asyncio.Event().wait()
+        return 1
+
+
+@actor
+class Owned(models.Model):
+    """Refers to a row that other code writes, and has a column that the database computes."""
+
+    tally = models.ForeignKey(Tally, on_delete=models.CASCADE)
+    count = models.IntegerField(default=0)
+    double = models.GeneratedField(
+        expression=models.F("count") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+
+    @message
+    def pay(self, fail: bool = False) -> int:
+        self.tally.count -= 5
+        self.tally.save()
+        if fail:
+            raise Rejected("no")
+        return self.tally.count
+
+    @message
+    def hook(self, other: str) -> int:
+        Log.objects.create(text="first")
+        transaction.on_commit(lambda: ref(Tally, other).add.sync(1))
+        return 1
+
+    @message
+    async def add(self) -> int:
+        self.count += 1
+        return self.count
+
+    @message
+    async def get_double(self) -> int:
+        return self.double
+
+    @message
+    async def idle(self, gate: str) -> int:
+        Probe.log.append(("idling", gate))
+        await Probe.gate(gate).wait()
+        return 1
+
+
+@actor(view=["count"])
+class Picky(models.Model):
+    """Refuses by what it holds."""
+
+    count = models.IntegerField(default=0)
+
+    @message
+    async def must_be(self, n: int) -> int:
+        if self.count != n:
+            raise Rejected(f"it is {self.count}", data=self.count)
+        return self.count
+
+    @message
+    def peek(self) -> int:
+        return self.count
+
+
+from tests.live import timed  # noqa: E402, F401

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from lightmoon_django import actor, event, message, ref
+from lightmoon_django import actor, event, every, message, ref
 from lightmoon_django.errors import LightMoonError, Rejected
 
 
@@ -15,6 +15,7 @@ class Witness:
     """What turns saw, outside any transaction: outcomes of asks by the plan's id."""
 
     outcomes: ClassVar[dict[int, str]] = {}
+    beats: ClassVar[int] = 0
 
     @classmethod
     def clear(cls) -> None:
@@ -29,9 +30,19 @@ class Cell(models.Model):
     ledger = models.JSONField(default=list)
     others = models.JSONField(default=dict)  # counts by kind, changed in place
     outside = models.IntegerField(default=0)  # written by code that knows nothing of actors
+    beats = models.IntegerField(default=0)
 
     class Meta:
         app_label = "model"
+
+    @every(0.01)
+    async def beat(self) -> None:
+        """Counts, and fails every now and then after it has counted."""
+        self.beats += 1
+        self.beaten(n=self.beats)
+        Witness.beats += 1
+        if Witness.beats % 7 == 0:
+            raise Rejected("As planned.")
 
     @message
     async def run(self, plan: dict[str, Any]) -> int:
@@ -55,12 +66,21 @@ class Cell(models.Model):
         return await self._run(plan)
 
     @message
+    async def later(self, plan: dict[str, Any]) -> None:
+        """What reminders send."""
+        await self._run(plan)
+
+    @message
     def blocking(self, plan: dict[str, Any]) -> int:
         """The same in a worker's transaction, without asks."""
         self._enter(plan)
         for step in plan["steps"]:
             self._plain_step(step)
         return self.total
+
+    @event
+    def beaten(self, n: int) -> None:
+        """The timer has ticked."""
 
     @event
     def ran(self, id: int, total: int) -> None:
@@ -91,6 +111,8 @@ class Cell(models.Model):
             raise ZeroDivisionError("As planned.")
         elif step["do"] == "tell":
             getattr(ref(Cell, step["to"]), step["how"]).tell(step["plan"])
+        elif step["do"] == "remind":
+            self.later.options(name=f"plan {step['plan']['id']}").after(step["delay"], step["plan"])
 
     async def _ask(self, step: dict[str, Any]) -> None:
         plan = step["plan"]

@@ -41,13 +41,13 @@ class Planner:
 
     def _step(self, chain: tuple[int, ...], depth: int) -> Plan:
         kind = self._rng.choices(
-            ["add", "pause", "ask", "back", "tell", "fail", "crash"],
-            [8, 2, 4 * (depth > 0), 3 * (len(chain) > 1), 2, 1, 0.3],
+            ["add", "pause", "ask", "back", "tell", "remind", "fail", "crash"],
+            [8, 2, 4 * (depth > 0), 3 * (len(chain) > 1), 2, 0.7, 1, 0.3],
         )[0]
         if kind == "pause" and depth == 0:
             kind = "add"
         if kind == "add":
-            return {"do": "add", "n": self._rng.randint(1, 9), "kind": self._rng.choice("abc")}
+            return self._addition()
         if kind == "ask" and chain[-1] + 1 < self._actors:
             to = self._rng.randrange(chain[-1] + 1, self._actors)
             how = self._rng.choice(["run", "run", "once", "blocking"])
@@ -59,7 +59,14 @@ class Planner:
             to = self._rng.randrange(self._actors)
             how = self._rng.choice(["run", "once", "blocking"])
             return {"do": "tell", "to": to, "how": how, "plan": self._plan(to, (to,), 0)}
+        if kind == "remind":
+            plan: Plan = {"id": next(self._ids), "steps": [self._addition()]}
+            self.plans[plan["id"]] = plan
+            return {"do": "remind", "delay": self._rng.choice([0.0, 0.02]), "plan": plan}
         return {"do": kind if kind in ("pause", "fail", "crash") else "pause" if depth else "add", "n": 1, "kind": "a"}
+
+    def _addition(self) -> Plan:
+        return {"do": "add", "n": self._rng.randint(1, 9), "kind": self._rng.choice("abc")}
 
     def _asked(self, to: int, how: str, plan: Plan) -> Plan:
         return {"do": "ask", "to": to, "how": how, "catch": self._rng.random() < 0.7, "plan": plan}
@@ -75,6 +82,8 @@ class Stored:
     outside: int
     seen: list[int]
     resets: int
+    beats: int
+    beaten: list[int]  # the numbers of the timer's ticks that a subscriber saw
 
 
 def steps(plan: Plan, what: str) -> Iterator[Plan]:
@@ -113,6 +122,10 @@ def troubles(
 
 def _stream_troubles(number: int, row: Stored) -> Iterator[str]:
     """Every event in order; where a stream was reset some are missing, and still none is out of order."""
+    if row.beaten != sorted(set(row.beaten)) or (row.beaten and row.beaten[-1] > row.beats):
+        yield f"actor {number} has {row.beats} beats, its subscriber saw {row.beaten}"
+    if row.resets == 0 and row.beaten != list(range(1, row.beats + 1)):
+        yield f"actor {number} has {row.beats} beats, its subscriber saw {len(row.beaten)} of them"
     if row.resets == 0 and row.seen != row.ledger:
         yield f"actor {number}'s subscriber saw {row.seen}, its ledger is {row.ledger}"
     places = [row.ledger.index(id) if id in row.ledger else -1 for id in row.seen]
@@ -126,6 +139,10 @@ def _tree_troubles(plan: Plan, kept: set[int], outcomes: dict[int, str], faulty:
         # What re-entered may be undone with a turn further out than the asking one.
         if outcomes.get(id) == "ok" and id not in kept and step["how"] != "again":
             yield f"plan {id} was answered with ok, and is not kept"
+    for step in steps(plan, "remind"):
+        id = step["plan"]["id"]
+        if (id in kept) is not (plan["id"] in kept):
+            yield f"plan {id} was set as a reminder by {plan['id']}: one of them is kept, and not the other"
     for step in steps(plan, "tell"):
         if step["plan"]["id"] in kept and plan["id"] not in kept:
             yield f"plan {step['plan']['id']} was told by {plan['id']}, which is not kept"

@@ -22,7 +22,11 @@ from lightmoon_django.actor import registry
 from lightmoon_django.errors import LightMoonError
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
+from lightmoon_django.models import Reminder
 from lightmoon_django.persistence.store import Committed, Failed, Locked, Unsettled
+from lightmoon_django.runtime import overlap
+from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.runtime.timers import Tick
 from tests.model.models import Cell, Witness
 from tests.model.plans import Planner, Stored, troubles
 from tests.runtime.conftest import World, describe
@@ -41,12 +45,15 @@ class Follower:
         self.id = f"follower-{key}"
         self.key = key
         self.seen: list[int] = []
+        self.beaten: list[int] = []
         self.resets = 0
 
     def push(self, frame: str) -> None:
         params = json.loads(frame)["params"]
         if params.get("name") == "ran":
             self.seen.append(params["data"]["id"])
+        elif params.get("name") == "beaten":
+            self.beaten.append(params["data"]["n"])
 
     def reset(self, address: object, reason: str) -> None:
         self.resets += 1
@@ -93,6 +100,13 @@ class Faults:
         if self._rng.random() < 0.1:
             return Failed(DatabaseError("Injected."))
         return self._transact(barrier)
+
+
+def busy(activation: Activation) -> bool:
+    """Whether it has anything to do beyond its timer's ticks."""
+    calls = [*activation.mailbox, *(turn.call for turn in activation.gate.turns())]
+    calls += [turn.call for turn in overlap.under_way(activation)]
+    return any(not isinstance(call, Tick) for call in calls)
 
 
 class Run:
@@ -145,7 +159,7 @@ class Run:
             "id": plan["id"],
             "steps": [
                 {**step, "to": str(self.pks[step["to"]]), "plan": self._addressed(step["plan"])}
-                if "plan" in step
+                if "to" in step
                 else step
                 for step in plan["steps"]
             ],
@@ -190,16 +204,21 @@ class Run:
             self.outside[number] += 1
 
     async def _settled(self) -> None:
-        """Until the tells have run too."""
+        """Until the tells and the reminders have run too. Then the timers stop."""
         node = self.world.node
-        while any(not activation.quiet for activation in node.catalog):
+        while any(map(busy, node.catalog)) or await self.world.db(Reminder.objects.exists):
+            await asyncio.sleep(0.002)
+        self.resets = [follower.resets for follower in self.followers]
+        while len(node.catalog):
+            for activation in node.catalog:
+                node.catalog.deactivate(activation)
             await asyncio.sleep(0.001)
 
     def _stored(self) -> list[Stored]:
         rows = Cell.objects.in_bulk(self.pks)
         return [
-            Stored(row.total, row.ledger, row.others, row.outside, follower.seen, follower.resets)
-            for row, follower in zip([rows[pk] for pk in self.pks], self.followers, strict=True)
+            Stored(row.total, row.ledger, row.others, row.outside, follower.seen, resets, row.beats, follower.beaten)
+            for row, follower, resets in zip([rows[pk] for pk in self.pks], self.followers, self.resets, strict=True)
         ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.persistence.world import World
+from tests.runtime.conftest import TestRouter
 
 
 def _backend(name: str) -> Any:
@@ -20,8 +21,10 @@ MEMORY, SQLITE, POSTGRESQL = _backend("memory"), _backend("sqlite"), _backend("p
 
 def _opened(backend: str) -> Iterator[World]:
     world = World(backend)
+    TestRouter.alias = world.alias
     yield world
     world.close()
+    TestRouter.alias = "default"
 
 
 @pytest.fixture(params=[MEMORY, SQLITE, POSTGRESQL])

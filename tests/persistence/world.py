@@ -12,9 +12,12 @@ from django.db import connections, models, transaction
 
 from lightmoon_django.actor.registry import schema_of
 from lightmoon_django.conf import Settings
+from lightmoon_django.models import Answer, DeadLetter, Outgoing, Pause, Reminder
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.memory import Memory, MemoryStore
+from lightmoon_django.persistence.memoryrecords import Waiting
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.records import DueTell, Record
 from lightmoon_django.persistence.store import Barrier, Load, Loaded, UnitOfWork, Write
 from lightmoon_django.persistence.stores import open_store
 
@@ -32,6 +35,12 @@ class Activation:
         self.version, self.base = loaded.version, loaded.snapshot
         self.claimed_at = loaded.claimed_at
         self.instance = self.columns.make(loaded.snapshot, key)
+
+    def record(self, *records: Record, **values: Any) -> Write:
+        """A write of changed fields and records."""
+        write = self.write(**values)
+        write.records.extend(records)
+        return write
 
     def write(self, **values: Any) -> Write:
         """Set fields of the instance, and make a write of what changed."""
@@ -182,6 +191,37 @@ class World:
         found: int | None = cls._base_manager.using(self.alias).values_list("lightmoon_owner", flat=True).get(pk=key)
         return found
 
+    # What is kept beside the rows.
+
+    def waiting(self) -> list[tuple[Any, ...]]:
+        """All reminders and tells: what and whose they are, generation, `wake_at`, attempts and last error."""
+        if self.in_memory:
+            return sorted(_waiting(one) for one in self.memory.records.waiting.values())
+        reminders = Reminder.objects.using(self.alias).values_list(
+            "actor", "key", "name", "generation", "wake_at", "attempts", "last_error"
+        )
+        tells = Outgoing.objects.using(self.alias).values_list(
+            "actor", "key", "message", models.Value(0), "wake_at", "attempts", "last_error"
+        )
+        return sorted([*reminders, *tells])
+
+    def letters(self) -> list[DeadLetter]:
+        if self.in_memory:
+            return self.memory.records.letters
+        return list(DeadLetter.objects.using(self.alias).order_by("pk"))
+
+    def answers(self) -> set[bytes]:
+        """Ids of all that are stored, expired ones too."""
+        if self.in_memory:
+            return set(self.memory.records.answers)
+        return {id.bytes for id in Answer.objects.using(self.alias).values_list("pk", flat=True)}
+
+    def pause(self, actor: str, key: str) -> None:
+        if self.in_memory:
+            self.memory.records.paused.add((actor, key))
+        else:
+            Pause.objects.using(self.alias).create(actor=actor, key=key, since=0)
+
     def _outside(self, cls: Any, key: str, instance: Any) -> None:
         snapshot = None if instance is None else self._columns(cls).snapshot(instance)
         MemoryStore(memory=self.memory).outside_write(schema_of(cls), key, snapshot)
@@ -192,6 +232,14 @@ class World:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+
+
+def _waiting(one: Waiting) -> tuple[Any, ...]:
+    due = one.due
+    rest = (one.wake_at, due.attempts, one.last_error)
+    if isinstance(due, DueTell):
+        return (due.tell.actor, due.tell.key, due.tell.message, 0, *rest)
+    return (due.actor, due.key, due.name, due.schedule.generation, *rest)
 
 
 class RowHolder:

@@ -59,7 +59,7 @@ def test_types_are_json_schema_of_what_travels(shown: Manifest) -> None:
 
 def test_every_kind_of_model_field_has_its_type() -> None:
     names = ("id", "counter", "counter_id", "email", "price", "ratio", "active", "born", "at", "seen", "spent", "token")
-    schema: Any = SimpleNamespace(cls=Member, view=(*names, "data", "address", "size"))
+    schema: Any = SimpleNamespace(cls=Member, mirror=None, view=(*names, "data", "address", "size"))
     hints = dict(view_hints(schema))
     described, _ = codec.json_schemas(list(hints.values()), lambda cls: {})
     found = zip(hints, described, strict=True)
@@ -70,7 +70,7 @@ def test_every_kind_of_model_field_has_its_type() -> None:
         "price": "string", "ratio": "number", "active": "boolean", "born": nullable, "at": nullable, "seen": nullable,
         "spent": nullable, "token": nullable, "data": nullable, "address": nullable, "size": "integer",
     }  # fmt: skip
-    schema = SimpleNamespace(cls=Computed, view=("double",))
+    schema = SimpleNamespace(cls=Computed, mirror=None, view=("double",))
     assert dict(view_hints(schema)) == {"double": int}
 
 

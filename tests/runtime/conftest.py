@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from lightmoon_django.actor import registry
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
 from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.testing.clock import ManualClock
 from tests.live.models import Log, Probe, Scratch, Tally
 
 PATIENCE = 10.0  # seconds until a condition that never comes fails its test
@@ -138,3 +140,30 @@ async def stored(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """SQLite and PostgreSQL in turn."""
     async for found in _open(request.param):
         yield found
+
+
+class Late(ManualClock):
+    """A clock whose machine may be busy elsewhere."""
+
+    def move_to(self, when: float) -> None:
+        """Nothing rings before then, and what was due rings late, once each."""
+        self._wall += datetime.timedelta(seconds=when - self._time)
+        self._time = when
+        due = sorted(one for one in self._alarms if one[0] <= when)
+        self._alarms = sorted(one for one in self._alarms if one[0] > when)
+        for _, _, alarm in due:
+            if not alarm.cancelled:
+                alarm.callback()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is left to ring."""
+        return all(alarm.cancelled for _, _, alarm in self._alarms)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Late:
+    """The time of the node that this test starts: it stands still until the test moves it."""
+    found = Late()
+    monkeypatch.setattr("lightmoon_django.host.SystemClock", lambda: found)
+    return found

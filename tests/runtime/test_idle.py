@@ -33,6 +33,8 @@ class InMemory:
     def guard(self) -> None:
         return None
 
+    idle = True
+
     def stop(self) -> None:
         pass
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightmoon_django import operations
 from lightmoon_django.errors import Cancelled, InternalError, InvalidRequest, Rejected
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
@@ -177,3 +178,31 @@ async def test_a_durable_tell_is_sent_again_after_a_crash_and_processed_once(sto
     await all_delivered(stored)
     assert await other.get() == 7
     assert Probe.log.count(("pay", 7)) == 1
+
+
+async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:
+    """B24: after a number of attempts, with its arguments and error; the receiver goes on, and it can be replayed."""
+    settings.LIGHTMOON = {"DEAD_LETTER_ATTEMPTS": 2}
+    one, other = await stored.make(), await stored.make(count=10)
+    await one.send_pay(other.key, 3)  # 13 violates a constraint: it can never be stored
+    await eventually(lambda: ("pay", 3) in Probe.log, "it arrives")
+    await other.get()
+    later = 4 * 10**15  # microseconds
+    for attempt in (1, 2, 3):
+        assert len(await redeliver(stored, later + attempt * 2 * 10**9)) == 1
+        await other.get()
+    letters = await until_buried(stored, other)
+    assert [(one.what, one.message, one.attempts) for one in letters] == [("tell", "pay", 3)]
+    assert not await stored.db(Outgoing.objects.exists)
+    assert await other.add(1) == 11
+    await stored.db(operations.replay, letters[0])
+    assert len(await redeliver(stored, later + 10**10)) == 1
+    await eventually(lambda: Probe.log.count(("pay", 3)) >= 4, "it is tried again")
+    assert await other.get() == 14
+
+
+async def until_buried(world: World, actor: Any) -> list[Any]:
+    until = time.monotonic() + PATIENCE
+    while not (found := await world.db(operations.dead_letters, actor)):
+        assert time.monotonic() < until, "no dead letter"
+    return found

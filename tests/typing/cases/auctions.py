@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from typing import Any, reveal_type
 
-from lightmoon_django import actor, event, message, ref, turn
+from lightmoon_django import actor, event, every, message, ref, turn
 
 
 @actor(view=["title"])
@@ -66,6 +67,35 @@ def asks_blocking() -> None:
     auction.bid.tell(Decimal(1))
     auction.bid.tell(b"1")  # E: arg-type
     auction.bid.options(timout=1)  # E: call-arg
+
+
+async def reminds(when: datetime.datetime) -> None:
+    auction = ref(Auction, 42)
+    reveal_type(auction.bid.at(when, Decimal(1)))  # R: lightmoon_django.actor.reminder.Reminder
+    await auction.bid.at(when, amount=Decimal(1))
+    await auction.bid.after(1.5, Decimal(1))
+    await auction.bid.every(datetime.timedelta(hours=1), Decimal(1))
+    await auction.bid.every(Decimal(1), cron="0 4 * * *")
+    await auction.bid.options(name="second", catch_up="all").every(60, Decimal(1))
+    await auction.bid.cancel()
+    auction.audit.after(1, since=1).sync()
+    await auction.bid.at(when)  # E: call-arg
+    await auction.bid.at(when, "1")  # E: arg-type
+    await auction.bid.at(5, Decimal(1))  # E: arg-type
+    await auction.bid.after("5", Decimal(1))  # E: arg-type
+
+
+@actor
+class Loop:
+    @every(1 / 60)
+    async def frame(self) -> None: ...
+
+    @every(1)  # E: arg-type
+    def plain(self) -> None: ...
+
+    @message
+    async def by_hand(self) -> None:
+        await self.frame()
 
 
 def declares() -> Any:

@@ -5,5 +5,6 @@ each line is the median of its rounds.
 
 - `project/`: the Django project under test. `peers/`: what LightMoon is compared with.
 - `load/`: the load generator, a process of its own.
+- `links/`: two processes that ask and answer over links, and over what those are made of.
 - `scenarios/`: what is measured. `servers`, `databases`: what they start. `report`: how it is shown.
 """

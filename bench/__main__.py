@@ -15,7 +15,7 @@ from bench import databases
 from bench.databases import Database
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
-from bench.scenarios import cold, counter, fanout, idle, neighbours, once, reminders, timers
+from bench.scenarios import cold, counter, fanout, idle, links, neighbours, once, reminders, timers
 from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
@@ -30,6 +30,7 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "timers": (timers.measure, ("sqlite",)),
     "reminders": (reminders.measure, ("postgres", "sqlite")),
     "locked": (neighbours.locked_row, ("postgres",)),
+    "links": (links.measure, ("sqlite",)),
 }
 OPENERS = {"postgres": databases.postgres, "sqlite": databases.sqlite}
 QUIET = 0.5  # processes that want to run, on average over the last minute

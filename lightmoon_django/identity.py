@@ -18,6 +18,15 @@ class Address(NamedTuple):
         return f"{self.actor}:{self.key}"
 
 
+class Endpoint(NamedTuple):
+    """Where a node can be reached. Empty texts mean that it can't be in this way."""
+
+    host: str  # boot id and pid namespace: a socket leads there only from the same one
+    socket: str = ""  # the path of its Unix socket
+    channel: str = ""  # of the channel layer
+    roles: str = ""  # separated by spaces
+
+
 def new_incarnation() -> int:
     """A new id for one start of one node: 63 bits, ordered by time to the millisecond, never reused.
 

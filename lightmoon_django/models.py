@@ -26,6 +26,13 @@ class Node(models.Model):
     started_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
     expires_at: models.BigIntegerField[Any, int] = models.BigIntegerField()
     dead: models.BooleanField[Any, bool] = models.BooleanField(default=False)
+    socket: models.CharField[Any, str] = models.CharField(
+        max_length=100, default="", db_default=""
+    )  # the path of its Unix socket; empty when it has none
+    channel: models.CharField[Any, str] = models.CharField(
+        max_length=100, default="", db_default=""
+    )  # of the channel layer; empty when it has none
+    roles: models.TextField[Any, str] = models.TextField(default="", db_default="")  # separated by spaces
 
     class Meta:
         app_label = "lightmoon"

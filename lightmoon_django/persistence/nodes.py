@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.models import Func
 
+from lightmoon_django.identity import Endpoint
 from lightmoon_django.models import Node
 from lightmoon_django.persistence.process import Process, is_provably_dead, this_process
 
@@ -44,8 +45,11 @@ class Nodes:
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
-    def register(self, incarnation: int, lease: float) -> None:
-        """Start a lease of that many seconds, and forget tombstones that nobody looks at any more."""
+    def register(self, incarnation: int, lease: float, endpoint: Endpoint | None = None) -> None:
+        """Start a lease of that many seconds, and forget tombstones that nobody looks at any more.
+
+        `endpoint` says how others reach this node; its `host` is this process's in any case.
+        """
         process = this_process()
         self._forget()
         self._all().create(
@@ -55,7 +59,19 @@ class Nodes:
             process_started=process.started,
             started_at=DatabaseClock(),
             expires_at=DatabaseClock() + _microseconds(lease),
+            **(_columns(endpoint) if endpoint is not None else {}),
         )
+
+    def announce(self, incarnation: int, endpoint: Endpoint) -> None:
+        """Say how others reach this node, where that wasn't known yet when it registered."""
+        self._all().filter(id=incarnation).update(**_columns(endpoint))
+
+    def endpoints(self, incarnations: Collection[int] | None = None) -> dict[int, Endpoint]:
+        """How those nodes are reached, or all; the ones that are not known to be dead."""
+        rows = self._all().filter(dead=False)
+        if incarnations is not None:
+            rows = rows.filter(id__in=incarnations)
+        return {row.pk: Endpoint(row.host, row.socket, row.channel, row.roles) for row in rows}
 
     def heartbeat(self, incarnation: int, lease: float) -> bool:
         """Extend the lease. False: it has passed, or somebody declared this node dead; then it is gone for good."""
@@ -105,6 +121,10 @@ class Nodes:
 
     def _bury(self, rows: models.QuerySet[Node]) -> None:
         rows.filter(dead=False).update(dead=True)
+
+
+def _columns(endpoint: Endpoint) -> dict[str, str]:
+    return {"socket": endpoint.socket, "channel": endpoint.channel, "roles": endpoint.roles}
 
 
 def _process(row: Node) -> Process:

@@ -1,0 +1,136 @@
+"""One message for all nodes that follow something: a Channels group whose members are nodes, never clients.
+
+A cast may get lost (channels_redis skips full members without a word), so what travels this way carries numbers of its
+own by which a gap is seen. Between the processes of one host there is no layer, and each node that the caller names
+is sent to by its link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Collection
+
+from lightmoon_django.cluster.carriers.layer import CAST
+from lightmoon_django.cluster.inbox import ChannelLayer
+from lightmoon_django.cluster.sendwindow import FrameTooLarge
+from lightmoon_django.cluster.traffic import Traffic
+from lightmoon_django.cluster.wire import MAX_PACKET, Cast, Refused, Wire
+
+logger = logging.getLogger("lightmoon")
+
+LARGEST = MAX_PACKET - 1024  # bytes of a cast
+RETRY = 1.0  # seconds until a membership that could not be renewed is tried again
+REFRESHES = 4  # per expiry: some may fail
+LONGEST_REFRESH = 60.0  # seconds; a Redis that was flushed has forgotten who is a member
+
+
+def group_name(group: str) -> str:
+    """The layer's name for it: any text will do, where a layer allows a hundred characters of few kinds."""
+    return f"lightmoon.group.{hashlib.sha256(group.encode()).hexdigest()[:40]}"
+
+
+class Groups:
+    """The groups that this node is in, and casts to any. On the event loop."""
+
+    def __init__(
+        self,
+        incarnation: int,
+        wire: Wire,
+        on_cast: Callable[[int, str, bytes], None],
+        *,
+        unicast: Callable[[int, bytes], None],
+        traffic: Traffic,
+        layer: ChannelLayer | None = None,
+        channel: str = "",
+        group_expiry: float = 86_400.0,
+    ) -> None:
+        """`on_cast(sender, group, data)` gets what arrives, this node's own casts excepted.
+
+        Without a layer, `unicast(incarnation, packet)` brings a packet to one node, where it goes to `receive`.
+        """
+        self._incarnation = incarnation
+        self._wire = wire
+        self._on_cast = on_cast
+        self._unicast = unicast
+        self._traffic = traffic
+        self._layer = layer
+        self._channel = channel
+        self._every = min(LONGEST_REFRESH, group_expiry / REFRESHES)
+        self._joined: dict[str, str] = {}  # from the layer's names to the caller's
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def join(self, group: str) -> None:
+        """Be a member from now on, until `leave`. Raises what the layer raises; it is tried again all the same."""
+        self._joined[group_name(group)] = group
+        if self._layer is None:
+            return
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        await self._layer.group_add(group_name(group), self._channel)
+
+    async def leave(self, group: str) -> None:
+        """Be a member no more. Casts that are on their way no longer reach `on_cast`."""
+        self._joined.pop(group_name(group), None)
+        if self._layer is not None:
+            await self._layer.group_discard(group_name(group), self._channel)
+
+    async def send(self, group: str, data: bytes, nodes: Collection[int] = ()) -> None:
+        """Cast once to the group. `nodes` are those that the caller knows to follow it, for want of a layer.
+
+        Raises `FrameTooLarge`, and what the layer or `unicast` raises.
+        """
+        if len(data) > LARGEST:
+            raise FrameTooLarge(f"A cast of {len(data)} bytes is over the limit of {LARGEST}.")
+        name = group_name(group)
+        packet = self._wire.seal(Cast(self._incarnation, name, data))
+        if self._layer is not None:
+            await self._layer.group_send(name, {"type": CAST, "data": packet})
+            return
+        for node in nodes:
+            if node != self._incarnation:
+                self._unicast(node, packet)
+
+    def receive(self, packet: object) -> None:
+        """Take a packet from the layer or from a link. Never raises."""
+        try:
+            cast = self._wire.open_cast(packet)
+        except Refused as refused:
+            self._traffic.drop(refused.reason, "cast")
+            return
+        group = self._joined.get(cast.group)
+        if cast.sender == self._incarnation or group is None:
+            return
+        try:
+            self._on_cast(cast.sender, group, cast.data)
+        except Exception:
+            logger.exception("Handling a cast failed.", extra={"action": "cast_failed", "group": group})
+
+    async def stop(self) -> None:
+        """Leave everything, as far as the layer lets it."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+        for group in list(self._joined.values()):
+            try:
+                await self.leave(group)
+            except Exception:
+                logger.debug("A group could not be left; its membership will expire.", exc_info=True)
+
+    async def _refresh(self) -> None:
+        assert self._layer is not None
+        while True:
+            await asyncio.sleep(self._every * random.uniform(0.8, 1.0))
+            for group in list(self._joined.values()):
+                try:
+                    await self._layer.group_add(group_name(group), self._channel)
+                except Exception as error:
+                    logger.warning(
+                        "A group membership could not be renewed; trying again. %s",
+                        error,
+                        extra={"action": "group_refresh_failed", "group": group},
+                    )
+                    await asyncio.sleep(RETRY)
+                    break

@@ -1,0 +1,96 @@
+"""The way to one node: the best of its paths that works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lightmoon_django.cluster.link import Path
+from lightmoon_django.cluster.sendwindow import PIECE
+from lightmoon_django.identity import Endpoint
+
+Changed = Callable[[bool], None]
+
+
+class CarrierPath(Path, Protocol):
+    """A carrier's way to one node."""
+
+    @property
+    def alive(self) -> bool:
+        """False: nothing gets through now, as far as it can tell. It keeps trying by itself."""
+
+
+class Carrier(Protocol):
+    """One kind of way between nodes. Everything is called on the event loop."""
+
+    @property
+    def name(self) -> str:
+        """One word, for people."""
+
+    async def start(self, receive: Callable[[object], None]) -> None:
+        """From now on give every incoming packet to `receive`, which takes anything and never raises."""
+
+    async def stop(self) -> None:
+        """Receive no more. Started and stopped at most once."""
+
+    def open(self, endpoint: Endpoint, changed: Changed) -> CarrierPath | None:
+        """A way there; None when this carrier doesn't lead there.
+
+        It calls `changed(lost)` when it becomes ready, and when it becomes dead or alive; `lost` when packets that it
+        took may be gone.
+        """
+
+
+class Route:
+    """Implements `link.Path`. Goes by the first living path of those that it has, best first.
+
+    A full path is waited for and not passed by: what made it full is a slow peer, and that is no faster elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._paths: list[CarrierPath] = []
+        self._names: list[str] = []
+        self._best: CarrierPath | None = None  # kept, for every batch asks for it
+
+    def lead(self, endpoint: Endpoint, carriers: list[Carrier], changed: Changed) -> bool:
+        """Open a path by each carrier that leads there. False when none does."""
+
+        def choose_again(lost: bool) -> None:
+            self._choose()
+            changed(lost)
+
+        for carrier in carriers:
+            if path := carrier.open(endpoint, choose_again):
+                self._paths.append(path)
+                self._names.append(carrier.name)
+        self._choose()
+        return bool(self._paths)
+
+    @property
+    def carrier(self) -> str:
+        """The name of the carrier in use; empty when there is none."""
+        return self._names[self._paths.index(self._best)] if self._best else ""
+
+    @property
+    def limit(self) -> int:
+        return self._best.limit if self._best else 2 * PIECE
+
+    @property
+    def patience(self) -> float:
+        return self._best.patience if self._best else 0.0
+
+    @property
+    def ready(self) -> bool:
+        return self._best is not None and self._best.ready
+
+    def send(self, packet: bytes) -> None:
+        if self._best is not None:
+            self._best.send(packet)
+
+    def close(self) -> None:
+        for path in self._paths:
+            path.close()
+        self._paths, self._names, self._best = [], [], None
+
+    def _choose(self) -> None:
+        self._best = next((path for path in self._paths if path.alive), None)

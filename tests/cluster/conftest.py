@@ -1,0 +1,63 @@
+"""Carriers of each kind, for the one suite that all must pass."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests import services
+from tests.cluster import world
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[services.Redis]:
+    """For tests that neither stop nor flush it."""
+    with services.redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[services.Redis]:
+    """For tests that do."""
+    with services.redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Short enough for the paths of sockets, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="lm-") as name:
+        yield Path(name)
+
+
+FAITHFUL = ("unix", "redis", "redis, plain", "memory")
+
+
+def _open(kind: str, request: pytest.FixtureRequest) -> world.World:
+    if kind == "unix":
+        return world.over_unix(request.getfixturevalue("directory"))
+    if kind == "memory":
+        return world.over_memory()
+    if kind == "lossy":
+        return world.over_losses(seed=1)
+    return world.over_redis(request.getfixturevalue("shared_redis"), plain="plain" in kind)
+
+
+@pytest_asyncio.fixture(params=[*FAITHFUL, "lossy"])
+async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[world.World]:
+    """A world over each kind of carrier in turn."""
+    found = _open(request.param, request)
+    yield found
+    await found.stop()
+
+
+@pytest_asyncio.fixture(params=FAITHFUL)
+async def faithful(request: pytest.FixtureRequest) -> AsyncIterator[world.World]:
+    """Likewise, without the carrier that loses things though nothing has failed."""
+    found = _open(request.param, request)
+    yield found
+    await found.stop()

@@ -1,0 +1,132 @@
+"""Casts to groups of nodes, with a layer and without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from channels.exceptions import ChannelFull
+from channels.layers import InMemoryChannelLayer
+from channels_redis.core import RedisChannelLayer
+
+from lightmoon_django.cluster.carriers.layer import LayerCarrier
+from lightmoon_django.cluster.carriers.redis import quick
+from lightmoon_django.cluster.groups import LARGEST, Groups, group_name
+from lightmoon_django.cluster.sendwindow import FrameTooLarge
+from lightmoon_django.cluster.traffic import Traffic
+from lightmoon_django.cluster.wire import Wire
+from lightmoon_django.identity import new_incarnation
+from tests.cluster.world import SECRET, until
+from tests.services import Redis
+
+GROUP = "chat.Room:" + "ö" * 300
+
+
+class Member:
+    """A node in groups."""
+
+    def __init__(self, layer: Any = None, others: dict[int, Member] | None = None, group_expiry: float = 86400) -> None:
+        self.incarnation = new_incarnation()
+        self.got: list[tuple[int, str, bytes]] = []
+        self.traffic = Traffic()
+        self.carrier = LayerCarrier(self.incarnation, layer, full=ChannelFull, on_cast=lambda p: self.groups.receive(p))
+        self.groups = Groups(
+            self.incarnation,
+            Wire([SECRET]),
+            lambda *cast: self.got.append(cast),
+            unicast=lambda to, packet: (others or {})[to].groups.receive(packet),
+            traffic=self.traffic,
+            layer=layer,
+            channel=self.carrier.channel,
+            group_expiry=group_expiry,
+        )
+        if others is not None:
+            others[self.incarnation] = self
+
+
+@pytest_asyncio.fixture(params=["memory", "redis", "none"])
+async def members(request: pytest.FixtureRequest) -> AsyncIterator[list[Member]]:
+    """Three nodes with a layer in common; or without one, who know each other."""
+    others: dict[int, Member] = {}
+    layers: list[Any] = []
+    shared = InMemoryChannelLayer()
+    for _ in range(3):
+        if request.param == "redis":
+            server: Redis = request.getfixturevalue("shared_redis")
+            layers.append(RedisChannelLayer(hosts=[server.url]))
+        layer = {"memory": shared, "none": None, "redis": quick(layers[-1], ChannelFull) if layers else None}
+        Member(layer[request.param], others)
+    found = list(others.values())
+    if request.param != "none":
+        for member in found:
+            await member.carrier.start(lambda packet: None)
+    yield found
+    for member in found:
+        await member.groups.stop()
+        await member.carrier.stop()
+    for layer in layers:
+        await layer.close_pools()
+
+
+async def test_a_cast_reaches_the_members_and_nobody_else(members: list[Member]) -> None:
+    first, second, third = members
+    for member in (first, second):
+        await member.groups.join(GROUP)
+    await third.groups.join("another")
+    nodes = [member.incarnation for member in members]
+    await first.groups.send(GROUP, b"news", nodes)
+    await third.groups.send(GROUP, b"more", nodes)
+    news, more = (first.incarnation, GROUP, b"news"), (third.incarnation, GROUP, b"more")
+    await until(lambda: second.got == [news, more], lambda: str(second.got))
+    await until(lambda: first.got == [more], lambda: str(first.got))
+    assert third.got == []
+
+
+async def test_who_left_hears_nothing(members: list[Member]) -> None:
+    first, second, _ = members
+    await second.groups.join(GROUP)
+    await second.groups.leave(GROUP)
+    await second.groups.join("another")
+    for group in (GROUP, "another"):
+        await first.groups.send(group, b"news", [second.incarnation])
+    await until(lambda: second.got, lambda: "nothing came")
+    assert second.got == [(first.incarnation, "another", b"news")]
+
+
+async def test_a_membership_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """channels_redis forgets members after a day; and a flushed Redis at once."""
+    layer = InMemoryChannelLayer()
+    member = Member(layer, group_expiry=0.08)
+    await member.groups.join(GROUP)
+    layer.groups.clear()
+    await until(lambda: group_name(GROUP) in layer.groups, lambda: "The membership was not renewed.")
+    await member.groups.stop()
+    assert group_name(GROUP) not in layer.groups
+
+
+async def test_a_forged_cast_is_dropped() -> None:
+    member = Member()
+    await member.groups.join(GROUP)
+    evil = Groups(
+        1, Wire(["another"]), print, unicast=lambda _, packet: member.groups.receive(packet), traffic=Traffic()
+    )
+    await evil.send(GROUP, b"evil", [member.incarnation])
+    member.groups.receive(b"nonsense" * 10)
+    assert member.got == []
+    assert member.traffic.dropped == {"forged": 2}
+
+
+async def test_a_cast_over_the_limit_is_an_error() -> None:
+    with pytest.raises(FrameTooLarge):
+        await Member().groups.send(GROUP, bytes(LARGEST + 1))
+    await asyncio.sleep(0)
+
+
+def test_any_text_names_a_group() -> None:
+    layer = InMemoryChannelLayer()
+    for group in ("", GROUP, "a b!c\0", "x" * 5000):
+        assert layer.require_valid_group_name(group_name(group))
+    assert group_name("a") != group_name("b")

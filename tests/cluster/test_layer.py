@@ -1,0 +1,198 @@
+"""Channel layers at their worst (field notes; B44: Redis restarted or flushed)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from channels.exceptions import ChannelFull
+from channels.layers import InMemoryChannelLayer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from lightmoon_django.cluster.carriers.layer import channel_name
+from lightmoon_django.cluster.carriers.redis import QuickRedis, quick
+from lightmoon_django.cluster.inbox import Inbox
+from lightmoon_django.identity import new_incarnation
+from tests.cluster.world import Node, World, numbered, over_memory, over_redis, until
+from tests.services import Redis
+
+BOTH = pytest.mark.parametrize("plain", [False, True], ids=["quick", "plain"])
+
+
+@pytest_asyncio.fixture
+async def stopping() -> AsyncIterator[Callable[[World], World]]:
+    """Stops worlds at the end."""
+    worlds: list[World] = []
+
+    def later(world: World) -> World:
+        worlds.append(world)
+        return world
+
+    yield later
+    for world in worlds:
+        await world.stop()
+
+
+class Stream:
+    """Numbered frames both ways, a few every four milliseconds, while something happens to what carries them."""
+
+    def __init__(self, left: Node, right: Node) -> None:
+        self._ways = [(left, right), (right, left)]
+        self.sent: list[bytes] = []
+        self._task = asyncio.create_task(self._run())
+        self._ending = False
+
+    async def _run(self) -> None:
+        while not self._ending:
+            for _ in range(5):
+                frame = b"%d" % len(self.sent)
+                self.sent.append(frame)
+                for sender, receiver in self._ways:
+                    sender.network.send(receiver.incarnation, frame)
+            await asyncio.sleep(0.004)
+
+    async def flows(self) -> None:
+        """Wait until what is sent from now on arrives on either side."""
+        goal = len(self.sent) + 50
+        for _, receiver in self._ways:
+            await until(
+                lambda: len(receiver.received) >= goal,  # noqa: B023
+                lambda: f"{len(receiver.received)} of {goal} arrived; {receiver.network.stats()}",  # noqa: B023
+            )
+
+    async def end(self) -> None:
+        """All of it has arrived, each frame once and in order."""
+        self._ending = True
+        await self._task
+        for _, receiver in self._ways:
+            await receiver.expect(self.sent)
+
+
+@BOTH
+async def test_a_flushed_redis_loses_nothing(own_redis: Redis, stopping: Callable[[World], World], plain: bool) -> None:
+    """B44."""
+    world = stopping(over_redis(own_redis, plain=plain))
+    left, right = await world.node(), await world.node()
+    stream = Stream(left, right)
+    for _ in range(3):
+        await stream.flows()
+        before = left.network.traffic.resent
+        await until(
+            lambda: own_redis.flush() or left.network.traffic.resent > before,  # noqa: B023
+            lambda: "No flush ever hit a batch on its way.",
+        )
+    await stream.flows()
+    await stream.end()
+
+
+@BOTH
+async def test_a_restarted_redis_loses_nothing(
+    own_redis: Redis, stopping: Callable[[World], World], plain: bool
+) -> None:
+    """B44."""
+    world = stopping(over_redis(own_redis, plain=plain))
+    stream = Stream(await world.node(), await world.node())
+    for _ in range(2):
+        await stream.flows()
+        own_redis.kill()
+        await asyncio.sleep(0.1)  # an outage has a length
+        await asyncio.to_thread(own_redis.start)
+    await stream.flows()
+    await stream.end()
+
+
+@BOTH
+async def test_a_blocking_pop_that_times_out_is_survived(
+    shared_redis: Redis, stopping: Callable[[World], World], plain: bool
+) -> None:
+    """redis-py 8 gives a socket 5 s, as long as channels_redis blocks. Here it is less, so as not to wait for it."""
+    url = {"address": shared_redis.url, "socket_timeout": 0.2}
+    world = stopping(over_redis(shared_redis, plain=plain, hosts=[url]))
+    left, right = await world.node(), await world.node()
+    for number in range(5):
+        left.network.send(right.incarnation, b"%d" % number)
+        await right.expect(numbered(b"", number + 1))
+        inbox = right.network._carriers[0]._inbox  # type: ignore[attr-defined]
+        before = inbox.failures
+        await until(lambda: inbox.failures > before, lambda: "The pop did not time out.")  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", ["quick", "plain", "memory"])
+async def test_a_full_channel_is_back_pressure_and_no_loss(
+    kind: str, shared_redis: Redis, stopping: Callable[[World], World]
+) -> None:
+    world = stopping(
+        over_memory(capacity=10) if kind == "memory" else over_redis(shared_redis, plain=kind == "plain", capacity=10)
+    )
+    left, absent = await world.node(), new_incarnation()
+    world.carriers(absent)  # it can be found, and does not read
+    layer: Any = left.network._carriers[0]._layer  # type: ignore[attr-defined]
+    with pytest.raises(ChannelFull):  # noqa: PT012
+        for _ in range(11):
+            await layer.send(channel_name(absent), {"type": "somebody else's"})
+    frames = numbered(b"", 300)
+    for frame in frames:
+        left.network.send(absent, frame)
+        await asyncio.sleep(0)
+    assert left.network.stats().held
+    late = await world.node(absent)
+    await late.expect(frames)
+
+
+async def test_a_channel_has_one_reader() -> None:
+    """Field notes: two readers of one channel each get a part, and some twice."""
+    inbox = Inbox(InMemoryChannelLayer(), "channel", {})
+    inbox.start()
+    with pytest.raises(RuntimeError, match="reader"):
+        inbox.start()
+    await inbox.stop()
+
+
+async def test_whatever_else_comes_into_the_channel_is_passed_over(stopping: Callable[[World], World]) -> None:
+    world = stopping(over_memory())
+    left, right = await world.node(), await world.node()
+    layer: Any = left.network._carriers[0]._layer  # type: ignore[attr-defined]
+    for message in ({}, {"type": "lightmoon.batch"}, {"type": "lightmoon.batch", "data": "text"}, {"type": 7}):
+        await layer.send(channel_name(right.incarnation), message)
+    left.network.send(right.incarnation, b"hello")
+    await right.expect([b"hello"])
+    assert right.network.traffic.dropped["malformed"] == 2
+
+
+def test_names_of_channels_are_short_ascii() -> None:
+    name = channel_name(2**63 - 1)
+    assert InMemoryChannelLayer().require_valid_channel_name(name)
+    assert name.isascii()
+    assert len(name) < 100
+
+
+async def test_the_quick_way_leads_to_the_same_channels(shared_redis: Redis) -> None:
+    """Nodes may do it either way, and `group_send` reaches both."""
+    layer, channel = RedisChannelLayer(hosts=[shared_redis.url], capacity=3), f"test.{new_incarnation()}"
+    short = quick(layer, ChannelFull)
+    assert isinstance(short, QuickRedis)
+    message = {"type": "x", "data": b"\x00\xff"}
+    await layer.send(channel, message)
+    assert await short.receive(channel) == message
+    await short.send(channel, message)
+    assert await layer.receive(channel) == message
+    await layer.group_add("group", channel)
+    await layer.group_send("group", message)
+    assert await short.receive(channel) == message
+    for _ in range(3):
+        await short.send(channel, message)
+    with pytest.raises(ChannelFull):
+        await short.send(channel, message)
+    assert [await short.receive(channel) for _ in range(3)] == [message] * 3
+    await layer.close_pools()
+
+
+def test_other_layers_are_used_as_they_are() -> None:
+    memory = InMemoryChannelLayer()
+    assert quick(memory, ChannelFull) is memory
+    pubsub = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1"])
+    assert quick(pubsub, ChannelFull) is pubsub

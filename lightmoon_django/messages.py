@@ -13,6 +13,8 @@ import msgspec
 from lightmoon_django import errors
 from lightmoon_django.errors import InternalError, LightMoonError
 
+MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
+
 
 class Step(msgspec.Struct, array_like=True, frozen=True):
     """One turn of a chain of calls: the node it runs on, its number there, and its actor's address."""
@@ -34,7 +36,7 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
     form: str  # how arguments and result are encoded: "local", "wire" (a client's), "none" (nobody wants the result)
     seconds: float  # until its deadline, when it was sent
     caller: str | None
-    user: str | None
+    user: str | None  # its key; empty for an anonymous one, None for nobody
     chain: tuple[Step, ...]
     identity: tuple[bytes, bytes] | None
     generation: int  # of the sender's route to this actor
@@ -73,18 +75,15 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
     """A session of the sender subscribes: answered like a call, and then the stream flows to the sender's node."""
 
     call: Remote
-    epoch: str  # from which position it would go on; empty: none
-    seq: int
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
-    """One subscriber has gone; `last` says that it was the sender's last one."""
+    """One subscriber has gone. An empty `subscriber`: the sender has none left, whatever the receiver thinks."""
 
     actor: str
     key: str
     subscriber: str
     user: str | None
-    last: bool
 
 
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):

@@ -7,8 +7,7 @@ comes gets every frame after the position in that answer, and none before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from lightmoon_django.identity import Address
 from lightmoon_django.messages import Ended, Streamed
@@ -38,24 +37,25 @@ class Mirrors:
         self._sources[address] = source
         self._followers.setdefault(address, {})[subscriber.id] = subscriber
 
-    def leave(self, address: Address, id: str) -> tuple[int, bool] | None:
-        """Forget a subscriber: the node to tell, and whether it was the last one. None: there was none."""
+    def leave(self, address: Address, id: str) -> int | None:
+        """Forget a subscriber: the node to tell. None: there was none."""
         followers = self._followers.get(address)
         if followers is None or followers.pop(id, None) is None:
             return None
-        source, last = self._sources[address], not followers
-        if last:
+        source = self._sources[address]
+        if not followers:
             del self._followers[address], self._sources[address]
-        return source, last
+        return source
 
-    def receive(self, source: int, frame: Streamed) -> None:
-        """Hand out what the owner sent."""
+    def receive(self, source: int, frame: Streamed) -> bool:
+        """Hand out what the owner sent. False: nobody here follows that."""
         address = Address(frame.actor, frame.key)
         if self._sources.get(address) != source:
-            return  # of a stream that was given up meanwhile
+            return False
         for one in frame.frames:
             for subscriber in tuple(self._followers.get(address, {}).values()):
                 subscriber.push(one)
+        return True
 
     def ended(self, source: int, frame: Ended) -> None:
         address = Address(frame.actor, frame.key)
@@ -67,10 +67,12 @@ class Mirrors:
         for address in [address for address, owner in self._sources.items() if owner == source]:
             self._end(address, "node lost")
 
+    def stop(self) -> None:
+        """This node has left its links: nothing comes any more."""
+        for address in list(self._sources):
+            self._end(address, "node lost")
+
     def _end(self, address: Address, reason: str) -> None:
         self._sources.pop(address, None)
         for subscriber in self._followers.pop(address, {}).values():
             subscriber.reset(address, reason)
-
-    def __iter__(self) -> Iterable[Any]:
-        return iter(self._sources)

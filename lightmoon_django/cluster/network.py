@@ -59,6 +59,7 @@ class Network:
         lookup: Callable[[int], Endpoint | None],
         on_frame: Callable[[int, bytes], None],
         on_lost: Callable[[int, list[bytes]], None] | None = None,
+        on_trouble: Callable[[], None] | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Network:
 
         `on_frame(sender, frame)` is called in order, once per frame; what it raises is logged. `on_lost(peer, frames)`
         gets what may or may not have arrived when a peer's network was started again under the same incarnation.
+        `on_trouble` is called when a way to a peer has broken, and no other is left.
         """
         self.incarnation = incarnation
         self.traffic = Traffic()
@@ -74,6 +76,7 @@ class Network:
         self._lookup = lookup
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._on_trouble = on_trouble
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._links: dict[int, Link] = {}
@@ -194,11 +197,16 @@ class Network:
         if self._links.get(link.peer) is not link:
             return
         endpoint = self._lookup(link.peer)
-        if endpoint is not None and route.lead(endpoint, self._carriers, link.resume):
+        if endpoint is not None and route.lead(endpoint, self._carriers, partial(self._changed, link, route)):
             link.resume()
             return
         longer = min(2 * again, LOOK_AGAIN_LONGEST)
         self._clock.call_at(self._clock.monotonic() + again, partial(self._find, link, route, longer))
+
+    def _changed(self, link: Link, route: Route, lost: bool) -> None:
+        link.resume(lost)
+        if lost and not route.carrier and self._on_trouble is not None:
+            self._on_trouble()
 
     def _deliver(self, sender: int, frame: bytes) -> None:
         try:

@@ -54,10 +54,10 @@ def described(call: Call, id: int, generation: int, now: float, me: int) -> Remo
 
 
 def user_key(user: Any) -> str | None:
-    """By which another node loads the user; None for anonymous and for nobody."""
-    if user is None or not getattr(user, "is_authenticated", False):
+    """By which another node loads the user; empty for an anonymous one, None for nobody."""
+    if user is None:
         return None
-    return str(user.pk)
+    return str(user.pk) if getattr(user, "is_authenticated", False) else ""
 
 
 def _step(turn: Any, me: int) -> Step:
@@ -69,12 +69,18 @@ def _step(turn: Any, me: int) -> Step:
 def message_of(frame: Remote) -> MessageSchema:
     """The message that a frame names. Raises `MethodNotFound`: that node runs another version of the project."""
     schema = registry.by_name(frame.actor)
-    message = schema.messages.get(frame.message) if schema is not None else None
-    if message is None and schema is not None:
-        message = schema.lifecycle.get(frame.message)
+    message = schema.messages.get(frame.message) or schema.system.get(frame.message) if schema is not None else None
     if message is None:
         raise MethodNotFound(f"This node knows no message {frame.actor}.{frame.message}: it runs another version.")
     return message
+
+
+def subscription_of(frame: Remote) -> MessageSchema:
+    """What stands for a subscription to the actor that a frame names. Raises `MethodNotFound`."""
+    schema = registry.by_name(frame.actor)
+    if schema is None:
+        raise MethodNotFound(f"This node knows no actor {frame.actor}: it runs another version.")
+    return schema.subscription
 
 
 def identity_of(frame: Remote) -> Identity | None:

@@ -63,14 +63,20 @@ class Elsewhere(Protocol):
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the node whose incarnation owns their actor's row."""
 
-    def cancel(self, call: Call) -> None:
-        """Take back a call that was sent."""
+    def cancel(self, call: Call) -> bool:
+        """Take back a call that was sent. False: it wasn't."""
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
 
     def hand_on(self, calls: list[Call]) -> bool:
         """This node is stopping and has given the row back: let another one run them. False: there is none."""
+
+    async def drain(self, until: float) -> None:
+        """Wait, until a moment of the clock, for what was sent on and what came from others to end."""
+
+    async def stop(self) -> None:
+        """Leave the other nodes; they still get what was answered."""
 
 
 class Node:
@@ -150,29 +156,38 @@ class Node:
     def cancel(self, call: Call) -> None:
         """Take a call back, where it is not too late."""
         call.cancelled = True
+        if self.elsewhere is not None and self.elsewhere.cancel(call):
+            return
         activation = self.catalog.get((call.schema.name, call.key))
         if activation is not None:
             activation.cancel(call)
-        elif self.elsewhere is not None:
-            self.elsewhere.cancel(call)
 
     def unsubscribe(self, schema: ActorSchema, key: str, subscriber: Subscriber, user: Any) -> None:
         """Forget a subscriber at once, and tell the actor if its class wants to know."""
         activation = self.catalog.get((schema.name, key))
-        if activation is None:
-            if self.elsewhere is not None:
-                self.elsewhere.unsubscribe(Address(schema.name, key), subscriber.id, user)
-        elif activation.subscribed and activation.stream.subscribers.pop(subscriber.id, None) is not None:
+        if (
+            activation is not None
+            and activation.subscribed
+            and activation.stream.subscribers.pop(subscriber.id, None) is not None
+        ):
             self.left(activation, subscriber.id, user)
+        elif self.elsewhere is not None:
+            self.elsewhere.unsubscribe(Address(schema.name, key), subscriber.id, user)
+
+    def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
+        """A session on another node has left; `outlet` stands for that node if it was the last one there."""
+        activation = self.catalog.get(address)
+        if activation is not None:
+            if outlet and activation.subscribed:
+                activation.stream.subscribers.pop(outlet, None)
+            self.left(activation, subscriber, user)
 
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""
         message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
-            activation.receive(
-                Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user)
-            )
+            activation.receive(Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user))
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""
@@ -226,6 +241,8 @@ class Node:
         await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()
+        if self.elsewhere is not None:
+            await self.elsewhere.stop()
         await asyncio.to_thread(self._stop_threads)
 
     def _stop_threads(self) -> None:

@@ -308,19 +308,27 @@ class Cluster:
 
     def _died(self, network: int) -> None:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
+        unsent = _calls_in(self.network.unsent(network))
         self.network.forget(network)
         self._postbox.died(network)
         self._held.pop(network, None)
         self._incoming.died(network)
         for outlet in self._outlets.died(network):
             self._leave_all(outlet)
-        self._forwarding.died(network)
+        self._forwarding.died(network, unsent)
         self._mirrors.died(network)
 
     def _in_thread(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
         if self._thread is None:
             self._thread = concurrent.futures.ThreadPoolExecutor(1, "lightmoon-peers")
         return asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+
+def _calls_in(frames: list[bytes]) -> set[int]:
+    """The numbers of the calls among frames of this node's."""
+    found = [decode(frame) for frame in frames]
+    calls = [frame.call if isinstance(frame, Follow) else frame for frame in found]
+    return {call.id for call in calls if isinstance(call, Remote)}
 
 
 def _user_of(frame: Frame) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
@@ -171,12 +171,12 @@ class Forwarding:
         """The node to which a call was sent doesn't own its actor."""
         self._move(frame.id)
 
-    def died(self, peer: int) -> None:
-        """A node is dead, and with it what it had accepted."""
+    def died(self, peer: int, unsent: Collection[int] = ()) -> None:
+        """A node is dead, and with it what it had accepted; the calls in `unsent` never got there."""
         for route in [route for route in self._routes.values() if route.owner == peer]:
             route.moving = True
             for id, call in list(route.sent.items()):
-                if _may_be_repeated(call):
+                if id in unsent or _may_be_repeated(call):
                     self._move(id)
                 else:
                     self._close(id)

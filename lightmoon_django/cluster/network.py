@@ -144,6 +144,11 @@ class Network:
         link = self._links.pop(incarnation, None)
         return link.close() if link else []
 
+    def unsent(self, incarnation: int) -> list[bytes]:
+        """The frames to that node that never left; asked before `forget`, as those didn't arrive for certain."""
+        link = self._links.get(incarnation)
+        return link.unsent() if link is not None else []
+
     def stats(self) -> Stats:
         """What goes on now."""
         carriers: dict[str, int] = {}

@@ -164,7 +164,7 @@ class Cluster:
             if isinstance(call, Foreign):
                 call.bounce(owner)
             elif call.finishes or self._stopped:
-                call.reject(Unavailable(f"{call.address} is in the memory of another process.", retry_after=1.0))
+                call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
             elif network and network != self.me:
                 self._forwarding.send(call, network)
             else:

@@ -102,7 +102,11 @@ class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
     reason: str
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended
+class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
+    """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
+
+
+Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode

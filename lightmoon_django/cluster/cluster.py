@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import os
@@ -38,6 +39,7 @@ from lightmoon_django.messages import (
     Failure,
     Follow,
     Frame,
+    Leaving,
     Remote,
     Streamed,
     Unfollow,
@@ -48,6 +50,8 @@ from lightmoon_django.messages import (
 logger = logging.getLogger("lightmoon")
 
 DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
+LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
+LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
 
 class Home(Protocol):
@@ -82,6 +86,8 @@ class Cluster:
         self._clock = clock
         self._pid = os.getpid()
         self._stopped = False
+        self._draining = False
+        self._leaving: set[int] = set()  # nodes that are stopping
         self._close_thread = close_thread
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
@@ -115,7 +121,11 @@ class Cluster:
         await self.network.start()
 
     async def drain(self, until: float) -> None:
-        """Wait, until a moment of the clock, for what was sent on and what came from others to end."""
+        """Wait, until a moment of the clock, for what was sent on and what came from others to end.
+
+        This node's own new calls are refused meanwhile.
+        """
+        self._draining = True
         while (len(self._forwarding) or len(self._incoming) or self._seeking) and self._clock.monotonic() < until:
             await asyncio.sleep(DRAIN_STEP)
 
@@ -130,6 +140,8 @@ class Cluster:
         self._outlets.flush()
         for task in self._loading:
             task.cancel()
+        for peer in {*self.network.peers, *self.peers.living()}:
+            self._postbox.post(peer, encode(Leaving()))
         await self.network.stop(linger)
         self._postbox.stop()
         if self._thread is not None:
@@ -154,7 +166,10 @@ class Cluster:
         owner = self._forwarding.owner_of(address)
         if owner is None:
             return False
-        self._forwarding.send(call, owner)
+        if self._draining:
+            call.reject(Unavailable("This process is stopping.", retry_after=1.0))
+        else:
+            self._forwarding.send(call, owner)
         return True
 
     def send(self, calls: list[Call], owner: int) -> None:
@@ -165,7 +180,7 @@ class Cluster:
                 call.bounce(owner)
             elif call.finishes or self._stopped:
                 call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
-            elif network and network != self.me:
+            elif network and network != self.me and network not in self._leaving and call.address not in self._seeking:
                 self._forwarding.send(call, network)
             else:
                 self._seek(call, owner)
@@ -180,6 +195,10 @@ class Cluster:
 
     def _sought(self, address: Address, owner: int) -> None:
         network = self.peers.network_of(owner)
+        if network in self._leaving and not self._stopped:  # it is about to give all that it has back
+            again = functools.partial(self.peers.refresh, functools.partial(self._sought, address, owner))
+            self._clock.call_at(self._clock.monotonic() + LOOK_AGAIN, again)
+            return
         for call in self._seeking.pop(address, ()):
             if network and network != self.me and not self._stopped:
                 self._forwarding.send(call, network)
@@ -199,17 +218,29 @@ class Cluster:
         if source is not None:
             self._reply(source, encode(Unfollow(*address, subscriber, user_key(user))))
 
-    def hand_on(self, calls: list[Call]) -> bool:
-        """This node is stopping and has given the row back: let another one run them. False: there is none."""
-        living = sorted(self.peers.living())
+    async def company(self) -> bool:
+        """Whether another node is alive that can take actors over."""
+        if self._stopped:
+            return False
+        looked = asyncio.Event()
+        self.peers.refresh(looked.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(looked.wait(), LOOK_PATIENCE)
+        return bool(self._staying())
+
+    def _staying(self) -> list[int]:
+        return sorted(self.peers.living().keys() - self._leaving)
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
+        living = self._staying()
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(None)
-            elif not living or call.finishes or self._stopped:
+            elif not living or call.finishes or self._draining or self._stopped:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
             else:
                 self._forwarding.send(call, living[hash(call.address) % len(living)])
-        return bool(living)
 
     # What others send
 
@@ -263,7 +294,8 @@ class Cluster:
         if isinstance(frame, (Answer, Failure)):
             self._forwarding.ended(sender, frame)
         elif isinstance(frame, (Remote, Follow)):
-            self._incoming.run(sender, frame, user)
+            if not self._stopped:  # else the sender was told, and sends it another way
+                self._incoming.run(sender, frame, user)
         elif isinstance(frame, Streamed):
             if not self._mirrors.receive(sender, frame):
                 self._reply(sender, encode(Unfollow(frame.actor, frame.key, "", None)))
@@ -273,6 +305,10 @@ class Cluster:
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
+        elif isinstance(frame, Leaving):
+            self._leaving.add(sender)
+            self._forwarding.left(sender)
+            self._mirrors.died(sender)
         else:
             self._unfollowed(sender, frame, user)
 
@@ -309,6 +345,7 @@ class Cluster:
     def _died(self, network: int) -> None:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
+        self._leaving.discard(network)
         self.network.forget(network)
         self._postbox.died(network)
         self._held.pop(network, None)

@@ -171,8 +171,13 @@ class Forwarding:
         """The node to which a call was sent doesn't own its actor."""
         self._move(frame.id)
 
+    def left(self, peer: int) -> None:
+        """A node is stopping, and has ended all calls that it ran: what is still open there goes another way."""
+        self.died(peer, self._open)
+
     def died(self, peer: int, unsent: Collection[int] = ()) -> None:
         """A node is dead, and with it what it had accepted; the calls in `unsent` never got there."""
+        unsent = frozenset(unsent)
         for route in [route for route in self._routes.values() if route.owner == peer]:
             route.moving = True
             for id, call in list(route.sent.items()):

@@ -144,6 +144,11 @@ class Network:
         link = self._links.pop(incarnation, None)
         return link.close() if link else []
 
+    @property
+    def peers(self) -> list[int]:
+        """To whom there are links."""
+        return list(self._links)
+
     def unsent(self, incarnation: int) -> list[bytes]:
         """The frames to that node that never left; asked before `forget`, as those didn't arrive for certain."""
         link = self._links.get(incarnation)

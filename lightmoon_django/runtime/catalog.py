@@ -209,6 +209,10 @@ class Catalog:
         activation.schedule()
 
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
+        if self._node.handover is not None:
+            waiting = [one for call in waiting for one in _copies(call)]
+            self._node.handover.take(activation.schema, activation.key, waiting)
+            return
         if not waiting:
             return
         successor = self._all.get(activation.address)

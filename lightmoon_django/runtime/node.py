@@ -22,6 +22,7 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.handover import Handover
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
@@ -69,8 +70,11 @@ class Elsewhere(Protocol):
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
 
-    def hand_on(self, calls: list[Call]) -> bool:
-        """This node is stopping and has given the row back: let another one run them. False: there is none."""
+    async def company(self) -> bool:
+        """Whether another node is alive that can take actors over."""
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
 
     async def drain(self, until: float) -> None:
         """Wait, until a moment of the clock, for what was sent on and what came from others to end."""
@@ -115,6 +119,7 @@ class Node:
         self._storage = storage
         self._workers = workers
         self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
+        self.handover: Handover | None = None  # while this one stops, and others stay
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
 
@@ -133,6 +138,9 @@ class Node:
             self.catalog.replace(activation, [], "rolled back")
             activation = None
         if activation is None:
+            if self.handover is not None:
+                self.handover.take(call.schema, call.key, [call])
+                return
             if self.elsewhere is not None and self.elsewhere.takes(call):
                 return
             if self.stopping:
@@ -224,18 +232,25 @@ class Node:
         return self._storage.guard()
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end."""
+        """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end.
+
+        Where other nodes stay, what is queued goes to them; else it is finished here.
+        """
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
         await self.reminders.stop()
+        if self.elsewhere is not None and grace and await self.elsewhere.company():
+            self.handover = Handover(self, self.elsewhere)
         while self.clock.monotonic() < until:
             for activation in self.catalog:
-                if not activation.mailbox:
+                if not activation.mailbox or self.handover is not None:
                     self.catalog.deactivate(activation)
-            if not len(self.catalog):
+            if not len(self.catalog) and not self.handover:
                 break
             await asyncio.sleep(0.005)
+        if self.elsewhere is not None:
+            await self.elsewhere.drain(until)
         for activation in self.catalog:
             recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         await self.reminders.give_back()

@@ -31,10 +31,6 @@ class Member:
         self._say({"n": 0, "ok": None})
         while line := await reader.readline():
             order = json.loads(line)
-            if order["do"] == "stop":
-                await host.shut_down(order["grace"])
-                self._say({"n": order["n"], "ok": None})
-                return
             task = loop.create_task(self._obey(order))
             self._tasks[order["n"]] = task
 
@@ -103,6 +99,12 @@ class Member:
     async def tell_in_order(self, actor: str, key: str, message: str, items: list[Any]) -> None:
         for item in items:
             getattr(self._ref(actor, key), message).tell(item)
+
+    async def stop(self, grace: float) -> None:
+        """Stop the node; the process stays."""
+        from lightmoon_django.host import host
+
+        await host.shut_down(grace)
 
     async def cancel(self, number: int) -> None:
         self._tasks[number].cancel()

@@ -33,6 +33,7 @@ from lightmoon_django.clock import Clock, SystemClock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.identity import Address
+from lightmoon_django.links import Links
 from lightmoon_django.persistence import transactions
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
@@ -58,6 +59,7 @@ class Host:
         self._lock = threading.RLock()
         self._node: Node | None = None
         self._storage: Any = None
+        self._links: Links | None = None
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = _nothing  # lets that thread end
         self._lent = False  # the node lives in the threads that tests lend it
@@ -113,7 +115,8 @@ class Host:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
         settings = conf.settings()
-        storage: Any = RunnerStorage(loop) if testrun.active() else DatabaseStorage(loop, self._lease_lost)
+        links = None if testrun.active() else Links()
+        storage: Any = RunnerStorage(loop) if links is None else DatabaseStorage(loop, self._lease_lost, links.endpoint)
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()
@@ -135,7 +138,9 @@ class Host:
             debug=django_settings.DEBUG,
             verify_after=0.0 if testrun.active() else 1.0,
         )
-        if not testrun.active():
+        if links is not None:
+            self._links = links
+            links.open(self._node, storage)
             self._node.reminders.start()
         self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         self._node.observers.extend(testrun.equipment.observers)
@@ -146,6 +151,8 @@ class Host:
         node, done = self._node, threading.Event()
         if node is not None and not node.loop.is_closed():
             node.loop.call_soon_threadsafe(node.distrust_all, store)
+            if self._links is not None:
+                node.loop.call_soon_threadsafe(self._links.renew)
             node.loop.call_soon_threadsafe(done.set)
             done.wait(ANSWER_GRACE)
 
@@ -184,7 +191,7 @@ class Host:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
         self._lock = threading.RLock()
         renew_lock()
-        self._node = self._storage = self._thread = None
+        self._node = self._storage = self._links = self._thread = None
         self._end = _nothing
 
     # Calls from Python

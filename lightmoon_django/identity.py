@@ -32,6 +32,7 @@ class Endpoint(NamedTuple):
     socket: str = ""  # the path of its Unix socket
     channel: str = ""  # of the channel layer
     roles: str = ""  # separated by spaces
+    network: int = 0  # what its links call it, for all its incarnations; 0: it has none
 
 
 def new_incarnation() -> int:

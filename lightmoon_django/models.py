@@ -33,6 +33,9 @@ class Node(models.Model):
         max_length=100, default="", db_default=""
     )  # of the channel layer; empty when it has none
     roles: models.TextField[Any, str] = models.TextField(default="", db_default="")  # separated by spaces
+    network: models.BigIntegerField[Any, int] = models.BigIntegerField(
+        default=0, db_default=0
+    )  # what its process is called on links; 0 when it has none
 
     class Meta:
         app_label = "lightmoon"

@@ -14,7 +14,7 @@ from django.db.models import Model
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
-from lightmoon_django.identity import new_incarnation
+from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.store import Columns, Store
@@ -76,10 +76,23 @@ class _Storage:
 class DatabaseStorage(_Storage):
     """As in production: a thread per store, and a lease per database."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[StoreQueue], None]) -> None:
-        """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Callable[[StoreQueue], None],
+        endpoint: Callable[[], Endpoint | None],
+    ) -> None:
+        """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat.
+
+        `endpoint` tells how other processes reach this one. It is called in any thread.
+        """
         super().__init__(loop)
-        self.lease = Leases(lambda alias: on_lost(self._queues[alias]))
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint)
+
+    @property
+    def aliases(self) -> list[str]:
+        """The databases whose actors this process has called."""
+        return list(self._queues)
 
     def guard(self) -> None:
         return None
@@ -107,14 +120,15 @@ class Leases:
     What happens to one, or to its database, is no concern of the actors that another database keeps.
     """
 
-    def __init__(self, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, on_lost: Callable[[str], None], endpoint: Callable[[], Endpoint | None]) -> None:
         self._on_lost = on_lost
+        self._endpoint = endpoint
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
     def open(self, alias: str) -> Membership:
         """The membership in one database, not started yet."""
-        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias))
+        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias), endpoint=self._endpoint)
         return self._members[alias]
 
     def of(self, alias: str) -> Membership:

@@ -18,13 +18,13 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "clock", "conf", "hints", "codec", "fields", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "testrun"),
     ("actor", "models"),
     ("persistence",),
     ("cluster",),
     ("runtime", "proxies"),
     ("gateway", "contrib"),
-    ("storage", "operations"),
+    ("storage", "operations", "links"),
     ("host",),
     ("testing",),
     ("signals", "checks", "asgi", "urls", "templatetags", "management", "migrations", "apps"),
@@ -54,6 +54,7 @@ DJANGO_SETTINGS = {
     "gateway.origin": {"CSRF_TRUSTED_ORIGINS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},
+    "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "checks.project": {"ASGI_APPLICATION"},
 }
 

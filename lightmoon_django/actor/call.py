@@ -35,6 +35,7 @@ class Call:
         "cancelled",
         "chain",
         "deadline",
+        "hops",
         "identity",
         "key",
         "message",
@@ -45,6 +46,7 @@ class Call:
     )
 
     finishes = False  # whether `finish` is to be called
+    form = "local"  # how payload and result are encoded: so, as a client's ("wire"), or with no result ("none")
 
     schema: ActorSchema
     message: MessageSchema
@@ -84,6 +86,7 @@ class Call:
         self.origin = origin
         self.cancelled = False
         self.identity = None
+        self.hops = 0  # how often its actor was not where it was sent
 
     @property
     def address(self) -> Address:
@@ -139,6 +142,8 @@ class Tell(Call):
     """A call that nobody waits for. Its failure is logged."""
 
     __slots__ = ()
+
+    form = "none"
 
     def encode(self, result: Any) -> bytes:
         return b""

@@ -39,6 +39,7 @@ class Turn:
     """
 
     __slots__ = (
+        "__weakref__",
         "activation",
         "after",
         "answered",

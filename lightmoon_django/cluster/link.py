@@ -149,6 +149,10 @@ class Link:
             self._ack_now = True
             self._schedule()
 
+    def unsent(self) -> list[bytes]:
+        """The frames that certainly haven't arrived, for they never left."""
+        return self._out.unsent()
+
     def close(self) -> list[bytes]:
         """End the link for good. Returns the frames that may not have arrived, in order."""
         self._closed = True

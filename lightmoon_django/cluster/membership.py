@@ -17,6 +17,7 @@ from django.db import connections
 
 from lightmoon_django import identity
 from lightmoon_django.conf import Settings
+from lightmoon_django.identity import Endpoint
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
 
@@ -39,16 +40,20 @@ class Membership:
         settings: Settings,
         on_lost: Callable[[], None],
         *,
+        endpoint: Callable[[], Endpoint | None] = lambda: None,
         clock: Callable[[], float] = boot_time,
     ) -> None:
         """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
 
         When it returns, every activation of the old incarnation must be unable to answer: a new one is taken then.
+        `endpoint` tells how other processes reach this one; it is asked in that thread and the one that calls `start`.
         """
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
         self._on_lost = on_lost
         self._clock = clock
+        self._endpoint = endpoint
+        self._announced: Endpoint | None = None
         self._nodes = Nodes(alias)
         self._incarnation = 0
         self._valid_until = float("-inf")
@@ -89,6 +94,7 @@ class Membership:
         sent = self._clock()
         if self._nodes.heartbeat(self._incarnation, self._lease):
             self._valid_until = sent + self._lease
+            self._announce()
             return
         self._valid_until = float("-inf")
         logger.warning(
@@ -101,9 +107,16 @@ class Membership:
 
     def _register(self) -> None:
         incarnation, sent = identity.new_incarnation(), self._clock()
-        self._nodes.register(incarnation, self._lease)
+        self._announced = self._endpoint()
+        self._nodes.register(incarnation, self._lease, self._announced)
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
+
+    def _announce(self) -> None:
+        endpoint = self._endpoint()
+        if endpoint is not None and endpoint != self._announced:
+            self._nodes.announce(self._incarnation, endpoint)
+            self._announced = endpoint
 
     def _run(self) -> None:
         failing = False

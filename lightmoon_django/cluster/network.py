@@ -59,6 +59,7 @@ class Network:
         lookup: Callable[[int], Endpoint | None],
         on_frame: Callable[[int, bytes], None],
         on_lost: Callable[[int, list[bytes]], None] | None = None,
+        on_trouble: Callable[[], None] | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class Network:
 
         `on_frame(sender, frame)` is called in order, once per frame; what it raises is logged. `on_lost(peer, frames)`
         gets what may or may not have arrived when a peer's network was started again under the same incarnation.
+        `on_trouble` is called when a way to a peer has broken, and no other is left.
         """
         self.incarnation = incarnation
         self.traffic = Traffic()
@@ -74,6 +76,7 @@ class Network:
         self._lookup = lookup
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._on_trouble = on_trouble
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._links: dict[int, Link] = {}
@@ -141,6 +144,16 @@ class Network:
         link = self._links.pop(incarnation, None)
         return link.close() if link else []
 
+    @property
+    def peers(self) -> list[int]:
+        """To whom there are links."""
+        return list(self._links)
+
+    def unsent(self, incarnation: int) -> list[bytes]:
+        """The frames to that node that never left; asked before `forget`, as those didn't arrive for certain."""
+        link = self._links.get(incarnation)
+        return link.unsent() if link is not None else []
+
     def stats(self) -> Stats:
         """What goes on now."""
         carriers: dict[str, int] = {}
@@ -194,11 +207,16 @@ class Network:
         if self._links.get(link.peer) is not link:
             return
         endpoint = self._lookup(link.peer)
-        if endpoint is not None and route.lead(endpoint, self._carriers, link.resume):
+        if endpoint is not None and route.lead(endpoint, self._carriers, partial(self._changed, link, route)):
             link.resume()
             return
         longer = min(2 * again, LOOK_AGAIN_LONGEST)
         self._clock.call_at(self._clock.monotonic() + again, partial(self._find, link, route, longer))
+
+    def _changed(self, link: Link, route: Route, lost: bool) -> None:
+        link.resume(lost)
+        if lost and not route.carrier and self._on_trouble is not None:
+            self._on_trouble()
 
     def _deliver(self, sender: int, frame: bytes) -> None:
         try:

@@ -116,15 +116,25 @@ class SendWindow:
         self.in_flight = 0
         return count
 
+    def unsent(self) -> list[bytes]:
+        """The frames of which nothing was handed to a carrier yet: they can't have arrived."""
+        pieces = [*self._flying, *self._waiting]
+        return [piece.frame for piece in pieces[self._cut(pieces) :] if not piece.more]
+
+    def _cut(self, pieces: list[Piece]) -> int:
+        """From where on they belong to frames of which nothing was handed to a carrier."""
+        cut = self._sent - self.base
+        while 0 < cut < len(pieces) and pieces[cut - 1].more:
+            cut += 1
+        return cut
+
     def drain(self, *, sent_only: bool = False) -> list[bytes]:
         """Give up what is unacknowledged: the whole frames, in order, and count from 0 again.
 
         `sent_only`: keep the frames of which nothing was handed to a carrier yet.
         """
         pieces = [*self._flying, *self._waiting]
-        cut = self._sent - self.base if sent_only else len(pieces)
-        while 0 < cut < len(pieces) and pieces[cut - 1].more:
-            cut += 1
+        cut = self._cut(pieces) if sent_only else len(pieces)
         self._flying.clear()
         self._waiting = deque(pieces[cut:])
         self.base = self.in_flight = self._sent = 0

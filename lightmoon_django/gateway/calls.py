@@ -73,6 +73,10 @@ class WireCall(Wired, Call):
 
     __slots__ = _SLOTS
 
+    @property
+    def form(self) -> str:  # type: ignore[override]
+        return "none" if self.request_id is None else "wire"
+
     def __init__(
         self,
         message: MessageSchema,

@@ -68,5 +68,5 @@ def _final(
         if owner is None or owner in mine:
             found[key] = Locked()  # it could be taken, but wasn't: somebody's open transaction has it
         elif owner not in dead:
-            found[key] = OwnedElsewhere(nodes.describe(owner))
+            found[key] = OwnedElsewhere(nodes.describe(owner), owner)
     return found

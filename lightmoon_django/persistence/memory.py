@@ -211,7 +211,7 @@ class MemoryStore:
             row = self.memory.rows[load.schema.name, load.key] = _Row(self._defaults(load))
         me = self.incarnation()
         if row.owner not in (None, me) and row.owner not in self.memory.dead:
-            return OwnedElsewhere(f"incarnation {row.owner}")
+            return OwnedElsewhere(f"incarnation {row.owner}", row.owner or 0)
         row.owner = me
         row.version += 1
         return Loaded(row.snapshot, row.version, time.time_ns() // 1000)

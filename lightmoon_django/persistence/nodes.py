@@ -71,7 +71,15 @@ class Nodes:
         rows = self._all().filter(dead=False)
         if incarnations is not None:
             rows = rows.filter(id__in=incarnations)
-        return {row.pk: Endpoint(row.host, row.socket, row.channel, row.roles) for row in rows}
+        return {row.pk: _endpoint(row) for row in rows}
+
+    def survey(self) -> dict[int, Endpoint]:
+        """How all living nodes are reached, after burying those that can't come back. Writes only if there are any."""
+        rows = list(self._all().filter(dead=False))
+        late = set(self._all().filter(dead=False, expires_at__lte=DatabaseClock()).values_list("pk", flat=True))
+        suspects = [row.pk for row in rows if row.pk in late or is_provably_dead(_process(row))]
+        dead = self.dead_among(suspects)
+        return {row.pk: _endpoint(row) for row in rows if row.pk not in dead}
 
     def heartbeat(self, incarnation: int, lease: float) -> bool:
         """Extend the lease. False: it has passed, or somebody declared this node dead; then it is gone for good."""
@@ -123,8 +131,14 @@ class Nodes:
         rows.filter(dead=False).update(dead=True)
 
 
-def _columns(endpoint: Endpoint) -> dict[str, str]:
-    return {"socket": endpoint.socket, "channel": endpoint.channel, "roles": endpoint.roles}
+def _columns(endpoint: Endpoint) -> dict[str, Any]:
+    found = endpoint._asdict()
+    del found["host"]  # this process's in any case
+    return found
+
+
+def _endpoint(row: Node) -> Endpoint:
+    return Endpoint(row.host, row.socket, row.channel, row.roles, row.network)
 
 
 def _process(row: Node) -> Process:

@@ -89,6 +89,7 @@ class OwnedElsewhere:
     """A live node has the row. `owner` describes it for people: host, process, incarnation."""
 
     owner: str
+    incarnation: int = 0
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

@@ -104,6 +104,10 @@ class Catalog:
             self._load(activation)
         elif type(outcome) is Loaded:
             self._begin(activation, outcome)
+        elif type(outcome) is OwnedElsewhere and self._node.elsewhere is not None:
+            self._end(activation, "elsewhere")
+            waiting, activation.mailbox = activation.mailbox, []
+            self._node.elsewhere.send([one for call in waiting for one in _copies(call)], outcome.incarnation)
         elif type(outcome) is Missing and not activation.creates and self._wanted(activation):
             activation.creates = True
             self._load(activation)
@@ -205,6 +209,10 @@ class Catalog:
         activation.schedule()
 
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
+        if self._node.handover is not None:
+            waiting = [one for call in waiting for one in _copies(call)]
+            self._node.handover.take(activation.schema, activation.key, waiting)
+            return
         if not waiting:
             return
         successor = self._all.get(activation.address)
@@ -272,6 +280,15 @@ class Catalog:
         limit = activation.schema.idle_after or self._node.settings.IDLE_AFTER
         if now - activation.idle_since >= limit:
             self.deactivate(activation)
+
+
+def _copies(call: Call) -> list[Call]:
+    """A call and those that repeat it, each to be sent on by itself: where the actor is they are told apart."""
+    if call.identity is None:
+        return [call]
+    call.identity.looking = False
+    copies, call.identity.copies = call.identity.copies, None
+    return [call, *(copies or ())]
 
 
 def _load_error(activation: Activation, outcome: LoadOutcome) -> LightMoonError:

@@ -23,11 +23,12 @@ def find(call: Call, target: Activation, lookup: Callable[[Address], Activation 
     if target.running is None and overlap.only_reads(call) and all(map(overlap.only_reads, target.mailbox)):
         return None  # it overlaps whatever reads there
     asking = call.chain[-1]
+    askers = call.chain  # whoever waits for one of them waits for the asking one
     seen: set[Address] = set()
 
     def walk(activation: Activation, path: list[str]) -> list[str] | None:
         turns = list(overlap.under_way(activation))
-        if asking in turns:
+        if any(turn in askers for turn in turns):
             return path
         if activation.address in seen:
             return None

@@ -22,6 +22,7 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
+from lightmoon_django.runtime.handover import Handover
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.reminders import Reminders
@@ -53,6 +54,34 @@ class Storage(Protocol):
         """Nothing is on its way to a store."""
 
     def stop(self) -> None: ...
+
+
+class Elsewhere(Protocol):
+    """The actors of other nodes. Implemented by `cluster`."""
+
+    def takes(self, call: Call) -> bool:
+        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
+
+    def send(self, calls: list[Call], owner: int) -> None:
+        """Send calls, in order, to the node whose incarnation owns their actor's row."""
+
+    def cancel(self, call: Call) -> bool:
+        """Take back a call that was sent. False: it wasn't."""
+
+    def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
+        """Forget a subscriber here of a stream there."""
+
+    async def company(self) -> bool:
+        """Whether another node is alive that can take actors over."""
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
+
+    async def drain(self, until: float) -> None:
+        """Wait, until a moment of the clock, for what was sent on and what came from others to end."""
+
+    async def stop(self) -> None:
+        """Leave the other nodes; they still get what was answered."""
 
 
 class Node:
@@ -96,6 +125,8 @@ class Node:
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
+        self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
+        self.handover: Handover | None = None  # while this one stops, and others stay
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
 
@@ -114,6 +145,11 @@ class Node:
             self.catalog.replace(activation, [], "rolled back")
             activation = None
         if activation is None:
+            if self.handover is not None:
+                self.handover.take(call.schema, call.key, [call])
+                return
+            if self.elsewhere is not None and self.elsewhere.takes(call):
+                return
             if self.stopping:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
@@ -135,6 +171,8 @@ class Node:
     def cancel(self, call: Call) -> None:
         """Take a call back, where it is not too late."""
         call.cancelled = True
+        if self.elsewhere is not None and self.elsewhere.cancel(call):
+            return
         activation = self.catalog.get((call.schema.name, call.key))
         if activation is not None:
             activation.cancel(call)
@@ -142,16 +180,25 @@ class Node:
     def unsubscribe(self, schema: ActorSchema, key: str, subscriber: Subscriber, user: Any) -> None:
         """Forget a subscriber at once, and tell the actor if its class wants to know."""
         activation = self.catalog.get((schema.name, key))
-        if activation is None or not activation.subscribed:
-            return
-        if not activation.stream.leave(subscriber.id):
-            return
-        message = schema.lifecycle.get("on_unsubscribe")
+        if activation is not None and activation.subscribed and activation.stream.leave(subscriber.id):
+            self.left(activation, subscriber.id, user)
+        elif self.elsewhere is not None:
+            self.elsewhere.unsubscribe(Address(schema.name, key), subscriber.id, user)
+
+    def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
+        """A session on another node has left; `outlet` stands for that node if it was the last one there."""
+        activation = self.catalog.get(address)
+        if activation is not None:
+            if outlet and activation.subscribed:
+                activation.stream.leave(outlet)
+            self.left(activation, subscriber, user)
+
+    def left(self, activation: Activation, subscriber: str, user: Any) -> None:
+        """A subscriber has left: tell the actor, if its class wants to know."""
+        message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
-            call = Unsubscription(message, key, (), b"", deadline, caller=subscriber.id, user=user)
-            call.subscriber = subscriber
-            activation.receive(call)
+            activation.receive(Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user))
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""
@@ -188,23 +235,32 @@ class Node:
         return self._storage.guard()
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end."""
+        """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end.
+
+        Where other nodes stay, what is queued goes to them; else it is finished here.
+        """
         self.stopping = True
         self._scan.cancel()
         until = self.clock.monotonic() + grace
         await self.reminders.stop()
+        if self.elsewhere is not None and grace and await self.elsewhere.company():
+            self.handover = Handover(self, self.elsewhere)
         while self.clock.monotonic() < until:
             for activation in self.catalog:
-                if not activation.mailbox:
+                if not activation.mailbox or self.handover is not None:
                     self.catalog.deactivate(activation)
-            if not len(self.catalog):
+            if not len(self.catalog) and not self.handover:
                 break
             await asyncio.sleep(0.005)
+        if self.elsewhere is not None:
+            await self.elsewhere.drain(until)
         for activation in self.catalog:
             recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         await self.reminders.give_back()
         self.deadlines.stop()
         self.runners.stop()
+        if self.elsewhere is not None:
+            await self.elsewhere.stop()
         await asyncio.to_thread(self._stop_threads)
 
     def _stop_threads(self) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from django.db import models
 from rest_framework.permissions import AllowAny
 
-from lightmoon_django import actor, event, message
+from lightmoon_django import actor, event, message, turn
 from lightmoon_django.errors import Rejected
 
 
@@ -74,3 +74,39 @@ class Clicks(models.Model):
     @event
     def tick(self, number: int) -> None:
         """One of a burst."""
+
+
+@actor(view=["lines"], permission_classes=[AllowAny], create=True)
+class Room(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+    lines = models.IntegerField(default=0)
+    comers = models.JSONField(default=list)
+
+    class Meta:
+        app_label = "server"
+
+    async def on_subscribe(self) -> None:
+        self.comers = [*self.comers, f"+{turn.caller}"]
+
+    async def on_unsubscribe(self) -> None:
+        self.comers = [*self.comers, f"-{turn.caller}"]
+
+    @message(exposed=True)
+    async def say(self, text: str) -> int:
+        self.lines += 1
+        self.said(text=text, by=str(turn.user))
+        return self.lines
+
+    @message(exposed=True)
+    async def say_many(self, count: int) -> int:
+        for number in range(count):
+            self.said(text=str(number), by="")
+        return count
+
+    @message(exposed=True)
+    async def visits(self) -> list[str]:
+        return self.comers
+
+    @event
+    def said(self, text: str, by: str) -> None:
+        """Somebody spoke."""

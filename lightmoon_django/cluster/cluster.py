@@ -1,0 +1,374 @@
+"""The actors of other nodes, and what other nodes want of the actors here. Implements `runtime.node.Elsewhere`.
+
+One cluster is one network id. A process whose lease has ended, and which others hold for dead, gets another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.clock import Clock
+from lightmoon_django.cluster.forwarding import HOP_LIMIT, Forwarding
+from lightmoon_django.cluster.incoming import Foreign, Incoming
+from lightmoon_django.cluster.mirrors import Mirrors
+from lightmoon_django.cluster.network import Network
+from lightmoon_django.cluster.outlets import Outlet, Outlets
+from lightmoon_django.cluster.peers import Peers, Query
+from lightmoon_django.cluster.postbox import Postbox
+from lightmoon_django.cluster.route import Carrier
+from lightmoon_django.cluster.translation import user_key
+from lightmoon_django.cluster.users import Users
+from lightmoon_django.errors import Unavailable
+from lightmoon_django.identity import Address
+from lightmoon_django.messages import (
+    Answer,
+    Bounce,
+    Cancel,
+    Ended,
+    Failure,
+    Follow,
+    Frame,
+    Leaving,
+    Remote,
+    Streamed,
+    Unfollow,
+    decode,
+    encode,
+)
+
+logger = logging.getLogger("lightmoon")
+
+DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
+LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
+LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
+
+
+class Home(Protocol):
+    """The actors of this node. Implemented by `runtime.node`."""
+
+    def post(self, call: Call) -> None: ...
+
+    def cancel(self, call: Call) -> None: ...
+
+    def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
+        """A session on another node has left; `outlet` names that node if it was the last one there, else empty."""
+
+
+class Cluster:
+    """Everything on the node's loop, but for queries and users, which have a thread of their own."""
+
+    def __init__(
+        self,
+        me: int,
+        *,
+        home: Home,
+        clock: Clock,
+        secrets: Sequence[str],
+        carriers: Sequence[Carrier],
+        query: Query,
+        load_user: Callable[[str], Any],
+        close_thread: Callable[[], None],
+    ) -> None:
+        """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends."""
+        self.me = me
+        self._home = home
+        self._clock = clock
+        self._pid = os.getpid()
+        self._stopped = False
+        self._draining = False
+        self._leaving: set[int] = set()  # nodes that are stopping
+        self._close_thread = close_thread
+        self._thread: concurrent.futures.ThreadPoolExecutor | None = None
+        self.peers = Peers(me, clock, query, self._in_thread, self._died)
+        self.network = Network(
+            me,
+            secrets=secrets,
+            carriers=carriers,
+            lookup=self.peers.endpoint,
+            on_frame=self._on_frame,
+            on_trouble=self.peers.suspect,
+            clock=clock,
+        )
+        self._postbox = Postbox(self.network.send, clock)
+        self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined)
+        self._mirrors = Mirrors()
+        self._outlets = Outlets(
+            self._postbox.offer,
+            self._postbox.post,
+            lambda flush: asyncio.get_running_loop().call_soon(flush),
+            self._drop,
+        )
+        turn_of = self._forwarding.turns.get
+        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._outlets)
+        self._users = Users(load_user, self._in_thread, clock)
+        self._seeking: dict[Address, list[Call]] = {}  # calls whose actor's owner is being looked up
+        self._held: dict[int, deque[Frame]] = {}  # frames of links that wait for a user
+        self._loading: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError`."""
+        await self.network.start()
+
+    async def drain(self, until: float) -> None:
+        """Wait, until a moment of the clock, for what was sent on and what came from others to end.
+
+        This node's own new calls are refused meanwhile.
+        """
+        self._draining = True
+        while (len(self._forwarding) or len(self._incoming) or self._seeking) and self._clock.monotonic() < until:
+            await asyncio.sleep(DRAIN_STEP)
+
+    async def stop(self, linger: float = 1.0) -> None:
+        """Leave the links. Others get what was answered, within `linger` seconds. Again: does nothing."""
+        if self._stopped or self._pid != os.getpid():
+            return
+        self._stopped = True
+        self._forwarding.stop()
+        self.peers.stop()
+        self._mirrors.stop()
+        self._outlets.flush()
+        for task in self._loading:
+            task.cancel()
+        for peer in {*self.network.peers, *self.peers.living()}:
+            self._postbox.post(peer, encode(Leaving()))
+        await self.network.stop(linger)
+        self._postbox.stop()
+        if self._thread is not None:
+            self._thread.submit(self._close_thread)
+            self._thread.shutdown(wait=False)
+
+    # What the node asks
+
+    def takes(self, call: Call) -> bool:
+        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
+        if self._stopped or call.finishes:
+            return False
+        address = call.address
+        if isinstance(call, Foreign):
+            if address not in self._seeking and not self._forwarding.busy(address):
+                return False
+            call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
+            return True
+        if address in self._seeking:
+            self._seeking[address].append(call)
+            return True
+        owner = self._forwarding.owner_of(address)
+        if owner is None:
+            return False
+        if self._draining:
+            call.reject(Unavailable("This process is stopping.", retry_after=1.0))
+        else:
+            self._forwarding.send(call, owner)
+        return True
+
+    def send(self, calls: list[Call], owner: int) -> None:
+        """Send calls, in order, to the process whose incarnation owns their actor's row."""
+        network = self.peers.network_of(owner)
+        for call in calls:
+            if isinstance(call, Foreign):
+                call.bounce(owner)
+            elif call.finishes or self._stopped:
+                call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
+            elif network and network != self.me and network not in self._leaving and call.address not in self._seeking:
+                self._forwarding.send(call, network)
+            else:
+                self._seek(call, owner)
+
+    def _seek(self, call: Call, owner: int) -> None:
+        waiting = self._seeking.get(call.address)
+        if waiting is not None:
+            waiting.append(call)
+            return
+        self._seeking[call.address] = [call]
+        self.peers.refresh(functools.partial(self._sought, call.address, owner))
+
+    def _sought(self, address: Address, owner: int) -> None:
+        network = self.peers.network_of(owner)
+        if network in self._leaving and not self._stopped:  # it is about to give all that it has back
+            again = functools.partial(self.peers.refresh, functools.partial(self._sought, address, owner))
+            self._clock.call_at(self._clock.monotonic() + LOOK_AGAIN, again)
+            return
+        for call in self._seeking.pop(address, ()):
+            if network and network != self.me and not self._stopped:
+                self._forwarding.send(call, network)
+            elif network == 0 or self._stopped or call.hops > HOP_LIMIT:
+                call.reject(Unavailable(f"{address} is in a process that has no links to this one.", retry_after=1.0))
+            else:  # it has died meanwhile: the store gives the actor to this node, or knows better
+                call.hops += 1
+                self._home.post(call)
+
+    def cancel(self, call: Call) -> bool:
+        """Take back a call that was sent. False: it wasn't."""
+        return self._forwarding.cancel(call)
+
+    def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
+        """Forget a subscriber here of a stream there."""
+        source = self._mirrors.leave(address, subscriber)
+        if source is not None:
+            self._reply(source, encode(Unfollow(*address, subscriber, user_key(user))))
+
+    async def company(self) -> bool:
+        """Whether another node is alive that can take actors over."""
+        if self._stopped:
+            return False
+        looked = asyncio.Event()
+        self.peers.refresh(looked.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(looked.wait(), LOOK_PATIENCE)
+        return bool(self._staying())
+
+    def _staying(self) -> list[int]:
+        return sorted(self.peers.living().keys() - self._leaving)
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
+        living = self._staying()
+        for call in calls:
+            if isinstance(call, Foreign):
+                call.bounce(None)
+            elif not living or call.finishes or self._draining or self._stopped:
+                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
+            else:
+                self._forwarding.send(call, living[hash(call.address) % len(living)])
+
+    # What others send
+
+    def _on_frame(self, sender: int, data: bytes) -> None:
+        try:
+            frame = decode(data)
+        except msgspec.MsgspecError:
+            logger.warning("Node %s says something that this version doesn't know.", sender)
+            return
+        held = self._held.get(sender)
+        if held is not None:
+            held.append(frame)
+        else:
+            self._take(sender, frame)
+
+    def _take(self, sender: int, frame: Frame) -> None:
+        """Handle a frame, or keep the link waiting until its user is loaded."""
+        key = _user_of(frame)
+        if self._users.has(key):
+            self._handle(sender, frame, self._users.get(key))
+            return
+        assert key is not None
+        self._held[sender] = deque([frame])
+        task = asyncio.get_running_loop().create_task(self._load(sender, key))
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    async def _load(self, sender: int, key: str) -> None:
+        try:
+            await self._users.fetch(key)
+        except Exception:
+            logger.exception("The user of another node's call can't be loaded.", extra={"action": "user_failed"})
+            frame = self._held[sender].popleft()
+            if isinstance(frame, (Remote, Follow)):
+                call = frame.call if isinstance(frame, Follow) else frame
+                self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
+        for frame in self._held.pop(sender, ()):
+            self._on_decoded(sender, frame)
+
+    def _on_decoded(self, sender: int, frame: Frame) -> None:
+        held = self._held.get(sender)
+        if held is not None:
+            held.append(frame)
+            return
+        try:
+            self._take(sender, frame)
+        except Exception:
+            logger.exception("Handling a frame failed.", extra={"action": "frame_failed", "incarnation": sender})
+
+    def _handle(self, sender: int, frame: Frame, user: Any) -> None:
+        if isinstance(frame, (Answer, Failure)):
+            self._forwarding.ended(sender, frame)
+        elif isinstance(frame, (Remote, Follow)):
+            if not self._stopped:  # else the sender was told, and sends it another way
+                self._incoming.run(sender, frame, user)
+        elif isinstance(frame, Streamed):
+            if not self._mirrors.receive(sender, frame):
+                self._reply(sender, encode(Unfollow(frame.actor, frame.key, "", None)))
+        elif isinstance(frame, Ended):
+            self._mirrors.ended(sender, frame)
+        elif isinstance(frame, Bounce):
+            self._forwarding.bounced(frame)
+        elif isinstance(frame, Cancel):
+            self._incoming.cancel(sender, frame)
+        elif isinstance(frame, Leaving):
+            self._leaving.add(sender)
+            self._forwarding.left(sender)
+            self._mirrors.died(sender)
+        else:
+            self._unfollowed(sender, frame, user)
+
+    def _reply(self, peer: int, frame: bytes) -> None:
+        self._outlets.flush()
+        self._postbox.post(peer, frame)
+
+    # Streams
+
+    def _joined(self, call: Subscription, source: int) -> None:
+        self._mirrors.join(call.address, source, call.subscriber)
+
+    def _unfollowed(self, peer: int, frame: Unfollow, user: Any) -> None:
+        outlet = self._outlets.find(peer, Address(frame.actor, frame.key))
+        if outlet is None:
+            return
+        if not frame.subscriber:  # the node is told that it ends, should somebody have joined there meanwhile
+            self._leave_all(outlet)
+            self._outlets.end(outlet, "nobody")
+        elif outlet.sessions.pop(frame.subscriber, None) is not None or not outlet.sessions:
+            if not outlet.sessions:
+                self._outlets.forget(outlet)
+            self._home.follower_left(outlet.address, "" if outlet.sessions else outlet.id, frame.subscriber, user)
+
+    def _leave_all(self, outlet: Outlet) -> None:
+        for subscriber, user in outlet.sessions.items():
+            self._home.follower_left(outlet.address, outlet.id, subscriber, user)
+
+    def _drop(self, outlet: Outlet) -> None:
+        self._leave_all(outlet)
+
+    # Deaths
+
+    def _died(self, network: int) -> None:
+        logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
+        unsent = _calls_in(self.network.unsent(network))
+        self._leaving.discard(network)
+        self.network.forget(network)
+        self._postbox.died(network)
+        self._held.pop(network, None)
+        self._incoming.died(network)
+        for outlet in self._outlets.died(network):
+            self._leave_all(outlet)
+        self._forwarding.died(network, unsent)
+        self._mirrors.died(network)
+
+    def _in_thread(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
+        if self._thread is None:
+            self._thread = concurrent.futures.ThreadPoolExecutor(1, "lightmoon-peers")
+        return asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+
+def _calls_in(frames: list[bytes]) -> set[int]:
+    """The numbers of the calls among frames of this node's."""
+    found = [decode(frame) for frame in frames]
+    calls = [frame.call if isinstance(frame, Follow) else frame for frame in found]
+    return {call.id for call in calls if isinstance(call, Remote)}
+
+
+def _user_of(frame: Frame) -> str | None:
+    if isinstance(frame, Follow):
+        return frame.call.user
+    return frame.user if isinstance(frame, (Remote, Unfollow)) else None

@@ -1,0 +1,110 @@
+"""This process's end of the links to other processes: which carriers there are, and where the others are looked up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.db import close_old_connections, connections
+
+from lightmoon_django.cluster.carriers.unix import UnixCarrier
+from lightmoon_django.cluster.cluster import Cluster
+from lightmoon_django.cluster.route import Carrier
+from lightmoon_django.identity import Endpoint, new_incarnation
+from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.ownconnection import own_connection
+from lightmoon_django.persistence.process import this_process
+from lightmoon_django.runtime.node import Node
+from lightmoon_django.storage import DatabaseStorage
+
+logger = logging.getLogger("lightmoon")
+
+
+class Links:
+    """The cluster of this process's node, and the next one when the lease has ended. On the node's loop."""
+
+    def __init__(self) -> None:
+        self._node: Node
+        self._storage: DatabaseStorage
+        self._endpoint: Endpoint | None = None
+        self._seen: dict[str, Mapping[int, Endpoint]] = {}  # by database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def endpoint(self) -> Endpoint | None:
+        """How others reach this process; None when they can't. From any thread."""
+        return self._endpoint
+
+    def open(self, node: Node, storage: DatabaseStorage) -> None:
+        """Let that node reach others. Without a place for sockets it hosts its actors alone."""
+        self._node, self._storage = node, storage
+        self._open()
+
+    def renew(self) -> None:
+        """Others hold this process for dead: go on under another name."""
+        old = self._node.elsewhere
+        if old is None or self._node.stopping:
+            return
+        self._open()
+        self._spawn(old.stop())
+
+    def _open(self) -> None:
+        me, host = new_incarnation(), this_process().host
+        try:
+            unix = UnixCarrier(me, host=host)
+        except OSError as error:
+            logger.warning("Other processes of this host can't be reached: %s", error, extra={"action": "links_failed"})
+            self._node.elsewhere = self._endpoint = None
+            return
+        carriers: list[Carrier] = [unix]
+        cluster = Cluster(
+            me,
+            home=self._node,
+            clock=self._node.clock,
+            secrets=[django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS],
+            carriers=carriers,
+            query=self._survey,
+            load_user=_load_user,
+            close_thread=connections.close_all,
+        )
+        self._endpoint = Endpoint(host, unix.socket, network=me)
+        self._node.elsewhere = cluster
+        self._spawn(self._start(cluster))
+
+    async def _start(self, cluster: Cluster) -> None:
+        try:
+            await cluster.start()
+        except OSError as error:
+            logger.warning("Other processes can't reach this one: %s", error, extra={"action": "links_failed"})
+            if self._node.elsewhere is cluster:
+                self._node.elsewhere = self._endpoint = None
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _survey(self) -> Mapping[int, Endpoint]:
+        """In a thread: all living nodes of all databases. What one that is away last told stands meanwhile."""
+        for alias in self._storage.aliases:
+            own_connection(alias)
+            try:
+                self._seen[alias] = Nodes(alias).survey()
+            except Exception:
+                logger.debug("The nodes in %r can't be read now.", alias, exc_info=True)
+                connections[alias].close()
+        return {incarnation: one for seen in self._seen.values() for incarnation, one in seen.items()}
+
+
+def _load_user(key: str) -> Any:
+    """In a thread: a user by the key that travels; an anonymous one for who is gone or may not come in any more."""
+    if not key:
+        return AnonymousUser()
+    close_old_connections()
+    model = get_user_model()
+    found = model._default_manager.filter(pk=key).first()
+    return found if found is not None and found.is_active else AnonymousUser()

@@ -1,0 +1,168 @@
+"""What nodes say to each other: one frame each, as MessagePack. Never pickled; links sign what carries them.
+
+A call that belongs to an actor of another node travels as `Remote`, and ends with one of `Answer`, `Failure` and
+`Bounce`. Calls are numbered by the node that sends them on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lightmoon_django import errors
+from lightmoon_django.errors import InternalError, LightMoonError
+
+MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
+
+
+class Step(msgspec.Struct, array_like=True, frozen=True):
+    """One turn of a chain of calls: the node it runs on, its number there, and its actor's address."""
+
+    node: int
+    turn: int
+    actor: str
+    key: str
+
+
+class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
+    """A call for an actor that the receiver owns, as far as the sender knows."""
+
+    id: int
+    actor: str
+    key: str
+    message: str
+    payload: bytes
+    form: str  # how arguments and result are encoded: "local", "wire" (a client's), "none" (nobody wants the result)
+    seconds: float  # until its deadline, when it was sent
+    caller: str | None
+    user: str | None  # its key; empty for an anonymous one, None for nobody
+    chain: tuple[Step, ...]
+    identity: tuple[bytes, bytes] | None
+    generation: int  # of the sender's route to this actor
+    hops: int  # how often it was sent on
+
+
+class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
+    id: int
+    payload: bytes
+
+
+class Failure(msgspec.Struct, tag="failure", array_like=True, frozen=True):
+    """The call ended with an error."""
+
+    id: int
+    kind: str  # its class in `errors`
+    message: str
+    code: str
+    detail: bytes  # what else its class carries, encoded
+
+
+class Bounce(msgspec.Struct, tag="bounce", array_like=True, frozen=True):
+    """The receiver doesn't own that actor; the call did not run there. `owner`, if it knows who does."""
+
+    id: int
+    owner: int | None
+
+
+class Cancel(msgspec.Struct, tag="cancel", array_like=True, frozen=True):
+    """Take a call back."""
+
+    id: int
+
+
+class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
+    """A session of the sender subscribes: answered like a call, and then the stream flows to the sender's node."""
+
+    call: Remote
+    since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
+
+
+class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
+    """One subscriber has gone. An empty `subscriber`: the sender has none left, whatever the receiver thinks."""
+
+    actor: str
+    key: str
+    subscriber: str
+    user: str | None
+
+
+class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
+    """Frames of one actor's stream, in order, encoded for clients."""
+
+    actor: str
+    key: str
+    frames: tuple[str, ...]
+
+
+class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
+    """A stream ended at its owner."""
+
+    actor: str
+    key: str
+    reason: str
+
+
+class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
+    """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
+
+
+Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving
+
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode(data: bytes) -> Frame:
+    """Raises `msgspec.MsgspecError` for what is no frame."""
+    return _decoder.decode(data)
+
+
+_CARRIED = ("retry_after", "path", "data", "cycle", "error_id", "detail")
+
+
+def failure(id: int, error: LightMoonError) -> Failure:
+    """An error on its way to another node. A declared one arrives as the same class."""
+    cls = type(error)
+    kind = f"{cls.__module__}:{cls.__qualname__}"
+    detail = {name: getattr(error, name) for name in _CARRIED if getattr(error, name, None) is not None}
+    return Failure(id, kind, error.message if hasattr(error, "message") else str(error), error.code, _packed(detail))
+
+
+def _packed(detail: dict[str, Any]) -> bytes:
+    try:
+        return encode(detail)
+    except (TypeError, ValueError, OverflowError):  # data of a declared error that can't travel
+        detail.pop("data", None)
+        return encode(detail)
+
+
+def error_of(found: Failure) -> LightMoonError:
+    """The error as it was raised on the other node."""
+    detail = msgspec.msgpack.decode(found.detail)
+    cls = _error_class(found.kind)
+    error = cls.__new__(cls)
+    Exception.__init__(error, found.message)
+    error.message, error.retry_after, error.path = found.message, None, None
+    if found.code != cls.code:
+        error.code = found.code
+    if isinstance(error, errors.Rejected):
+        error.data = None
+    if isinstance(error, InternalError):
+        error.error_id, error.detail = "", None
+    for name, value in detail.items():
+        setattr(error, name, value)
+    return error
+
+
+def _error_class(kind: str) -> type[LightMoonError]:
+    """A class of errors that this process knows already; a declared one of a project is looked up by name."""
+    module, _, name = kind.partition(":")
+    for cls in _all_errors(LightMoonError):
+        if cls.__module__ == module and cls.__qualname__ == name:
+            return cls
+    return errors.Rejected
+
+
+def _all_errors(cls: type[LightMoonError]) -> list[type[LightMoonError]]:
+    return [cls, *(found for one in cls.__subclasses__() for found in _all_errors(one))]

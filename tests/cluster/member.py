@@ -1,0 +1,152 @@
+"""A process that hosts the actors of `tests.live`, and does what lines of JSON on its standard input say.
+
+`python -m tests.cluster.member`, with the settings in the environment. Each line is answered by a line of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import django
+
+from lightmoon_django.errors import LightMoonError
+
+
+class Member:
+    """What can be asked of the process."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        from lightmoon_django.host import host
+
+        host.on_this_loop()
+        reader = asyncio.StreamReader(limit=2**24)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        self._say({"n": 0, "ok": None})
+        while line := await reader.readline():
+            order = json.loads(line)
+            task = loop.create_task(self._obey(order))
+            self._tasks[order["n"]] = task
+
+    async def _obey(self, order: dict[str, Any]) -> None:
+        number = order.pop("n")
+        try:
+            answer = {"n": number, "ok": await getattr(self, order.pop("do"))(**order)}
+        except asyncio.CancelledError:
+            answer = {"n": number, "error": {"kind": "CancelledError"}}
+        except LightMoonError as error:
+            kind = type(error).__name__
+            answer = {"n": number, "error": {"kind": kind, "message": error.message, **error.as_rpc()["data"]}}
+        except Exception as error:
+            answer = {"n": number, "error": {"kind": type(error).__name__, "message": str(error)}}
+        self._tasks.pop(number, None)
+        self._say(answer)
+
+    @staticmethod
+    def _say(answer: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+    @staticmethod
+    def _ref(actor: str, key: str) -> Any:
+        from lightmoon_django import ref
+        from lightmoon_django.actor import registry
+
+        schema = registry.by_name(actor)
+        assert schema is not None
+        return ref(schema.cls, key)
+
+    # The orders
+
+    async def ask(self, actor: str, key: str, message: str, args: list[Any], options: dict[str, Any]) -> Any:
+        return await getattr(self._ref(actor, key), message).options(**options)(*args)
+
+    async def ask_many(self, actor: str, key: str, message: str, args: list[Any], times: int) -> Any:
+        """At once; the answers, or the kinds of the errors."""
+        bound = getattr(self._ref(actor, key), message)
+        found = await asyncio.gather(*(bound(*args) for _ in range(times)), return_exceptions=True)
+        return [type(one).__name__ if isinstance(one, BaseException) else one for one in found]
+
+    async def count_up(self, keys: list[str], seconds: float) -> Any:
+        """Add to actors in turn until time is up; what was acknowledged, and what nobody knows, by key."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        told: dict[str, list[Any]] = {key: [0, 0, []] for key in keys}
+
+        async def one(key: str) -> None:
+            while loop.time() < until:
+                try:
+                    await self._ref("live.Tally", key).add.options(timeout=5)(1)
+                    told[key][0] += 1
+                except LightMoonError as error:
+                    if type(error).__name__ == "OutcomeUnknown":
+                        told[key][1] += 1
+                    told[key][2].append(f"{type(error).__name__}: {error.message}")
+                    await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(one(key) for key in keys))
+        return told
+
+    async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
+        return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
+
+    async def tell_in_order(self, actor: str, key: str, message: str, items: list[Any]) -> None:
+        for item in items:
+            getattr(self._ref(actor, key), message).tell(item)
+
+    async def stop(self, grace: float) -> None:
+        """Stop the node; the process stays."""
+        from lightmoon_django.host import host
+
+        await host.shut_down(grace)
+
+    async def cancel(self, number: int) -> None:
+        self._tasks[number].cancel()
+
+    async def log(self) -> Any:
+        from tests.live.models import Probe
+
+        return [one for one in Probe.log if isinstance(one, (int, str, tuple))]
+
+    async def open(self, gate: str) -> None:
+        from tests.live.models import Probe
+
+        Probe.gate(gate).set()
+
+    async def activate_slowly(self, seconds: float) -> None:
+        from tests.live.models import Probe
+
+        async def slowly(_: Any) -> None:
+            await asyncio.sleep(seconds)
+
+        Probe.activate = slowly
+
+    async def has(self, actor: str, key: str) -> bool:
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        assert host.node is not None
+        return host.node.find(Address(actor, key)) is not None
+
+    async def make(self, count: int) -> str:
+        from tests.live.models import Tally
+
+        return str((await Tally.objects.acreate(count=count)).pk)
+
+    async def links(self) -> Any:
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return dict(elsewhere.network.stats().carriers)
+
+
+if __name__ == "__main__":
+    django.setup()
+    asyncio.run(Member().run())

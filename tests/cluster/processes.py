@@ -1,0 +1,147 @@
+"""Real processes that host actors together over one database, each driven through its standard input."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.server.harness import ROOT
+
+PATIENCE = 20.0  # seconds for an answer
+
+
+class Failed(Exception):
+    """A call ended with an error; `found` is what the process tells of it."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        super().__init__(str(found))
+        self.found = found
+        self.kind = found["kind"]
+
+
+class Member:
+    """One process, as the test sees it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster.member"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._ready = self._open[0]
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self) -> Member:
+        self._ready.result(PATIENCE)
+        return self
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            answer = json.loads(line)
+            future = self._open.pop(answer["n"])
+            if "error" in answer:
+                future.set_exception(Failed(answer["error"]))
+            else:
+                future.set_result(answer["ok"])
+
+    def begin(self, do: str, **order: Any) -> concurrent.futures.Future[Any]:
+        number = next(self._numbers)
+        future = self._open[number] = concurrent.futures.Future()
+        future.number = number  # type: ignore[attr-defined]
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"n": number, "do": do, **order}) + "\n")
+        self.process.stdin.flush()
+        return future
+
+    def do(self, do: str, **order: Any) -> Any:
+        return self.begin(do, **order).result(PATIENCE)
+
+    def asking(self, key: str, message: str, *args: Any, actor: str = "live.Tally", **options: Any) -> Any:
+        return self.begin("ask", actor=actor, key=key, message=message, args=args, options=options)
+
+    def ask(self, key: str, message: str, *args: Any, actor: str = "live.Tally", **options: Any) -> Any:
+        return self.asking(key, message, *args, actor=actor, **options).result(PATIENCE)
+
+    def fail(self, key: str, message: str, *args: Any, actor: str = "live.Tally", **options: Any) -> Failed:
+        with pytest.raises(Failed) as found:
+            self.ask(key, message, *args, actor=actor, **options)
+        return found.value
+
+    def make(self, count: int = 0) -> str:
+        """A new actor, in the memory of this process."""
+        key: str = self.do("make", count=count)
+        assert self.ask(key, "get") == count
+        return key
+
+    def until_logged(self, entry: Any) -> None:
+        until = time.monotonic() + PATIENCE
+        while entry not in self.do("log"):
+            assert time.monotonic() < until, f"{entry} never happened"
+            time.sleep(0.01)
+
+    def send(self, how: signal.Signals) -> None:
+        self.process.send_signal(how)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
+        self.kill()
+        self._reader.join(PATIENCE)
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate(timeout=PATIENCE)
+
+
+class Group:
+    """The processes of one test, over one database."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = {**environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+        self._members: list[Member] = []
+
+    def start(self, how_many: int = 1, **environment: str) -> list[Member]:
+        members = [Member({**self.environment, **environment}) for _ in range(how_many)]
+        self._members += members
+        return [one.wait() for one in members]
+
+    def close(self) -> None:
+        for member in self._members:
+            member.close()
+
+
+@contextlib.contextmanager
+def database(backend: str, directory: Path) -> Iterator[dict[str, str]]:
+    """A database with all tables, as an environment."""
+    with contextlib.ExitStack() as stack:
+        if backend == "postgresql":
+            found = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
+        else:
+            found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
+        environment = {**os.environ, **found, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+        command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        yield found

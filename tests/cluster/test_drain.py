@@ -1,0 +1,63 @@
+"""Processes that stop gracefully, under load, while others stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.processes import Group, database
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture
+def group(environment: dict[str, str]) -> Iterator[Group]:
+    found = Group(environment)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def test_a_graceful_stop_loses_nothing_of_those_who_stay(group: Group) -> None:
+    """B42: two nodes count under load while two others stop; no error reaches anybody, and every count is there."""
+    one, other, leaving, late = group.start(4, LEASE_SECONDS="60")
+    keys = [(leaving if number % 2 else late).make(1000) for number in range(12)]
+    idle = leaving.make(7)  # nobody calls it while its node stops
+    loads = [member.begin("count_up", keys=keys, seconds=4.0) for member in (one, other)]
+    time.sleep(1.0)
+    leaving.do("stop", grace=10.0)
+    time.sleep(0.5)
+    late.do("stop", grace=10.0)
+    told = [load.result(20) for load in loads]
+    assert [problem for found in told for key in keys for problem in found[key][2]] == []
+    for key in keys:
+        assert one.ask(key, "get") == 1000 + sum(found[key][0] for found in told)
+    assert sum(found[key][0] for found in told for key in keys) > 100
+    assert other.ask(idle, "add", timeout=5) == 8
+
+
+def test_what_is_queued_goes_to_a_node_that_stays(group: Group) -> None:
+    """B42: the turn that runs ends where it is; calls that wait for it, its own node's too, are handed on in order."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key = there.make(1000)
+    held = here.asking(key, "hold", "g")
+    there.until_logged(["holding", "g"])
+    queued = [there.asking(key, "note", "a"), there.asking(key, "note", "b")]
+    time.sleep(0.1)
+    queued.append(here.asking(key, "add", 1))
+    stopping = there.begin("stop", grace=10.0)
+    time.sleep(0.3)
+    queued.append(here.asking(key, "add", 1))
+    assert not any(call.done() for call in queued)
+    there.do("open", gate="g")
+    assert held.result(5) == 1001
+    assert stopping.result(10) is None
+    assert [call.result(5) for call in queued] == [1, 2, 1002, 1003]
+    assert here.do("has", actor="live.Tally", key=key)

@@ -13,13 +13,17 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     """Serve LightMoon's endpoints ahead of `app`, which gets everything else.
 
     `<prefix>/ws` is the WebSocket and `<prefix>/rpc` the POST. Both check the origin and know the user by Django's
-    session cookie or a token, without middleware around them. Lifespan messages pass through.
+    session cookie or a token, without middleware around them. Lifespan messages pass through; when they end, the
+    node stops, and hands its actors to other processes.
     """
-    from lightmoon_django.gateway import http, websocket  # needs the models, which `app` has set up by now
+    from lightmoon_django.gateway import http, lifespan, websocket  # needs the models, which `app` has set up by now
 
     routes = {("websocket", f"{prefix}/ws"): websocket.serve, ("http", f"{prefix}/rpc"): http.serve}
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan.serve(app, scope, receive, send)
+            return
         serve = routes.get((scope["type"], _path(scope)), app)
         if serve is app and scope["type"] == "websocket" and isinstance(app, ASGIHandler):
             serve = _nowhere  # Django's own handler would fail with a traceback

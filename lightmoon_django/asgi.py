@@ -17,9 +17,16 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     them. A parked request costs no thread.
 
     The node starts with the server where that speaks ASGI's lifespan protocol, and with the first request or connection
-    elsewhere: from then on reminders fire. An `app` of its own lifespan gets the messages.
+    elsewhere: from then on reminders fire. With the server's end it stops, and hands its actors to other processes. An
+    `app` that has a lifespan of its own gets those messages too.
     """
-    from lightmoon_django.gateway import http, poll, sse, websocket  # needs the models, which `app` has set up by now
+    from lightmoon_django.gateway import (  # needs the models, which `app` has set up by now
+        http,
+        lifespan,
+        poll,
+        sse,
+        websocket,
+    )
     from lightmoon_django.host import host
 
     routes = {
@@ -30,8 +37,8 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     }
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan" and isinstance(app, ASGIHandler):
-            await _live(receive, send)
+        if scope["type"] == "lifespan":
+            await lifespan.serve(app, scope, receive, send)
             return
         if host.node is None:
             host.on_this_loop()
@@ -41,18 +48,6 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
         await serve(scope, receive, send)
 
     return application
-
-
-async def _live(receive: Any, send: Any) -> None:
-    """The lifespan of an application that has none: the node's."""
-    from lightmoon_django.host import host
-
-    await receive()  # lifespan.startup
-    host.on_this_loop()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()  # lifespan.shutdown
-    await host.shut_down()
-    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _nowhere(scope: Any, receive: Any, send: Any) -> None:

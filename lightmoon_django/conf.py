@@ -56,6 +56,8 @@ class Settings:
     """Client sessions of one node, also those without a connection; of these the oldest makes room for a new one."""
     MAX_ACTIVATIONS: int = 1_000_000
     """Actors in one node's memory."""
+    CHANNEL_LAYER: str = "default"
+    """The alias in `CHANNEL_LAYERS` that links between machines go by. One that is in memory is not used."""
     CALL_RETENTION: float = 24 * 3600.0
     """How long the answer of a `once` call is kept for those who repeat the call."""
     DEAD_LETTER_ATTEMPTS: int = 5
@@ -93,6 +95,10 @@ def parse(values: Mapping[str, Any]) -> Settings:
 
 
 def _value(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be a text, not {value!r}.")
+        return value
     if isinstance(default, tuple):
         return tuple(value)
     if isinstance(value, datetime.timedelta):

@@ -7,11 +7,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from channels.exceptions import ChannelFull
+from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import close_old_connections, connections
 
+from lightmoon_django.cluster.carriers.layer import LayerCarrier
+from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
 from lightmoon_django.cluster.cluster import Cluster
 from lightmoon_django.cluster.route import Carrier
@@ -54,13 +58,11 @@ class Links:
 
     def _open(self) -> None:
         me, host = new_incarnation(), this_process().host
-        try:
-            unix = UnixCarrier(me, host=host)
-        except OSError as error:
-            logger.warning("Other processes of this host can't be reached: %s", error, extra={"action": "links_failed"})
+        unix, layer = _unix(me, host), _layer(me, self._node.settings.CHANNEL_LAYER)
+        carriers: list[Carrier] = [one for one in (unix, layer) if one is not None]  # the preferred one first
+        if not carriers:
             self._node.elsewhere = self._endpoint = None
             return
-        carriers: list[Carrier] = [unix]
         cluster = Cluster(
             me,
             home=self._node,
@@ -71,7 +73,9 @@ class Links:
             load_user=_load_user,
             close_thread=connections.close_all,
         )
-        self._endpoint = Endpoint(host, unix.socket, network=me)
+        self._endpoint = Endpoint(
+            host, unix.socket if unix is not None else "", layer.channel if layer is not None else "", network=me
+        )
         self._node.elsewhere = cluster
         self._spawn(self._start(cluster))
 
@@ -98,6 +102,22 @@ class Links:
                 logger.debug("The nodes in %r can't be read now.", alias, exc_info=True)
                 connections[alias].close()
         return {incarnation: one for seen in self._seen.values() for incarnation, one in seen.items()}
+
+
+def _unix(me: int, host: str) -> UnixCarrier | None:
+    try:
+        return UnixCarrier(me, host=host)
+    except OSError as error:
+        logger.warning("Other processes of this host can't be reached: %s", error, extra={"action": "links_failed"})
+        return None
+
+
+def _layer(me: int, alias: str) -> LayerCarrier | None:
+    """By way of the channel layer, unless there is none that leaves the process."""
+    layer = get_channel_layer(alias) if alias in channel_layers.configs else None
+    if layer is None or isinstance(layer, InMemoryChannelLayer):
+        return None
+    return LayerCarrier(me, quick(layer, ChannelFull), full=ChannelFull)
 
 
 def _load_user(key: str) -> Any:

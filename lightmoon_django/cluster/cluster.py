@@ -146,7 +146,8 @@ class Cluster:
         self._postbox.stop()
         if self._thread is not None:
             self._thread.submit(self._close_thread)
-            self._thread.shutdown(wait=False)
+            with contextlib.suppress(TimeoutError):  # a database that hangs must not hold up the end
+                await asyncio.wait_for(asyncio.to_thread(self._thread.shutdown), LOOK_PATIENCE)
 
     # What the node asks
 

@@ -36,6 +36,8 @@ class Failed(Exception):
 class Member:
     """One process, as the test sees it."""
 
+    carrier = "unix"  # by which it is expected to reach the others
+
     def __init__(self, environment: dict[str, str]) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}

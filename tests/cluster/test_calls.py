@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests import services
 from tests.cluster.processes import Failed, Group, Member, database
 
 Pair = tuple[Member, Member]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def trio(environment: dict[str, str]) -> Iterator[list[Member]]:
-    group = Group(environment)
-    try:
-        yield group.start(3)
-    finally:
-        group.close()
+@pytest.fixture(scope="module", params=["sqlite-unix", "postgresql-unix", "postgresql-redis"])
+def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+    backend, _, carrier = request.param.partition("-")
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(database(backend, tmp_path_factory.mktemp("cluster")))
+        if carrier == "redis":
+            environment["LAYER_REDIS"] = stack.enter_context(services.redis_server()).url
+        group = Group(environment)
+        stack.callback(group.close)
+        members = group.start(3)
+        for member in members:
+            member.carrier = "layer" if carrier == "redis" else "unix"
+        yield members
 
 
 def test_one_activation_answers_all_nodes(trio: list[Member]) -> None:
@@ -35,6 +37,7 @@ def test_one_activation_answers_all_nodes(trio: list[Member]) -> None:
     answers = sorted(answer for order in orders for answer in order.result(20))
     assert answers == list(range(1, 103))
     assert sum(one.do("log").count(["activate", key]) for one in trio) == 1
+    assert {carrier for one in trio for carrier in one.do("links")} == {trio[0].carrier}
 
 
 def test_calls_during_activation_queue_in_order(trio: list[Member]) -> None:

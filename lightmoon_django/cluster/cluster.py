@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import functools
 import logging
 import os
 from collections import deque
@@ -19,8 +18,9 @@ import msgspec
 
 from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.clock import Clock
-from lightmoon_django.cluster.forwarding import HOP_LIMIT, Forwarding
+from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.incoming import Foreign, Incoming
+from lightmoon_django.cluster.lookups import Lookups
 from lightmoon_django.cluster.mirrors import Mirrors
 from lightmoon_django.cluster.network import Network
 from lightmoon_django.cluster.outlets import Outlet, Outlets
@@ -50,7 +50,6 @@ from lightmoon_django.messages import (
 logger = logging.getLogger("lightmoon")
 
 DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
-LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
 
@@ -87,7 +86,6 @@ class Cluster:
         self._pid = os.getpid()
         self._stopped = False
         self._draining = False
-        self._leaving: set[int] = set()  # nodes that are stopping
         self._close_thread = close_thread
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
@@ -112,7 +110,7 @@ class Cluster:
         turn_of = self._forwarding.turns.get
         self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._outlets)
         self._users = Users(load_user, self._in_thread, clock)
-        self._seeking: dict[Address, list[Call]] = {}  # calls whose actor's owner is being looked up
+        self._lookups = Lookups(me, self.peers, clock, self._forwarding.send, home.post)
         self._held: dict[int, deque[Frame]] = {}  # frames of links that wait for a user
         self._loading: set[asyncio.Task[None]] = set()
 
@@ -126,7 +124,7 @@ class Cluster:
         This node's own new calls are refused meanwhile.
         """
         self._draining = True
-        while (len(self._forwarding) or len(self._incoming) or self._seeking) and self._clock.monotonic() < until:
+        while (len(self._forwarding) or len(self._incoming) or len(self._lookups)) and self._clock.monotonic() < until:
             await asyncio.sleep(DRAIN_STEP)
 
     async def stop(self, linger: float = 1.0) -> None:
@@ -134,14 +132,16 @@ class Cluster:
         if self._stopped or self._pid != os.getpid():
             return
         self._stopped = True
+        self._lookups.stop()
         self._forwarding.stop()
         self.peers.stop()
         self._mirrors.stop()
         self._outlets.flush()
         for task in self._loading:
             task.cancel()
-        for peer in {*self.network.peers, *self.peers.living()}:
-            self._postbox.post(peer, encode(Leaving()))
+        if not len(self._incoming):  # else what others have open here may still run
+            for peer in {*self.network.peers, *self.peers.living()}:
+                self._postbox.post(peer, encode(Leaving()))
         await self.network.stop(linger)
         self._postbox.stop()
         if self._thread is not None:
@@ -157,12 +157,12 @@ class Cluster:
             return False
         address = call.address
         if isinstance(call, Foreign):
-            if address not in self._seeking and not self._forwarding.busy(address):
+            if address not in self._lookups and not self._forwarding.busy(address):
                 return False
             call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
             return True
-        if address in self._seeking:
-            self._seeking[address].append(call)
+        if address in self._lookups:
+            self._lookups.join(call)
             return True
         owner = self._forwarding.owner_of(address)
         if owner is None:
@@ -175,39 +175,13 @@ class Cluster:
 
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the process whose incarnation owns their actor's row."""
-        network = self.peers.network_of(owner)
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(owner)
             elif call.finishes or self._stopped:
                 call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
-            elif network and network != self.me and network not in self._leaving and call.address not in self._seeking:
-                self._forwarding.send(call, network)
             else:
-                self._seek(call, owner)
-
-    def _seek(self, call: Call, owner: int) -> None:
-        waiting = self._seeking.get(call.address)
-        if waiting is not None:
-            waiting.append(call)
-            return
-        self._seeking[call.address] = [call]
-        self.peers.refresh(functools.partial(self._sought, call.address, owner))
-
-    def _sought(self, address: Address, owner: int) -> None:
-        network = self.peers.network_of(owner)
-        if network in self._leaving and not self._stopped:  # it is about to give all that it has back
-            again = functools.partial(self.peers.refresh, functools.partial(self._sought, address, owner))
-            self._clock.call_at(self._clock.monotonic() + LOOK_AGAIN, again)
-            return
-        for call in self._seeking.pop(address, ()):
-            if network and network != self.me and not self._stopped:
-                self._forwarding.send(call, network)
-            elif network == 0 or self._stopped or call.hops > HOP_LIMIT:
-                call.reject(Unavailable(f"{address} is in a process that has no links to this one.", retry_after=1.0))
-            else:  # it has died meanwhile: the store gives the actor to this node, or knows better
-                call.hops += 1
-                self._home.post(call)
+                self._lookups.send(call, owner)
 
     def cancel(self, call: Call) -> bool:
         """Take back a call that was sent. False: it wasn't."""
@@ -230,7 +204,7 @@ class Cluster:
         return bool(self._staying())
 
     def _staying(self) -> list[int]:
-        return sorted(self.peers.living().keys() - self._leaving)
+        return sorted(self.peers.living().keys() - self._lookups.leaving)
 
     def hand_on(self, calls: list[Call]) -> None:
         """This node is stopping and has given the row back: let another one run them."""
@@ -307,7 +281,7 @@ class Cluster:
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
         elif isinstance(frame, Leaving):
-            self._leaving.add(sender)
+            self._lookups.leaving.add(sender)
             self._forwarding.left(sender)
             self._mirrors.died(sender)
         else:
@@ -346,7 +320,7 @@ class Cluster:
     def _died(self, network: int) -> None:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
-        self._leaving.discard(network)
+        self._lookups.leaving.discard(network)
         self.network.forget(network)
         self._postbox.died(network)
         self._held.pop(network, None)

@@ -237,6 +237,10 @@ class Forwarding:
             if call is not None and call.deadline + GRACE <= now:
                 self._close(id)
                 call.reject(_silence(call))
+        for route in {route.generation: route for route in self._open.values() if route.waiting}.values():
+            for place in [place for place in route.waiting if place[1].deadline <= now]:
+                route.waiting.remove(place)
+                place[1].reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
         if self._open:
             self._watch()
 

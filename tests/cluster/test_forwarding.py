@@ -1,0 +1,77 @@
+"""Calls on their way to other nodes: what is sent anew, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightmoon_django import messages
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Call
+from lightmoon_django.cluster.forwarding import Forwarding
+from lightmoon_django.errors import LightMoonError
+from lightmoon_django.messages import Answer, Bounce
+from lightmoon_django.testing.clock import ManualClock
+from tests.live.models import Scratch
+
+
+class Noted(Call):
+    """Keeps how it ended."""
+
+    __slots__ = ("ended",)
+
+    def resolve(self, payload: bytes) -> None:
+        self.ended = "resolved"
+
+    def reject(self, error: LightMoonError) -> None:
+        self.ended = type(error).__name__
+
+
+class Frames:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, peer: int, frame: bytes) -> None:
+        self.sent.append(messages.decode(frame))
+
+    post = send
+
+
+def made() -> tuple[Forwarding, Frames, list[Call], list[Noted]]:
+    frames, posted = Frames(), []
+    forwarding = Forwarding(1, frames, ManualClock(), posted.append, lambda *_: None)
+    message = registry.schema_of(Scratch).messages["add"]
+    calls = [Noted(message, "a", None, message.signature.bind((n,), {}), 2000.0) for n in range(4)]
+    return forwarding, frames, posted, calls
+
+
+def test_what_bounced_is_sent_anew_in_order_after_all_that_was_sent() -> None:
+    """B9: an answer on the way, a bounce, and a call that came between them."""
+    forwarding, frames, posted, calls = made()
+    for call in calls[:3]:
+        forwarding.send(call, 7)
+    first, second, third = (frame.id for frame in frames.sent)
+    forwarding.bounced(Bounce(second, None))
+    forwarding.send(calls[3], 7)
+    assert len(frames.sent) == 3
+    forwarding.bounced(Bounce(third, None))
+    assert posted == []
+    forwarding.ended(7, Answer(first, b""))
+    assert calls[0].ended == "resolved"
+    assert posted == calls[1:]
+    generation = frames.sent[0].generation
+    forwarding.send(calls[1], 7)
+    assert frames.sent[-1].generation != generation
+
+
+def test_what_a_leaving_node_never_ran_goes_another_way() -> None:
+    """B42: nothing ends as OutcomeUnknown because a node stopped; a death leaves it in doubt."""
+    forwarding, _, posted, calls = made()
+    for call in calls[:2]:
+        forwarding.send(call, 7)
+    forwarding.left(7)
+    assert posted == calls[:2]
+    forwarding.send(calls[2], 8)
+    forwarding.died(8)
+    assert calls[2].ended == "OutcomeUnknown"

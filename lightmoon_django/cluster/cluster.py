@@ -121,7 +121,7 @@ class Cluster:
     async def drain(self, until: float) -> None:
         """Wait, until a moment of the clock, for what was sent on and what came from others to end.
 
-        This node's own new calls are refused meanwhile.
+        This node's own new calls are refused meanwhile; one that was accepted before and has bounced is sent again.
         """
         self._draining = True
         while (len(self._forwarding) or len(self._incoming) or len(self._lookups)) and self._clock.monotonic() < until:
@@ -167,7 +167,7 @@ class Cluster:
         owner = self._forwarding.owner_of(address)
         if owner is None:
             return False
-        if self._draining:
+        if self._draining and not call.hops:
             call.reject(Unavailable("This process is stopping.", retry_after=1.0))
         else:
             self._forwarding.send(call, owner)
@@ -212,7 +212,7 @@ class Cluster:
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(None)
-            elif not living or call.finishes or self._draining or self._stopped:
+            elif not living or call.finishes or self._stopped or (self._draining and not call.hops):
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
             else:
                 self._forwarding.send(call, living[hash(call.address) % len(living)])

@@ -19,12 +19,13 @@ class Probe:
     log: ClassVar[list[Any]] = []
     gates: ClassVar[dict[str, asyncio.Event]] = {}
     activate: ClassVar[Any] = None
+    deactivate: ClassVar[Any] = None
 
     @classmethod
     def clear(cls) -> None:
         cls.log.clear()
         cls.gates.clear()
-        cls.activate = None
+        cls.activate = cls.deactivate = None
 
     @classmethod
     def gate(cls, name: str) -> asyncio.Event:
@@ -45,6 +46,8 @@ class TallyMessages:
 
     async def on_deactivate(self) -> None:
         Probe.log.append(("deactivate", self.lightmoon_key))  # type: ignore[attr-defined]
+        if Probe.deactivate is not None:
+            await Probe.deactivate(self)
 
     @message(exposed=True)
     async def add(self, n: int = 1) -> int:

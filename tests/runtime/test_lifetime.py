@@ -17,6 +17,7 @@ from lightmoon_django.errors import (
     Rejected,
     Unavailable,
 )
+from lightmoon_django.host import host
 from tests.live.models import Made, Probe, Tally
 from tests.runtime.conftest import World, eventually
 
@@ -75,6 +76,26 @@ async def test_an_idle_actor_leaves_memory_and_comes_back(stored: World) -> None
     await eventually(lambda: stored.activation(actor) is None, "it is gone")
     assert ("deactivate", actor.key) in Probe.log
     assert await actor.get() == 3
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_hook_that_raises_or_hangs_does_not_hold_up_the_end(world: World, hangs: bool) -> None:
+    """B41: the node stops within its grace, and what was answered is stored."""
+    actor = await world.make(count=1)
+    assert await actor.add(1) == 2
+
+    async def deactivate(self: object) -> None:
+        if hangs:
+            await Probe.gate("never").wait()
+        raise ZeroDivisionError
+
+    Probe.deactivate = deactivate
+    began = time.monotonic()
+    await host.shut_down(grace=0.5)
+    assert time.monotonic() - began < 5.0
+    assert ("deactivate", actor.key) in Probe.log
+    if world.persistent:
+        assert (await world.stored(actor.key)).count == 2
 
 
 async def test_a_busy_actor_finishes_before_it_leaves(stored: World) -> None:
@@ -159,8 +180,6 @@ async def test_a_full_mailbox_answers_at_once(world: World, settings: object) ->
 
 async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
     """B42: no accepted call is lost, and the rows are given back."""
-    from lightmoon_django.host import host
-
     actor = await stored.make()
     node = stored.node
     calls = [asyncio.ensure_future(actor.add(1)) for _ in range(50)]

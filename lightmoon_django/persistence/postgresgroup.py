@@ -58,7 +58,9 @@ class Group:
                 self._take_in(writes, self._execute(statements.update(positions, writes, self._owner)))
             else:
                 self._run_singly(statements, positions, writes)
-        self._store.keep(self._connection, [write for write in self._writes if id(write) in self._outcomes])
+        keeping = [write for write in self._writes if write.records and id(write) in self._outcomes]
+        if keeping:
+            self._store.keep(self._connection, keeping)
 
     def explain(self) -> None:
         """Find out why writes were not stored, by a fresh statement each."""

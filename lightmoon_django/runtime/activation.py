@@ -282,7 +282,8 @@ class Activation:
             if error is not None:
                 raise error
             turn.payload = turn.call.encode(result)
-            self.complete(turn)
+            if turn.call.finishes or turn.call.identity is not None:
+                self.complete(turn)
             before, after = self.head, self.columns.snapshot(turn.instance)
             changes: dict[int, Any] = {}
             if after != before:

@@ -181,10 +181,7 @@ async def test_blocking_messages_run_side_by_side(world: World) -> None:
     """B17: up to the limit of threads, not one after another."""
     actors = [await world.make() for _ in range(16)]
     began = time.monotonic()
-    if world.backend == "sqlite":  # each turn's write takes the file's lock only at its end
-        assert await asyncio.gather(*[actor.blocking(1, 0.05) for actor in actors]) == [1] * 16
-    else:
-        assert await asyncio.gather(*[actor.blocking(1, 0.05) for actor in actors]) == [1] * 16
+    assert await asyncio.gather(*[actor.blocking(1, 0.05) for actor in actors]) == [1] * 16
     assert time.monotonic() - began < 16 * 0.05
 
 

@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.cluster.membership import Membership
+from lightmoon_django.cluster.membership import Deputy, Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
@@ -105,6 +105,7 @@ class DatabaseStorage(_Storage):
 
     def _executor(self, alias: str, store: Store) -> Executor:
         thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
+        self.lease.depute(alias, store, thread)
         thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
         return thread
 
@@ -124,12 +125,26 @@ class Leases:
         self._on_lost = on_lost
         self._endpoint = endpoint
         self._members: dict[str, Membership] = {}
+        self._deputies: dict[str, Deputy] = {}
         self.stopping = threading.Event()
 
     def open(self, alias: str) -> Membership:
         """The membership in one database, not started yet."""
-        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias), endpoint=self._endpoint)
+        self._members[alias] = Membership(
+            alias,
+            conf.settings(),
+            lambda: self._on_lost(alias),
+            endpoint=self._endpoint,
+            deputy=lambda beat: self._deputies[alias](beat) if alias in self._deputies else None,
+        )
         return self._members[alias]
+
+    def depute(self, alias: str, store: Store, thread: StoreThread) -> None:
+        """From now on that store beats for the node, where it wants to and is not too busy."""
+        run = getattr(store, "beat", None)
+        if run is not None:
+            patience = conf.settings().LEASE_SECONDS / 10  # then the heartbeat's own connection does it
+            self._deputies[alias] = lambda beat: thread.lend(lambda: bool(run(beat)), patience)
 
     def of(self, alias: str) -> Membership:
         return self._members[alias]

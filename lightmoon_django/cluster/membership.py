@@ -25,6 +25,8 @@ logger = logging.getLogger("lightmoon")
 
 BEATS_PER_LEASE = 3  # two may fail before the lease ends
 
+Deputy = Callable[[Callable[[], bool]], bool | None]
+
 
 def boot_time() -> float:
     """Seconds since boot, those asleep included where the system tells."""
@@ -42,17 +44,20 @@ class Membership:
         *,
         endpoint: Callable[[], Endpoint | None] = lambda: None,
         clock: Callable[[], float] = boot_time,
+        deputy: Deputy = lambda beat: None,
     ) -> None:
         """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
 
         When it returns, every activation of the old incarnation must be unable to answer: a new one is taken then.
         `endpoint` tells how other processes reach this one; it is asked in that thread and the one that calls `start`.
+        `deputy` may run a heartbeat on a connection where it is no outside write, and tell its result; None: not now.
         """
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
         self._on_lost = on_lost
         self._clock = clock
         self._endpoint = endpoint
+        self._deputy = deputy
         self._announced: Endpoint | None = None
         self._nodes = Nodes(alias)
         self._incarnation = 0
@@ -92,7 +97,7 @@ class Membership:
     def beat(self) -> None:
         """One heartbeat; a new incarnation if it comes too late. Raises what the database raises."""
         sent = self._clock()
-        if self._nodes.heartbeat(self._incarnation, self._lease):
+        if self._extend():
             self._valid_until = sent + self._lease
             self._announce()
             return
@@ -104,6 +109,10 @@ class Membership:
         )
         self._on_lost()
         self._register()
+
+    def _extend(self) -> bool:
+        alive = self._deputy(lambda: self._nodes.heartbeat(self._incarnation, self._lease))
+        return self._nodes.heartbeat(self._incarnation, self._lease) if alive is None else alive
 
     def _register(self) -> None:
         incarnation, sent = identity.new_incarnation(), self._clock()

@@ -62,6 +62,23 @@ class StoreThread:
     def submit(self, job: Job, done: Done) -> None:
         self._jobs.put((job, done))
 
+    def lend(self, job: Callable[[], T], patience: float) -> T | None:
+        """Run a job there for another thread, which waits. None after `patience` seconds, or where it fails."""
+        found: list[T] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                found.append(job())
+            except Exception:
+                logger.info("A job failed in the store's thread.", exc_info=True, extra={"action": "lent_job_failed"})
+            finally:
+                ended.set()
+
+        self._jobs.put((run, lambda _: None))
+        ended.wait(patience)
+        return found[0] if found else None
+
     def stop(self) -> None:
         self._jobs.put(None)
         if self._thread is not threading.current_thread():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
@@ -189,11 +189,11 @@ class OrmStore(RecordStore):
             self._write(connection, [write for write in good if write.changes])
             self.keep(connection, good)
             fresh = self._regenerated(connection, good)
-        committed = iter(good)
-        return [outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes]
-
-    def _committed(self, write: Write, fresh: Mapping[Write, Any]) -> Committed:
-        return Committed(self.version(), fresh.get(write))
+        stored = Committed(self.version())
+        if fresh:
+            made = {write: Committed(stored.version, snapshot) for write, snapshot in fresh.items()}
+            return [outcome or made.get(write, stored) for write, outcome in zip(writes, outcomes, strict=True)]
+        return [outcome or stored for outcome in outcomes]
 
     def reconnect(self) -> None:
         self._connected()
@@ -256,6 +256,8 @@ class OrmStore(RecordStore):
     def _regenerated(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> dict[Write, Any]:
         """What the database made of written rows that have generated columns."""
         found: dict[Write, Any] = {}
+        if not any(self.table(schema).columns.generated for schema in {write.schema for write in writes}):
+            return found
         for write in writes:
             table = self.table(write.schema)
             if write.changes and table.columns.generated:

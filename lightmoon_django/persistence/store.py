@@ -150,7 +150,7 @@ class Write:
     base: Snapshot  # what is stored, as far as this node knows
     changes: dict[int, Any]
     fence: bool = False
-    records: list[Record] = dataclasses.field(default_factory=list)  # at most one `ReminderChange` for each name
+    records: Sequence[Record] = ()  # at most one `ReminderChange` for each name
 
     @property
     def locks(self) -> bool:

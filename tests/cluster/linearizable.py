@@ -1,8 +1,8 @@
 """Whether what concurrent clients were told of one counter can be explained by one order of its operations.
 
 An operation takes effect at one moment between its invocation and its return. A history is linearizable when such
-moments can be chosen so that every answer is right. One whose outcome is unknown may take effect at any moment after its
-invocation, or never. What certainly failed has no effect, so it is left out of a history.
+moments can be chosen so that every answer is right. One whose outcome is unknown may take effect at any moment after
+that, or never. What certainly failed has no effect, so it is left out of a history.
 
 The search is Wing and Gong's (1993), with Lowe's memory of states that were tried in vain (2017): the next in the order
 is any operation that began before all others that are left have returned. Three facts about a counter keep it short. A

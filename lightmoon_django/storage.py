@@ -22,6 +22,8 @@ from lightmoon_django.persistence.stores import open_store
 
 logger = logging.getLogger("lightmoon")
 
+LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that answers others
+
 
 def database_of(schema: ActorSchema) -> str | None:
     """The alias of the database that keeps an actor class; None for one in memory only."""
@@ -87,7 +89,8 @@ class DatabaseStorage(_Storage):
         `endpoint` tells how other processes reach this one. It is called in any thread.
         """
         super().__init__(loop)
-        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint)
+        self._threads: dict[str, StoreThread] = {}
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off)
 
     @property
     def aliases(self) -> list[str]:
@@ -104,9 +107,17 @@ class DatabaseStorage(_Storage):
         return self.lease.of(alias).valid
 
     def _executor(self, alias: str, store: Store) -> Executor:
-        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
+        hang_up = getattr(store, "hang_up", lambda: None)
+        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close, hang_up)
+        self._threads[alias] = thread
         thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
         return thread
+
+    def _break_off(self, alias: str) -> None:
+        """In a heartbeat's thread: the store need not wait for longer than the lease, once that has ended."""
+        if (thread := self._threads.get(alias)) is not None:
+            valid = self.lease.of(alias).valid()
+            thread.break_off(LONGEST_JOB if valid else conf.settings().LEASE_SECONDS)
 
     def stop(self) -> None:
         self.lease.stopping.set()
@@ -120,15 +131,27 @@ class Leases:
     What happens to one, or to its database, is no concern of the actors that another database keeps.
     """
 
-    def __init__(self, on_lost: Callable[[str], None], endpoint: Callable[[], Endpoint | None]) -> None:
+    def __init__(
+        self,
+        on_lost: Callable[[str], None],
+        endpoint: Callable[[], Endpoint | None],
+        on_beat: Callable[[str], None],
+    ) -> None:
         self._on_lost = on_lost
         self._endpoint = endpoint
+        self._on_beat = on_beat
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
     def open(self, alias: str) -> Membership:
         """The membership in one database, not started yet."""
-        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias), endpoint=self._endpoint)
+        self._members[alias] = Membership(
+            alias,
+            conf.settings(),
+            lambda: self._on_lost(alias),
+            endpoint=self._endpoint,
+            on_beat=lambda: self._on_beat(alias),
+        )
         return self._members[alias]
 
     def of(self, alias: str) -> Membership:

@@ -46,6 +46,12 @@ class Postgres:
         return found
 
     @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        settings = database_settings(self.uri)
+        return f"{settings['HOST']}/.s.PGSQL.{settings['PORT'] or 5432}"
+
+    @property
     def pid(self) -> int:
         return int(self._server.get_pid() or 0)
 
@@ -86,6 +92,11 @@ class Redis:
     @property
     def url(self) -> str:
         return f"unix://{self._socket}"
+
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        return str(self._socket)
 
     def start(self) -> None:
         """Start it, on the same socket each time. Returns when it answers."""

@@ -1,7 +1,7 @@
 """A process that hosts the actors of `tests.live`, and does what lines of JSON on its standard input say.
 
 `python -m tests.cluster.member`, with the settings in the environment. Each line is answered by a line of its own.
-With MEMBER_PORT it also serves clients there, under Uvicorn, and ends as a server does at SIGTERM.
+With MEMBER_PORT it also serves clients there (0: at any), under Uvicorn, and ends as a server does at SIGTERM.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ class Member:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while self._server is not None and not self._server.started:
             await asyncio.sleep(0.01)
-        self._say({"n": 0, "ok": None})
+        self._say({"n": 0, "ok": self._port})
         while line := await reader.readline():
             order = json.loads(line)
             task = loop.create_task(self._obey(order))
             self._tasks[order["n"]] = task
+
+    @property
+    def _port(self) -> int:
+        return self._server.servers[0].sockets[0].getsockname()[1] if self._server is not None else 0
 
     async def _serve(self, port: int) -> None:
         import uvicorn

@@ -57,7 +57,7 @@ class Member:
         self._reader.start()
 
     def wait(self) -> Member:
-        self._ready.result(PATIENCE)
+        self.port = self._ready.result(PATIENCE) or 0
         return self
 
     def _read(self) -> None:

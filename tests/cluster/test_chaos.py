@@ -6,7 +6,6 @@ another length.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
-from tests.cluster.chaos import LOG, Chaos
-from tests.cluster.processes import Group, database
+from tests.cluster.chaos import Chaos
+from tests.cluster.trial import surroundings
 
 SHORT = 12.0  # seconds
 LONG = 300.0  # seconds
@@ -32,19 +30,12 @@ def seed() -> int:
 @pytest.fixture
 def chaos(request: pytest.FixtureRequest, seed: int, tmp_path: Path) -> Iterator[Chaos]:
     backend, _, carrier = request.param.partition("-")
-    with contextlib.ExitStack() as stack:
-        postgres, environment = None, {}
-        if backend == "postgresql":
-            postgres = stack.enter_context(services.postgres())
-        redis = stack.enter_context(services.redis_server()) if carrier == "redis" else None
-        environment = stack.enter_context(database(backend, tmp_path, postgres))
-        if redis is not None:
-            environment["LAYER_REDIS"] = redis.url
-        group = Group(environment, tmp_path / LOG)
-        stack.callback(group.close)
+    with surroundings(backend, carrier, tmp_path) as (group, postgres, redis):
         found = Chaos(seed, group, tmp_path, postgres=postgres, redis=redis)
-        stack.callback(found.followers.stop)
-        yield found
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 def judge(chaos: Chaos, seconds: float) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,11 +40,11 @@ class Member:
     number = 0  # in the order of starts, where a test counts them
     port = 0  # where it serves clients, if it does
 
-    def __init__(self, environment: dict[str, str], log: IO[str] | None = None) -> None:
+    def __init__(self, environment: dict[str, str], log: IO[str] | None = None, within: Sequence[str] = ()) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.member"],
+            [*within, sys.executable, "-m", "tests.cluster.member"],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -129,8 +129,9 @@ class Group:
         self.environment = {**environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
         self._members: list[Member] = []
 
-    def start(self, how_many: int = 1, **environment: str) -> list[Member]:
-        members = [Member({**self.environment, **environment}, self._log) for _ in range(how_many)]
+    def start(self, how_many: int = 1, *, within: Sequence[str] = (), **environment: str) -> list[Member]:
+        """Start processes; `within` stands in front of their command."""
+        members = [Member({**self.environment, **environment}, self._log, within) for _ in range(how_many)]
         self._members += members
         return [one.wait() for one in members]
 

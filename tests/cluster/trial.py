@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests import services
@@ -58,9 +58,10 @@ class Trial:
     def ports(self) -> list[int]:
         return [one.port for one in self.members if one not in self.cut_off]
 
-    def begin(self, how_many: int = 1, **environment: str) -> list[Member]:
+    def begin(self, how_many: int = 1, *, within: Sequence[str] = (), **environment: str) -> list[Member]:
         """Start nodes, and their clients."""
-        members = self.group.start(how_many, MEMBER_PORT="0", LEASE_SECONDS=str(LEASE), **environment)
+        here = {"MEMBER_PORT": "0", "LEASE_SECONDS": str(LEASE)}
+        members = self.group.start(how_many, within=within, **here, **environment)
         for member in members:
             self._started += 1
             member.number = self._started

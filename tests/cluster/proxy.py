@@ -18,6 +18,7 @@ class Proxy:
 
     def __init__(self, target: str, host: str = "127.0.0.1") -> None:
         self._target = target
+        self.host = host
         self._passing = asyncio.Event()
         self._passing.set()
         self._connections: set[asyncio.Task[None]] = set()
@@ -74,6 +75,16 @@ class Proxy:
         finally:
             self._connections.discard(task)
             writer.close()
+
+
+def environment(database: Proxy | None = None, layer: Proxy | None = None) -> dict[str, str]:
+    """For a process that is to go by these ways."""
+    found = {}
+    if database is not None:
+        found["SERVER_PG"] = f"postgresql://postgres@{database.host}:{database.port}/postgres"
+    if layer is not None:
+        found["LAYER_REDIS"] = f"redis://{layer.host}:{layer.port}"
+    return found
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:

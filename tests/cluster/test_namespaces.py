@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.namespaces import Namespace, NotPermitted
 from tests.cluster.processes import Member
-from tests.cluster.proxy import Proxy
+from tests.cluster.proxy import Proxy, environment
 from tests.cluster.trial import LEASE, Trial, surroundings
 
 LONG = 2.5 * LEASE  # seconds: others have taken over by then
@@ -49,11 +49,7 @@ def apart(namespace: Namespace, tmp_path: Path) -> Iterator[Apart]:
         stack.callback(to_layer.close)
         trial = Trial(2, group, tmp_path, postgres=postgres, redis=redis)
         stack.callback(trial.close)
-        there = {
-            "SERVER_PG": f"postgresql://postgres@{at_database}:{to_database.port}/postgres",
-            "LAYER_REDIS": f"redis://{at_layer}:{to_layer.port}",
-        }
-        (node,) = trial.begin(1, within=namespace.command, **there)
+        (node,) = trial.begin(1, within=namespace.command, **environment(to_database, to_layer))
         trial.cut_off.append(node)  # for clients of this host
         trial.flow(node)
         trial.begin(2)

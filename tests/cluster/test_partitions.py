@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import Member
-from tests.cluster.proxy import Proxy
+from tests.cluster.proxy import Proxy, environment
 from tests.cluster.trial import LEASE, Trial, surroundings
 
 LONG = 2.5 * LEASE  # seconds: others have taken over by then
@@ -22,17 +21,9 @@ class Partition:
     def __init__(self, trial: Trial, database: Proxy, layer: Proxy) -> None:
         self.trial = trial
         self.ways = {"database": [database], "layer": [layer], "both": [database, layer]}
-        self.node = self._begin(database, layer)
+        (self.node,) = trial.begin(1, **environment(database, layer))
         trial.flow()  # it has all actors
         trial.begin(2)
-
-    def _begin(self, database: Proxy, layer: Proxy) -> Member:
-        there = {
-            "SERVER_PG": f"postgresql://postgres@127.0.0.1:{database.port}/postgres",
-            "LAYER_REDIS": f"redis://127.0.0.1:{layer.port}",
-        }
-        (node,) = self.trial.begin(1, **there)
-        return node
 
 
 @pytest.fixture

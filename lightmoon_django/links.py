@@ -12,7 +12,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_la
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connections, router
 
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.carriers.redis import quick
@@ -23,10 +23,13 @@ from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.process import this_process
+from lightmoon_django.persistence.silence import at_most
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.storage import DatabaseStorage
 
 logger = logging.getLogger("lightmoon")
+
+USER_PATIENCE = 5.0  # seconds
 
 
 class Links:
@@ -95,9 +98,9 @@ class Links:
     def _survey(self) -> Mapping[int, Endpoint]:
         """In a thread: all living nodes of all databases. What one that is away last told stands meanwhile."""
         for alias in self._storage.aliases:
-            own_connection(alias)
             try:
-                self._seen[alias] = Nodes(alias).survey()
+                with at_most(own_connection(alias), self._node.settings.LEASE_SECONDS):
+                    self._seen[alias] = Nodes(alias).survey()
             except Exception:
                 logger.debug("The nodes in %r can't be read now.", alias, exc_info=True)
                 connections[alias].close()
@@ -126,5 +129,6 @@ def _load_user(key: str) -> Any:
         return AnonymousUser()
     close_old_connections()
     model = get_user_model()
-    found = model._default_manager.filter(pk=key).first()
+    with at_most(connections[router.db_for_read(model)], USER_PATIENCE):
+        found = model._default_manager.filter(pk=key).first()
     return found if found is not None and found.is_active else AnonymousUser()

@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.cluster.membership import Deputy, Membership
+from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
@@ -21,6 +21,8 @@ from lightmoon_django.persistence.store import Columns, Store
 from lightmoon_django.persistence.stores import open_store
 
 logger = logging.getLogger("lightmoon")
+
+LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that answers others
 
 
 def database_of(schema: ActorSchema) -> str | None:
@@ -87,7 +89,9 @@ class DatabaseStorage(_Storage):
         `endpoint` tells how other processes reach this one. It is called in any thread.
         """
         super().__init__(loop)
-        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint)
+        self._threads: dict[str, StoreThread] = {}
+        self._beats: dict[str, Any] = {}
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat)
 
     @property
     def aliases(self) -> list[str]:
@@ -104,10 +108,25 @@ class DatabaseStorage(_Storage):
         return self.lease.of(alias).valid
 
     def _executor(self, alias: str, store: Store) -> Executor:
-        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
-        self.lease.depute(alias, store, thread)
+        hang_up = getattr(store, "hang_up", lambda: None)
+        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close, hang_up)
+        self._threads[alias] = thread
+        self._beats[alias] = getattr(store, "beat", None)
         thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
         return thread
+
+    def _break_off(self, alias: str) -> None:
+        """In a heartbeat's thread: the store need not wait for longer than the lease, once that has ended."""
+        if (thread := self._threads.get(alias)) is not None:
+            valid = self.lease.of(alias).valid()
+            thread.break_off(LONGEST_JOB if valid else conf.settings().LEASE_SECONDS)
+
+    def _beat(self, alias: str, heartbeat: Callable[[], bool]) -> bool | None:
+        """In a heartbeat's thread: let the store do it, where that wants to and is not too busy."""
+        beat = self._beats.get(alias)
+        if beat is None:
+            return None
+        return self._threads[alias].lend(lambda: bool(beat(heartbeat)), conf.settings().LEASE_SECONDS / 10)
 
     def stop(self) -> None:
         self.lease.stopping.set()
@@ -121,11 +140,18 @@ class Leases:
     What happens to one, or to its database, is no concern of the actors that another database keeps.
     """
 
-    def __init__(self, on_lost: Callable[[str], None], endpoint: Callable[[], Endpoint | None]) -> None:
+    def __init__(
+        self,
+        on_lost: Callable[[str], None],
+        endpoint: Callable[[], Endpoint | None],
+        on_beat: Callable[[str], None],
+        beat: Callable[[str, Callable[[], bool]], bool | None],
+    ) -> None:
         self._on_lost = on_lost
         self._endpoint = endpoint
+        self._on_beat = on_beat
+        self._beat = beat
         self._members: dict[str, Membership] = {}
-        self._deputies: dict[str, Deputy] = {}
         self.stopping = threading.Event()
 
     def open(self, alias: str) -> Membership:
@@ -135,16 +161,10 @@ class Leases:
             conf.settings(),
             lambda: self._on_lost(alias),
             endpoint=self._endpoint,
-            deputy=lambda beat: self._deputies[alias](beat) if alias in self._deputies else None,
+            deputy=lambda heartbeat: self._beat(alias, heartbeat),
+            on_beat=lambda: self._on_beat(alias),
         )
         return self._members[alias]
-
-    def depute(self, alias: str, store: Store, thread: StoreThread) -> None:
-        """From now on that store beats for the node, where it wants to and is not too busy."""
-        run = getattr(store, "beat", None)
-        if run is not None:
-            patience = conf.settings().LEASE_SECONDS / 10  # then the heartbeat's own connection does it
-            self._deputies[alias] = lambda beat: thread.lend(lambda: bool(run(beat)), patience)
 
     def of(self, alias: str) -> Membership:
         return self._members[alias]

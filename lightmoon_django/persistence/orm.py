@@ -26,6 +26,7 @@ from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.recordstore import RecordStore
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.settling import settle
+from lightmoon_django.persistence.silence import hang_up
 from lightmoon_django.persistence.store import (
     Barrier,
     Columns,
@@ -107,6 +108,10 @@ class OrmStore(RecordStore):
     def close(self) -> None:
         if self.exclusive:
             connections[self.alias].close()
+
+    def hang_up(self) -> None:
+        """From any thread: break the connection, whose server has gone silent. What waits for it ends as lost."""
+        hang_up(self._raw)
 
     # What a barrier asks, in its worker's thread.
 

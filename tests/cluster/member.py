@@ -1,6 +1,7 @@
 """A process that hosts the actors of `tests.live`, and does what lines of JSON on its standard input say.
 
 `python -m tests.cluster.member`, with the settings in the environment. Each line is answered by a line of its own.
+With MEMBER_PORT it also serves clients there (0: at any), under Uvicorn, and ends as a server does at SIGTERM.
 """
 
 from __future__ import annotations
@@ -21,19 +22,44 @@ class Member:
 
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._load: Any = None
+        self._server: Any = None
 
     async def run(self) -> None:
+        if "MEMBER_PORT" not in os.environ:
+            await self._obey_all()
+            return
+        obeying = asyncio.get_running_loop().create_task(self._obey_all())
+        await self._serve(int(os.environ["MEMBER_PORT"]))
+        obeying.cancel()
+
+    async def _obey_all(self) -> None:
         from lightmoon_django.host import host
 
         host.on_this_loop()
         reader = asyncio.StreamReader(limit=2**24)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        self._say({"n": 0, "ok": None})
+        while self._server is not None and not self._server.started:
+            await asyncio.sleep(0.01)
+        self._say({"n": 0, "ok": self._port})
         while line := await reader.readline():
             order = json.loads(line)
             task = loop.create_task(self._obey(order))
             self._tasks[order["n"]] = task
+
+    @property
+    def _port(self) -> int:
+        return self._server.servers[0].sockets[0].getsockname()[1] if self._server is not None else 0
+
+    async def _serve(self, port: int) -> None:
+        import uvicorn
+
+        config = uvicorn.Config(
+            "tests.server.asgi:application", port=port, log_level="error", timeout_graceful_shutdown=10
+        )
+        self._server = uvicorn.Server(config)
+        await self._server.serve()
 
     async def _obey(self, order: dict[str, Any]) -> None:
         number = order.pop("n")
@@ -93,6 +119,16 @@ class Member:
 
         await asyncio.gather(*(one(key) for key in keys))
         return told
+
+    async def load(self, journal: str, seed: int, **what: Any) -> None:
+        """Let clients count until `rest`, or until this process is told to stop."""
+        from tests.cluster.load import Load
+
+        self._load = Load(journal, seed, lambda: self._server.should_exit)
+        self._load.start(**what)
+
+    async def rest(self) -> None:
+        await self._load.rest()
 
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)

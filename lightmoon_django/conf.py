@@ -60,8 +60,8 @@ class Settings:
     CHANNEL_LAYER: str = "default"
     """The alias in `CHANNEL_LAYERS` that links between machines go by. One that is in memory is not used."""
     ROLES: tuple[str, ...] = ()
-    """What this process is for, by which `placement=Role(…)` finds it. One whose only role is "gateway" hosts no actors.
-    Without any it has every role."""
+    """What this process is for, by which `placement=Role(…)` finds it. Without any it has every role; with none but
+    "gateway" it hosts no actors."""
     CALL_RETENTION: float = 24 * 3600.0
     """How long the answer of a `once` call is kept for those who repeat the call."""
     DEAD_LETTER_ATTEMPTS: int = 5

@@ -1,7 +1,8 @@
 """The host: wires the wings together, once per process, and carries calls to the node from wherever they are made.
 
 The node lives on the event loop that the ASGI wrapper first runs in. Where there is none (WSGI, Celery, the shell,
-management commands) it gets a thread with a loop of its own. It starts lazily, with the first call or connection.
+management commands) it gets a thread with a loop of its own, and hosts actors only while no other process does. It
+starts lazily, with the first call or connection.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from django.db import close_old_connections, connections
 from lightmoon_django import conf, testrun
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Ask, Call, Tell
+from lightmoon_django.actor.placement import CALLER
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
@@ -39,7 +41,7 @@ from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import Workers, blocked
-from lightmoon_django.storage import DatabaseStorage, RunnerStorage
+from lightmoon_django.storage import DatabaseStorage, RunnerStorage, unhosted
 
 logger = logging.getLogger("lightmoon")
 
@@ -62,6 +64,7 @@ class Host:
         self._links: Links | None = None
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = _nothing  # lets that thread end
+        self.roles: tuple[str, ...] = ()  # of nodes that start from now on, instead of the setting's
         self._lent = False  # the node lives in the threads that tests lend it
 
     # The node's life
@@ -115,8 +118,13 @@ class Host:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
         settings = conf.settings()
-        links = None if testrun.active() else Links()
-        storage: Any = RunnerStorage(loop) if links is None else DatabaseStorage(loop, self._lease_lost, links.endpoint)
+        roles = self.roles or settings.ROLES or ((CALLER,) if self._thread is not None else ())
+        links = None if testrun.active() else Links(roles)
+        storage: Any = (
+            RunnerStorage(loop)
+            if links is None
+            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles))
+        )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()

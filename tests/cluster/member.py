@@ -135,6 +135,29 @@ class Member:
         assert host.node is not None
         return host.node.find(Address(actor, key)) is not None
 
+    async def held(self, actor: str) -> Any:
+        """The keys of that class's actors in memory."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
+
+    async def known(self) -> int:
+        """How many other processes it knows to be alive."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return len(elsewhere.peers.living())
+
+    async def load_of_others(self) -> Any:
+        """What each of them told of its load."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return [one.load for one in elsewhere.peers.living().values()]
+
     async def make(self, count: int) -> str:
         from tests.live.models import Tally
 

@@ -286,12 +286,12 @@ class Node:
 
         Where other nodes stay, what is queued goes to them; else it is finished here.
         """
-        self.stopping = True
-        self._scan.cancel()
         until = self.clock.monotonic() + grace
-        await self.reminders.stop()
         if self.elsewhere is not None and grace and await self.elsewhere.company():
             self.handover = Handover(self, self.elsewhere)
+        self.stopping = True  # only now: until it is known who stays, calls are taken as ever
+        self._scan.cancel()
+        await self.reminders.stop()
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox or self.handover is not None:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.processes import PATIENCE, Group, Member, database
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
 @pytest.fixture
-def group(environment: dict[str, str]) -> Iterator[Group]:
-    found = Group(environment)
-    try:
-        yield found
-    finally:
-        found.close()
+def group(tmp_path: Path) -> Iterator[Group]:
+    """What differs between databases is in the contract of stores."""
+    with database("sqlite", tmp_path) as environment:
+        found = Group(environment)
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 def acquainted(*members: Member) -> None:

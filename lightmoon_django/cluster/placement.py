@@ -20,7 +20,7 @@ from lightmoon_django.identity import Endpoint
 if TYPE_CHECKING:
     from lightmoon_django.actor.schema import ActorSchema
 
-SLACK = 1.2  # times the mean load that a node may have before it gives actors away
+SLACK = 1.1  # times the mean load that a node may have before it gives actors away
 SLACK_ACTORS = 2  # and so many more, or small numbers would never come to rest
 
 

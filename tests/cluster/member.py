@@ -94,6 +94,30 @@ class Member:
         await asyncio.gather(*(one(key) for key in keys))
         return told
 
+    async def write_down(self, actor: str, keys: list[str], tag: str, seconds: float) -> Any:
+        """Tell and ask actors in turn to note numbers, until time is up: how many by key, errors, the longest wait."""
+        loop = asyncio.get_running_loop()
+        until, longest = loop.time() + seconds, 0.0
+        errors: list[str] = []
+        told = dict.fromkeys(keys, 0)
+
+        async def one(key: str) -> None:
+            nonlocal longest
+            found = self._ref(actor, key)
+            while loop.time() < until:
+                began = loop.time()
+                found.note.tell(f"{tag}{told[key]}")
+                try:
+                    await found.note(f"{tag}{told[key] + 1}")
+                except LightMoonError as error:
+                    errors.append(f"{type(error).__name__}: {error.message}")
+                told[key] += 2
+                longest = max(longest, loop.time() - began)
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(one(key) for key in keys))
+        return {"told": told, "errors": errors, "longest": longest}
+
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
 

@@ -192,8 +192,8 @@ class Host:
         if node is not None and node.loop is not asyncio.get_running_loop():
             await asyncio.to_thread(self.stop, grace)
         elif node is not None:
-            self._node = None
-            await node.stop(grace)
+            await node.stop(grace)  # meanwhile calls still go to it, and it hands them on
+            self._node = None if self._node is node else self._node
 
     def drop(self) -> None:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""

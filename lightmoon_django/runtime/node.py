@@ -130,6 +130,7 @@ class Node:
             monotonic=clock.monotonic,
         )
         self.stopping = False
+        self._ending = False  # `stop` was called
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
@@ -284,8 +285,11 @@ class Node:
     async def stop(self, grace: float = 10.0) -> None:
         """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end.
 
-        Where other nodes stay, what is queued goes to them; else it is finished here.
+        Where other nodes stay, what is queued goes to them; else it is finished here. Again: does nothing.
         """
+        if self._ending:
+            return
+        self._ending = True
         until = self.clock.monotonic() + grace
         if self.elsewhere is not None and grace and await self.elsewhere.company():
             self.handover = Handover(self, self.elsewhere)

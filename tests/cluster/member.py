@@ -25,7 +25,10 @@ class Member:
     async def run(self) -> None:
         from lightmoon_django.host import host
 
-        host.on_this_loop()
+        if "CALLER" in os.environ:
+            host.anywhere()  # as a process without a server
+        else:
+            host.on_this_loop()
         reader = asyncio.StreamReader(limit=2**24)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -35,7 +35,9 @@ USER_PATIENCE = 5.0  # seconds
 class Links:
     """The cluster of this process's node, and the next one when the lease has ended. On the node's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Iterable[str] = ()) -> None:
+        """`roles` are this process's, see `Placement`."""
+        self._roles = frozenset(roles)
         self._node: Node
         self._storage: DatabaseStorage
         self._endpoint: Endpoint | None = None
@@ -44,7 +46,7 @@ class Links:
 
     def endpoint(self) -> Endpoint | None:
         """How others reach this process; None when they can't. From any thread."""
-        return self._endpoint
+        return self._endpoint._replace(load=self._node.load) if self._endpoint is not None else None
 
     def open(self, node: Node, storage: DatabaseStorage) -> None:
         """Let that node reach others. Without a place for sockets it hosts its actors alone."""
@@ -75,9 +77,14 @@ class Links:
             query=self._survey,
             load_user=_load_user,
             close_thread=connections.close_all,
+            roles=self._roles,
         )
         self._endpoint = Endpoint(
-            host, unix.socket if unix is not None else "", layer.channel if layer is not None else "", network=me
+            host,
+            unix.socket if unix is not None else "",
+            layer.channel if layer is not None else "",
+            roles=" ".join(sorted(self._roles)),
+            network=me,
         )
         self._node.elsewhere = cluster
         self._spawn(self._start(cluster))

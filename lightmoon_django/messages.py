@@ -107,7 +107,15 @@ class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving
+class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
+    """The sender has started. Whoever gets it looks for it in the table of nodes."""
+
+
+class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
+    """The sender is stopping: it takes no more actors."""
+
+
+Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving | Hello | Draining
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.db import router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.placement import CALLER, GATEWAY, role_of
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
@@ -28,6 +30,13 @@ LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that 
 def database_of(schema: ActorSchema) -> str | None:
     """The alias of the database that keeps an actor class; None for one in memory only."""
     return router.db_for_write(schema.cls) if issubclass(schema.cls, Model) else None
+
+
+def unhosted(roles: Iterable[str]) -> list[str]:
+    """The wire names of actor classes that a process with those roles can't host. One without any can host all."""
+    own = set(roles) - {GATEWAY, CALLER}
+    named = {registry.name_of(cls): role_of(registry.options_of(cls).placement) for cls in registry.registered()}
+    return [name for name, role in named.items() if own and role and role not in own]
 
 
 class _Storage:
@@ -83,15 +92,18 @@ class DatabaseStorage(_Storage):
         loop: asyncio.AbstractEventLoop,
         on_lost: Callable[[StoreQueue], None],
         endpoint: Callable[[], Endpoint | None],
+        unhosted: Collection[str] = (),
     ) -> None:
         """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat.
 
-        `endpoint` tells how other processes reach this one. It is called in any thread.
+        `endpoint` tells how other processes reach this one. It is called in any thread. `unhosted` are the wire names
+        of actor classes that can't live in this process.
         """
         super().__init__(loop)
         self._threads: dict[str, StoreThread] = {}
         self._beats: dict[str, Any] = {}
         self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat)
+        self._unhosted = unhosted
 
     @property
     def aliases(self) -> list[str]:
@@ -102,7 +114,9 @@ class DatabaseStorage(_Storage):
         return None
 
     def _store(self, alias: str) -> Store:
-        return open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        store = open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        store.leave_alone(self._unhosted)
+        return store
 
     def _trusted(self, alias: str) -> Callable[[], bool]:
         return self.lease.of(alias).valid

@@ -18,7 +18,7 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "interpreter", "testrun"),
     ("actor", "models"),
     ("persistence",),
     ("cluster",),

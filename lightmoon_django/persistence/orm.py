@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.conf import Settings
 from lightmoon_django.persistence import barrier as barriers
-from lightmoon_django.persistence.claims import claim
+from lightmoon_django.persistence.claims import claim, whereabouts
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.grouping import Grouping
 from lightmoon_django.persistence.nodes import Nodes
@@ -104,6 +104,17 @@ class OrmStore(RecordStore):
         except (CannotConnect, DatabaseError, InterfaceError):
             # Nothing depends on it: without it, whoever wants the rows waits until this node's lease has ended.
             logger.info("Rows could not be given back.", exc_info=True, extra={"action": "disown_failed"})
+
+    def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+        grouped = defaultdict(list)
+        for schema, key in keys:
+            grouped[schema].append(key)
+        found: dict[tuple[str, str], int] = {}
+        with self._asking(writing=False):
+            for schema, its_keys in grouped.items():
+                owners = whereabouts(self, self.nodes, self.table(schema), its_keys)
+                found.update(((schema.name, key), owner) for key, owner in owners.items())
+        return found
 
     def close(self) -> None:
         if self.exclusive:

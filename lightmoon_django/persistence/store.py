@@ -209,6 +209,13 @@ class Store(Protocol):
     def disown(self, keys: Sequence[tuple[ActorSchema, str]]) -> None:
         """Give rows back, so that any node may claim them at once."""
 
+    @property
+    def incarnation(self) -> Callable[[], int]:
+        """Under which id this node owns rows now."""
+
+    def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+        """By wire name and key, the living nodes that own those rows. Raises the database's own errors."""
+
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         """The stored answers of `once` calls that have not expired; None where there is none."""
 

@@ -36,7 +36,10 @@ class Member:
     async def _obey_all(self) -> None:
         from lightmoon_django.host import host
 
-        host.on_this_loop()
+        if "CALLER" in os.environ:
+            host.anywhere()  # as a process without a server
+        else:
+            host.on_this_loop()
         reader = asyncio.StreamReader(limit=2**24)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -130,6 +133,30 @@ class Member:
     async def rest(self) -> None:
         await self._load.rest()
 
+    async def write_down(self, actor: str, keys: list[str], tag: str, seconds: float) -> Any:
+        """Tell and ask actors in turn to note numbers, until time is up: how many by key, errors, the longest wait."""
+        loop = asyncio.get_running_loop()
+        until, longest = loop.time() + seconds, 0.0
+        errors: list[str] = []
+        told = dict.fromkeys(keys, 0)
+
+        async def one(key: str) -> None:
+            nonlocal longest
+            found = self._ref(actor, key)
+            while loop.time() < until:
+                began = loop.time()
+                found.note.tell(f"{tag}{told[key]}")
+                try:
+                    await found.note(f"{tag}{told[key] + 1}")
+                except LightMoonError as error:
+                    errors.append(f"{type(error).__name__}: {error.message}")
+                told[key] += 2
+                longest = max(longest, loop.time() - began)
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(one(key) for key in keys))
+        return {"told": told, "errors": errors, "longest": longest}
+
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
 
@@ -170,6 +197,29 @@ class Member:
 
         assert host.node is not None
         return host.node.find(Address(actor, key)) is not None
+
+    async def held(self, actor: str) -> Any:
+        """The keys of that class's actors in memory."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
+
+    async def known(self) -> int:
+        """How many other processes it knows to be alive."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return len(elsewhere.peers.living())
+
+    async def load_of_others(self) -> Any:
+        """What each of them told of its load."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return [one.load for one in elsewhere.peers.living().values()]
 
     async def make(self, count: int) -> str:
         from tests.live.models import Tally

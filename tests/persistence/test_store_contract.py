@@ -224,6 +224,21 @@ def test_giving_back_what_another_node_has_changes_nothing(world: World) -> None
     assert world.owner(Counter, counter.key) == second.incarnation
 
 
+def test_who_owns_a_row_is_told_without_taking_it(world: World) -> None:
+    """Design §4, resolve: only a living owner counts, and a missing row has none."""
+    first, second = world.node(), world.node()
+    free = world.insert(Counter)
+    one, other = first.activate(Counter, world.insert(Counter), world.insert(Counter))
+    asked = [(one.schema, key) for key in (one.key, other.key, free, "999999")]
+    name = one.schema.name
+    assert second.store.whereabouts(asked) == {(name, one.key): first.incarnation, (name, other.key): first.incarnation}
+    first.disown(one)
+    assert second.store.whereabouts(asked) == {(name, other.key): first.incarnation}
+    world.kill(first)
+    assert second.store.whereabouts(asked) == {}
+    assert world.owner(Counter, free) is None
+
+
 # Writes from outside.
 
 

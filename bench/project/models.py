@@ -35,6 +35,11 @@ class Counter(models.Model):
         self.count += n
         return self.count
 
+    @message
+    async def echo(self, text: str) -> str:
+        """Change nothing: what is left is the way there and back."""
+        return text
+
 
 @actor(permission_classes=[AllowAny])
 class Channel:

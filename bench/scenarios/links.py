@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from bench.report import Aim, Report
 from bench.servers import ROOT
 
 LABELS = {
+    "ask": "ask of an actor",
     "link": "LightMoon, Unix socket",
     "socket": "bare Unix socket",
     "layer link": "LightMoon, Redis layer",
@@ -29,8 +31,8 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     """All ways in turn, first with one client and then with many. No database has a part in it."""
     with tempfile.TemporaryDirectory(prefix="lm-links-") as name, redis.serve(pathlib.Path(name)) as server:
         where = pathlib.Path(name)
-        one = _all(plan, report, where, server.pid, clients=1)
-        many = _all(plan, report, where, server.pid, clients=CLIENTS)
+        one = _all(plan, report, where, server.pid, database, clients=1)
+        many = _all(plan, report, where, server.pid, database, clients=CLIENTS)
     report.title("Links, against what they are made of")
     report.aim(Aim("Unix, one client: p50 against a bare socket", one["link"].p50 / one["socket"].p50, at_most=3))
     report.aim(Aim(f"Unix, {CLIENTS} clients", many["link"].rate, at_least=25_000, unit="replies/s"))
@@ -50,11 +52,11 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     )
 
 
-def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, *, clients: int) -> dict[str, Measured]:
+def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, database: Database, *, clients: int) -> dict[str, Measured]:
     report.title(f"Request and reply of 100 bytes between two processes, {clients} at once")
     found = interleaved(
         plan,
-        {way: lambda way=way: _run(plan, way, where, redis_pid, clients) for way in LABELS},  # type: ignore[misc]
+        {way: lambda way=way: _run(plan, way, where, redis_pid, clients, database) for way in LABELS},  # type: ignore[misc]
     )
     for way, measured in found.items():
         cores = (
@@ -67,10 +69,17 @@ def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, *, cli
     return found
 
 
-def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int) -> Measured:
+def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int, database: Database) -> Measured:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "bench.project.settings",
+        "BENCH_DATABASE": database.where,
+        **({"BENCH_REDIS": f"unix://{where}/redis.sock"} if "layer" in way else {}),
+    }
     answering = subprocess.Popen(
         [sys.executable, "-m", "bench.links.answer", way, str(where)],
         cwd=ROOT,
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -83,6 +92,7 @@ def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int
         asking = subprocess.run(
             [sys.executable, "-m", "bench.links.ask", *map(str, arguments)],
             cwd=ROOT,
+            env=environment,
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,

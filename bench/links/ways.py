@@ -65,6 +65,7 @@ async def _network(me: int, where: pathlib.Path, layered: bool, on_frame: Callab
         carrier = UnixCarrier(me, host="here", directory=where)
     network = Network(me, secrets=["bench"], carriers=[carrier], lookup=lookup, on_frame=on_frame)
     await network.start()
+    _kept.append(network)
     return network
 
 
@@ -225,6 +226,7 @@ async def answer_by_redis(where: pathlib.Path) -> None:
 
 
 _running: list[asyncio.Task[None]] = []
+_kept: list[Network] = []  # a server that nobody refers to is closed
 
 WAYS: dict[str, tuple[Callable[[pathlib.Path], Awaitable[Ask]], Callable[[pathlib.Path], Awaitable[None]]]] = {
     "ask": (ask_by_ref, answer_by_ref),

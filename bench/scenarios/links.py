@@ -52,7 +52,9 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     )
 
 
-def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, database: Database, *, clients: int) -> dict[str, Measured]:
+def _all(
+    plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, database: Database, *, clients: int
+) -> dict[str, Measured]:
     report.title(f"Request and reply of 100 bytes between two processes, {clients} at once")
     found = interleaved(
         plan,

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from lightmoon_django.cluster.inbox import ChannelLayer, Inbox
-from lightmoon_django.cluster.route import Changed
+from lightmoon_django.cluster.route import Changed, Receiver
 from lightmoon_django.identity import Endpoint
 
 logger = logging.getLogger("lightmoon")
@@ -60,8 +60,8 @@ class LayerCarrier:
         self._failing = False
         self.sending: set[asyncio.Task[None]] = set()
 
-    async def start(self, receive: Callable[[object], None]) -> None:
-        self._inbox = Inbox(self._layer, self.channel, {BATCH: receive, CAST: self._on_cast})
+    async def start(self, receiver: Receiver) -> None:
+        self._inbox = Inbox(self._layer, self.channel, {BATCH: receiver.receive, CAST: self._on_cast})
         self._inbox.start()
 
     async def stop(self) -> None:
@@ -102,6 +102,8 @@ class LayerPath:
 
     limit = LIMIT
     patience = PATIENCE
+    private = False
+    prompt = False  # a packet is a task and a round trip to Redis
     alive = True  # whether anybody reads there, a layer can't tell
 
     def __init__(self, carrier: LayerCarrier, channel: str, changed: Changed) -> None:

@@ -82,7 +82,7 @@ class Network:
         """
         self.incarnation = incarnation
         self.traffic = Traffic()
-        self._wire = Wire(secrets)
+        self.wire = Wire(secrets)
         self._carriers = list(carriers)
         self._lookup = lookup
         self._on_frame = on_frame
@@ -155,6 +155,12 @@ class Network:
         link = self._links.pop(incarnation, None)
         return link.close() if link else []
 
+    def carrier_to(self, incarnation: int) -> str:
+        """The name of the carrier by which frames go there now; empty when none leads there. Raises `LinkClosed`."""
+        if incarnation not in self._links:
+            self._open(incarnation)
+        return self._routes[incarnation].carrier
+
     @property
     def peers(self) -> list[int]:
         """To whom there are links."""
@@ -177,7 +183,7 @@ class Network:
     def receive(self, packet: object) -> None:
         """Take a packet from a carrier. What is not for this node from a living one is counted and dropped."""
         try:
-            batch = self._wire.open_batch(packet)
+            batch = self.wire.open_batch(packet)
         except Refused as refused:
             self.traffic.drop(refused.reason)
         else:
@@ -186,7 +192,7 @@ class Network:
     def receive_private(self, packet: bytes) -> None:
         """Likewise, of a connection whose opener has proved itself."""
         try:
-            batch = self._wire.decode_batch(packet)
+            batch = self.wire.decode_batch(packet)
         except Refused as refused:
             self.traffic.drop(refused.reason)
         else:
@@ -194,11 +200,11 @@ class Network:
 
     def proof(self, challenge: bytes, place: str) -> bytes:
         """What proves this node to who listens at that place."""
-        return self._wire.proof(challenge, place)
+        return self.wire.proof(challenge, place)
 
     def proves(self, proof: bytes, challenge: bytes, place: str) -> bool:
         """Whether that is a node of ours. If not, it is counted."""
-        if self._wire.proves(proof, challenge, place):
+        if self.wire.proves(proof, challenge, place):
             return True
         self.traffic.drop("forged", "connection")
         return False
@@ -223,7 +229,7 @@ class Network:
         link = Link(
             self.incarnation,
             incarnation,
-            self._wire,
+            self.wire,
             route,
             clock=self._clock,
             call_soon=self._call_soon,

@@ -6,5 +6,3 @@ from tests.server.settings import *  # noqa: F403
 from tests.server.settings import LIGHTMOON as SERVER_LIGHTMOON
 
 LIGHTMOON = {**SERVER_LIGHTMOON, "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "5"))}
-if url := os.environ.get("LAYER_REDIS"):
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [url]}}}

@@ -39,7 +39,7 @@ class Outlet:
 
     def push(self, frame: str) -> None:
         self.seq += 1
-        if not self.pending:
+        if not self.pending or self.sending:  # the nodes must hear of it, though it can't be cast yet
             self._outlets.hurry(self)
         self.pending.append(frame)
         self._weight += len(frame)
@@ -162,7 +162,9 @@ class Outlets:
         if outlet is None:
             return
         sessions = outlet.sessions.get(peer, {})
-        if sessions.pop(session, None) is None and sessions:
+        if session in sessions:
+            del sessions[session]
+        elif sessions:
             return
         if not sessions:
             self._forget(outlet, peer)

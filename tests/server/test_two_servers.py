@@ -18,13 +18,16 @@ from tests.server.harness import Client, Server
 Pair = tuple[Server, Server]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    """Servers of one machine; with "redis", of two."""
     with contextlib.ExitStack() as stack:
         if request.param == "postgresql":
             environment = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
         else:
             environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+        if request.param == "redis":
+            environment["LAYER_REDIS"] = stack.enter_context(services.redis_server()).url
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
         one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):

@@ -230,6 +230,7 @@ _kept: list[Network] = []  # a server that nobody refers to is closed
 
 WAYS: dict[str, tuple[Callable[[pathlib.Path], Awaitable[Ask]], Callable[[pathlib.Path], Awaitable[None]]]] = {
     "ask": (ask_by_ref, answer_by_ref),
+    "layer ask": (ask_by_ref, answer_by_ref),
     "link": (ask_by_link, answer_by_link),
     "layer link": (ask_by_layer_link, answer_by_layer_link),
     "socket": (ask_by_socket, answer_by_socket),

@@ -17,10 +17,11 @@ from bench.report import Aim, Report
 from bench.servers import ROOT
 
 LABELS = {
-    "ask": "ask of an actor",
-    "link": "LightMoon, Unix socket",
+    "ask": "ask of an actor, Unix socket",
+    "link": "link, Unix socket",
     "socket": "bare Unix socket",
-    "layer link": "LightMoon, Redis layer",
+    "layer ask": "ask of an actor, Redis layer",
+    "layer link": "link, Redis layer",
     "channels": "channels_redis by hand",
     "redis": "bare Redis",
 }
@@ -34,22 +35,23 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
         one = _all(plan, report, where, server.pid, database, clients=1)
         many = _all(plan, report, where, server.pid, database, clients=CLIENTS)
     report.title("Links, against what they are made of")
-    report.aim(Aim("Unix, one client: p50 against a bare socket", one["link"].p50 / one["socket"].p50, at_most=3))
-    report.aim(Aim(f"Unix, {CLIENTS} clients", many["link"].rate, at_least=25_000, unit="replies/s"))
-    report.aim(
-        Aim("Redis, one client: p50 against channels_redis", one["layer link"].p50 / one["channels"].p50, at_most=0.7)
-    )
-    report.aim(
-        Aim(
-            f"Redis, {CLIENTS} clients: against channels_redis",
-            many["layer link"].rate / many["channels"].rate,
-            at_least=12,
+    for way, name in (("link", "link"), ("ask", "ask")):
+        report.aim(Aim(f"Unix, one client: p50 of a {name} against a bare socket", _p50(one, way, "socket"), at_most=3))
+        report.aim(Aim(f"Unix, {CLIENTS} clients: {name}", many[way].rate, at_least=25_000, unit="replies/s"))
+    for way, name in (("layer link", "link"), ("layer ask", "ask")):
+        report.aim(
+            Aim(f"Redis, one client: p50 of a {name} against channels_redis", _p50(one, way, "channels"), at_most=0.7)
         )
-    )
+        ratio = many[way].rate / many["channels"].rate
+        report.aim(Aim(f"Redis, {CLIENTS} clients: {name} against channels_redis", ratio, at_least=12))
     report.line(
         f"against bare Redis: p50 {one['layer link'].p50 / one['redis'].p50:.2f} × with one client, "
         f"rate {many['layer link'].rate / many['redis'].rate:.1f} × with {CLIENTS}"
     )
+
+
+def _p50(found: dict[str, Measured], way: str, against: str) -> float:
+    return found[way].p50 / found[against].p50
 
 
 def _all(
@@ -65,7 +67,7 @@ def _all(
             f"{measured.load_cpu:.2f} asking, {measured.server_cpu:.2f} answering, {measured.database_cpu:.2f} Redis"
         )
         report.line(
-            f"{LABELS[way]:24} {measured.rate:>9,.0f} replies/s, "
+            f"{LABELS[way]:28} {measured.rate:>9,.0f} replies/s, "
             f"p50 {measured.p50:.3f} ms, p99 {measured.p99:.3f} ms; cores: {cores}"
         )
     return found
@@ -78,10 +80,11 @@ def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int
         "BENCH_DATABASE": database.where,
         **({"BENCH_REDIS": f"unix://{where}/redis.sock"} if "layer" in way else {}),
     }
+    machine = "layer" in way  # of its own, for each
     answering = subprocess.Popen(
         [sys.executable, "-m", "bench.links.answer", way, str(where)],
         cwd=ROOT,
-        env=environment,
+        env={**environment, **({"BENCH_MACHINE": "answering"} if machine else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -94,7 +97,7 @@ def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int
         asking = subprocess.run(
             [sys.executable, "-m", "bench.links.ask", *map(str, arguments)],
             cwd=ROOT,
-            env=environment,
+            env={**environment, **({"BENCH_MACHINE": "asking"} if machine else {})},
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,

@@ -45,7 +45,6 @@ class Casts:
         self._moved: set[Outlet] = set()
         self._timer: Cancellable | None = None
         self._failing = False
-        self.sent = 0
 
     def send(self, outlet: Outlet) -> None:
         """Send what is pending, soon."""
@@ -67,7 +66,6 @@ class Casts:
             outlet.sending = False
 
     async def _cast(self, outlet: Outlet, frames: Streamed) -> None:
-        self.sent += 1
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._groups.send(str(outlet.address), encode(frames))

@@ -74,6 +74,7 @@ class Groups:
             raise FrameTooLarge(f"A cast of {len(data)} bytes is over the limit of {LARGEST}.")
         name = group_name(group)
         packet = self._wire.seal(Cast(self._incarnation, name, data))
+        self._traffic.casts_sent += 1
         await self._layer.group_send(name, {"type": CAST, "data": packet})
 
     def receive(self, packet: object) -> None:
@@ -86,6 +87,7 @@ class Groups:
         group = self._joined.get(cast.group)
         if cast.sender == self._incarnation or group is None:
             return
+        self._traffic.casts_received += 1
         try:
             self._on_cast(cast.sender, group, cast.data)
         except Exception:

@@ -74,6 +74,7 @@ class Links:
             clock=self._node.clock,
             secrets=[django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS],
             carriers=carriers,
+            layer=layer,
             query=self._survey,
             load_user=_load_user,
             close_thread=connections.close_all,
@@ -127,7 +128,8 @@ def _layer(me: int, alias: str) -> LayerCarrier | None:
     layer = get_channel_layer(alias) if alias in channel_layers.configs else None
     if layer is None or isinstance(layer, InMemoryChannelLayer):
         return None
-    return LayerCarrier(me, quick(layer, ChannelFull), full=ChannelFull)
+    remembered = getattr(layer, "group_expiry", 86_400.0)
+    return LayerCarrier(me, quick(layer, ChannelFull), full=ChannelFull, group_expiry=remembered)
 
 
 def _load_user(key: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 from collections import deque
@@ -20,20 +21,20 @@ from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.balance import Balance, Removals
+from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.dispatch import Dispatch, Rows
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.incoming import Incoming
-from lightmoon_django.cluster.mirrors import Mirrors
 from lightmoon_django.cluster.network import Network
-from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.peers import Peers, Query
 from lightmoon_django.cluster.placement import Placement
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.route import Carrier
-from lightmoon_django.cluster.translation import user_key
+from lightmoon_django.cluster.streaming import Home as Streams
+from lightmoon_django.cluster.streaming import Streaming
 from lightmoon_django.cluster.users import Users
 from lightmoon_django.errors import Unavailable
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 from lightmoon_django.messages import (
     Answer,
     Bounce,
@@ -44,7 +45,9 @@ from lightmoon_django.messages import (
     Follow,
     Frame,
     Hello,
+    Lag,
     Leaving,
+    Positions,
     Remote,
     Streamed,
     Unfollow,
@@ -58,7 +61,7 @@ DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
 
-class Home(Rows, Removals, Protocol):
+class Home(Rows, Removals, Streams, Protocol):
     """The actors of this node. Implemented by `runtime.node`."""
 
     @property
@@ -66,9 +69,6 @@ class Home(Rows, Removals, Protocol):
         """How many there are."""
 
     def cancel(self, call: Call) -> None: ...
-
-    def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
-        """A session on another node has left; `outlet` names that node if it was the last one there, else empty."""
 
 
 class Cluster:
@@ -82,12 +82,16 @@ class Cluster:
         clock: Clock,
         secrets: Sequence[str],
         carriers: Sequence[Carrier],
+        layer: LayerCarrier | None,
         query: Query,
         load_user: Callable[[str], Any],
         close_thread: Callable[[], None],
         roles: frozenset[str] = frozenset(),
     ) -> None:
-        """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends."""
+        """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends.
+
+        `layer` is the one of the carriers that casts can go by.
+        """
         self.me = me
         self._home = home
         self._clock = clock
@@ -111,16 +115,10 @@ class Cluster:
             clock=clock,
         )
         self._postbox = Postbox(self.network.send, clock)
-        self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined)
-        self._mirrors = Mirrors()
-        self._outlets = Outlets(
-            self._postbox.offer,
-            self._postbox.post,
-            lambda flush: asyncio.get_running_loop().call_soon(flush),
-            self._drop,
-        )
+        self._streaming = Streaming(me, home, clock, self.network, self._postbox, layer)
+        self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined, self._streaming.grouped)
         turn_of = self._forwarding.turns.get
-        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._outlets)
+        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
         self._users = Users(load_user, self._in_thread, clock)
         self._dispatch = Dispatch(
             me, rows=home, peers=self.peers, placement=self.placement, forwarding=self._forwarding, clock=clock
@@ -158,16 +156,16 @@ class Cluster:
         if self._stopped or self._pid != os.getpid():
             return
         self._stopped = self._dispatch.stopped = True
+        self._streaming.leave_off()  # answers that wait for it are let through
         self._lookups.stop()
         self._forwarding.stop()
         self.peers.stop()
-        self._mirrors.stop()
-        self._outlets.flush()
         for task in self._loading:
             task.cancel()
         if not len(self._incoming):  # else what others have open here may still run
             for peer in {*self.network.peers, *self.peers.living()}:
                 self._postbox.post(peer, encode(Leaving()))
+        await self._streaming.stop()
         await self.network.stop(linger)
         self._postbox.stop()
         if self._thread is not None:
@@ -199,9 +197,7 @@ class Cluster:
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
-        source = self._mirrors.leave(address, subscriber)
-        if source is not None:
-            self._reply(source, encode(Unfollow(*address, subscriber, user_key(user))))
+        self._streaming.leave(address, subscriber, user)
 
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
@@ -267,15 +263,18 @@ class Cluster:
 
     def _handle(self, sender: int, frame: Frame, user: Any) -> None:
         if isinstance(frame, (Answer, Failure)):
-            self._forwarding.ended(sender, frame)
+            self._ended(sender, frame)
         elif isinstance(frame, (Remote, Follow)):
             if not self._stopped:  # else the sender was told, and sends it another way
                 self._incoming.run(sender, frame, user)
         elif isinstance(frame, Streamed):
-            if not self._mirrors.receive(sender, frame):
-                self._reply(sender, encode(Unfollow(frame.actor, frame.key, "", None)))
+            self._streaming.streamed(sender, frame)
+        elif isinstance(frame, Positions):
+            self._streaming.told(sender, frame)
+        elif isinstance(frame, Lag):
+            self._streaming.lagging(sender, frame)
         elif isinstance(frame, Ended):
-            self._mirrors.ended(sender, frame)
+            self._streaming.stream_ended(sender, frame)
         elif isinstance(frame, Bounce):
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
@@ -287,38 +286,26 @@ class Cluster:
         elif isinstance(frame, Leaving):
             self.placement.closing.add(sender)
             self._lookups.leaving.add(sender)
+            self._streaming.mirrors.died(sender)  # first, so that answers which wait for a stream count as such
             self._forwarding.left(sender)
-            self._mirrors.died(sender)
         else:
-            self._unfollowed(sender, frame, user)
+            self._streaming.unfollowed(sender, frame, user)
+
+    def _ended(self, sender: int, frame: Answer | Failure) -> None:
+        """End a call, when those who follow its actor here have what it stands behind."""
+        address = self._forwarding.address_of(frame.id) if frame.position is not None else None
+        if address is None or frame.position is None:
+            self._forwarding.ended(sender, frame)
+        else:
+            then = functools.partial(self._forwarding.ended, sender, frame)
+            self._streaming.after(sender, address, Position(*frame.position), then)
 
     def _reply(self, peer: int, frame: bytes) -> None:
-        self._outlets.flush()
+        self._streaming.outlets.flush()
         self._postbox.post(peer, frame)
 
-    # Streams
-
-    def _joined(self, call: Subscription, source: int) -> None:
-        self._mirrors.join(call.address, source, call.subscriber)
-
-    def _unfollowed(self, peer: int, frame: Unfollow, user: Any) -> None:
-        outlet = self._outlets.find(peer, Address(frame.actor, frame.key))
-        if outlet is None:
-            return
-        if not frame.subscriber:  # the node is told that it ends, should somebody have joined there meanwhile
-            self._leave_all(outlet)
-            self._outlets.end(outlet, "nobody")
-        elif outlet.sessions.pop(frame.subscriber, None) is not None or not outlet.sessions:
-            if not outlet.sessions:
-                self._outlets.forget(outlet)
-            self._home.follower_left(outlet.address, "" if outlet.sessions else outlet.id, frame.subscriber, user)
-
-    def _leave_all(self, outlet: Outlet) -> None:
-        for subscriber, user in outlet.sessions.items():
-            self._home.follower_left(outlet.address, outlet.id, subscriber, user)
-
-    def _drop(self, outlet: Outlet) -> None:
-        self._leave_all(outlet)
+    def _joined(self, call: Subscription, source: int, position: Position) -> None:
+        self._streaming.joined(call.address, source, position, call.subscriber)
 
     # Deaths
 
@@ -331,10 +318,8 @@ class Cluster:
         self._postbox.died(network)
         self._held.pop(network, None)
         self._incoming.died(network)
-        for outlet in self._outlets.died(network):
-            self._leave_all(outlet)
+        self._streaming.died(network)
         self._forwarding.died(network, unsent)
-        self._mirrors.died(network)
 
     def _in_thread(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
         if self._thread is None:

@@ -12,7 +12,7 @@ from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock, recovery
@@ -205,6 +205,11 @@ class Node:
             if outlet and activation.subscribed:
                 activation.stream.leave(outlet)
             self.left(activation, subscriber, user)
+
+    def missed(self, address: Address, since: Position) -> list[str] | None:
+        """The frames of an actor's stream after a position; None when they are not held any more."""
+        activation = self.catalog.get(address)
+        return activation.stream.missed(since) if activation is not None and activation.followed else None
 
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""

@@ -15,6 +15,7 @@ from typing import Any
 import django
 
 from lightmoon_django.errors import LightMoonError
+from tests.cluster import machines
 
 
 class Member:
@@ -234,15 +235,7 @@ class Member:
         return dict(elsewhere.network.stats().carriers)
 
 
-def _as_on_another_machine() -> None:
-    """No socket leads anywhere."""
-    from lightmoon_django.cluster.carriers.unix import UnixCarrier
-
-    UnixCarrier.open = lambda *_: None  # type: ignore[method-assign]
-
-
 if __name__ == "__main__":
     django.setup()
-    if "LAYER_REDIS" in os.environ:
-        _as_on_another_machine()
+    machines.prepare()
     asyncio.run(Member().run())

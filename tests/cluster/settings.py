@@ -9,5 +9,3 @@ from tests.server.settings import LIGHTMOON as SERVER_LIGHTMOON
 INSTALLED_APPS = [*SERVER_APPS, "tests.cluster"]
 LIGHTMOON = {**SERVER_LIGHTMOON, "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "5"))}
 LIGHTMOON["ROLES"] = os.environ.get("ROLES", "").split()
-if url := os.environ.get("LAYER_REDIS"):
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [url]}}}

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -37,12 +37,13 @@ class Member:
     """One process, as the test sees it."""
 
     carrier = "unix"  # by which it is expected to reach the others
+    module = "tests.cluster.member"
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.member"],
+            [sys.executable, "-m", self.module],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -118,17 +119,23 @@ class Member:
             self.process.communicate(timeout=PATIENCE)
 
 
-class Group:
+M = TypeVar("M", bound=Member)
+
+
+class Group(Generic[M]):
     """The processes of one test, over one database."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], kind: type[M] = Member) -> None:  # type: ignore[assignment]
         self.environment = {**environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        self._members: list[Member] = []
+        self._kind = kind
+        self._members: list[M] = []
 
-    def start(self, how_many: int = 1, **environment: str) -> list[Member]:
-        members = [Member({**self.environment, **environment}) for _ in range(how_many)]
+    def start(self, how_many: int = 1, **environment: str) -> list[M]:
+        members = [self._kind({**self.environment, **environment}) for _ in range(how_many)]
         self._members += members
-        return [one.wait() for one in members]
+        for one in members:
+            one.wait()
+        return members
 
     def close(self) -> None:
         for member in self._members:
@@ -143,7 +150,12 @@ def database(backend: str, directory: Path) -> Iterator[dict[str, str]]:
             found = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
         else:
             found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
-        environment = {**os.environ, **found, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        migrate(found)
         yield found
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Make all tables of the database that the environment names."""
+    found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+    command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=found, check=True)

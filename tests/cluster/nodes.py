@@ -15,7 +15,7 @@ from tests import services
 from tests.cluster.processes import PATIENCE, Group, Member, migrate
 from tests.server.harness import Client, free_port
 
-LEASE = "1"  # seconds, of guests: what other machines wait for when one is killed
+LEASE = "2"  # seconds, of guests: what other machines wait for when one is killed
 
 
 class WebNode(Member):

@@ -156,8 +156,8 @@ def test_a_call_in_flight_resolves_once_after_a_reconnect(nodes: Nodes) -> None:
 
 def test_a_paid_call_is_answered_at_another_node_after_a_crash(nodes: Nodes) -> None:
     """B57, B50: a `once` call at a node that is killed; the client repeats it elsewhere, with its session's token."""
-    key = nodes.ledger(nodes.there)
     with nodes.guest() as guest, guest.client() as client:
+        key = nodes.ledger(guest)
         token = hello(client)["session"]
         send_with_id(client, "p-1", "pay", key=key, n=7)
         assert answer_to(client, "p-1") == 7

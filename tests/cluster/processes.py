@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 import pytest
 
@@ -37,6 +37,7 @@ class Member:
     """One process, as the test sees it."""
 
     carrier = "unix"  # by which it is expected to reach the others
+    module = "tests.cluster.member"
     number = 0  # in the order of starts, where a test counts them
     port = 0  # where it serves clients, if it does
 
@@ -44,7 +45,7 @@ class Member:
         self._numbers = itertools.count(1)
         self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "tests.cluster.member"],
+            [*within, sys.executable, "-m", self.module],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
@@ -121,19 +122,31 @@ class Member:
             self.process.communicate(timeout=PATIENCE)
 
 
-class Group:
+M = TypeVar("M", bound=Member)
+
+
+class Group(Generic[M]):
     """The processes of one test, over one database. What they say goes to `log`, if there is one."""
 
-    def __init__(self, environment: dict[str, str], log: Path | None = None) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log: Path | None = None,
+        *,
+        kind: type[M] = Member,  # type: ignore[assignment]
+    ) -> None:
         self._log = log.open("a") if log is not None else None
         self.environment = {**environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        self._members: list[Member] = []
+        self._kind = kind
+        self._members: list[M] = []
 
-    def start(self, how_many: int = 1, *, within: Sequence[str] = (), **environment: str) -> list[Member]:
+    def start(self, how_many: int = 1, *, within: Sequence[str] = (), **environment: str) -> list[M]:
         """Start processes; `within` stands in front of their command."""
-        members = [Member({**self.environment, **environment}, self._log, within) for _ in range(how_many)]
+        members = [self._kind({**self.environment, **environment}, self._log, within) for _ in range(how_many)]
         self._members += members
-        return [one.wait() for one in members]
+        for one in members:
+            one.wait()
+        return members
 
     def close(self) -> None:
         for member in self._members:
@@ -150,7 +163,12 @@ def database(backend: str, directory: Path, server: services.Postgres | None = N
             found = {"SERVER_PG": (server or stack.enter_context(services.postgres())).uri}
         else:
             found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
-        environment = {**os.environ, **found, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        migrate(found)
         yield found
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Make all tables of the database that the environment names."""
+    found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+    command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=found, check=True)

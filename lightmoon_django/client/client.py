@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import secrets
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -12,22 +10,15 @@ from typing import Any, Self
 from lightmoon_django.client import connection as connections
 from lightmoon_django.client.actor import Actor
 from lightmoon_django.client.backoff import BASE, CAP, Backoff
-from lightmoon_django.client.call import Call, CallState, notification
+from lightmoon_django.client.call import Call, notification
+from lightmoon_django.client.calls import Calls
 from lightmoon_django.client.connection import LOST, Connection, Token, Where
+from lightmoon_django.client.state import State
 from lightmoon_django.client.stream import Stream
 from lightmoon_django.errors import LightMoonError, ParseError, Unavailable, UpgradeNeeded
 from lightmoon_django.identity import Address
 
 STABLE = 5.0  # seconds after which a connection counts as a success
-
-
-class State(enum.Enum):
-    """Where a client's connection is."""
-
-    CONNECTING = "the socket or the handshake is on its way"
-    OPEN = "calls are answered"
-    WAITING = "the connection was lost; the next attempt has its time"
-    CLOSED = "not yet opened, or closed, or the server needs another version"
 
 
 def connect(
@@ -89,10 +80,8 @@ class Client:
         self._known = False  # the server had greeted before
         self._draining = False  # the server is about to close: nothing new is sent
         self._retry_after = 0.0  # seconds that the server asked for
-        self._calls: dict[str, Call] = {}
+        self._calls = Calls(timeout, self._leave_if_drained)
         self._streams: dict[Address, Stream] = {}
-        self._prefix = secrets.token_hex(6)
-        self._count = 0
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -204,36 +193,14 @@ class Client:
         fleeting: bool = False,
     ) -> Call:
         """Like `call`, answered by `resolve` or `reject` before the next frame is read."""
-        if call_id is None:
-            self._count += 1
-            call_id = f"{self._prefix}-{self._count:x}"
-        elif call_id in self._calls:
-            raise ValueError(f"A call with the id {call_id!r} is under way.")
-        call = Call(
-            call_id,
-            method,
-            {} if params is None else params,
-            resolve=resolve,
-            reject=reject,
-            settled=self._settled,
-            timeout=self._timeout,
-            fleeting=fleeting,
-        )
+        call = self._calls.new(method, {} if params is None else params, resolve, reject, id=call_id, fleeting=fleeting)
         if self._refusal is not None:
             call.fail(self._refusal)
-            return call
-        self._calls[call_id] = call
-        if self._usable:
-            assert self._connection is not None
+        elif self._usable and self._connection is not None:
             call.send(self._connection)
         else:
             call.wait()
         return call
-
-    def _settled(self, call: Call) -> None:
-        if self._calls.get(call.id) is call:
-            del self._calls[call.id]
-            self._leave_if_drained()
 
     @property
     def _usable(self) -> bool:
@@ -283,8 +250,7 @@ class Client:
         if isinstance(error, UpgradeNeeded) or (never_in and not error.retryable):
             self._stop(error)
         elif not error.retryable:
-            for call in tuple(self._calls.values()):
-                call.fail(error)
+            self._calls.fail(error)
         return error.retry_after or 0.0
 
     def _opened(self, connection: Connection) -> None:
@@ -299,10 +265,7 @@ class Client:
         self._known = True
         for stream in tuple(self._streams.values()):
             stream.join()
-        for call in tuple(self._calls.values()):
-            if not recovered:
-                call.stranded()
-            call.send(connection)
+        self._calls.connected(connection, recovered=recovered)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
 
@@ -313,9 +276,7 @@ class Client:
             return
         method = message.get("method")
         if method is None:
-            call = self._calls.get(message.get("id"))
-            if call is not None:
-                call.answer(message)
+            self._calls.answer(message)
             return
         params = message.get("params") or {}
         if method == "lm.closing":
@@ -332,24 +293,21 @@ class Client:
 
     def _leave_if_drained(self) -> None:
         """When the last answer is in, leave a server that is about to close."""
-        if self._draining and self._connection is not None:
-            if not any(call.state is CallState.SENT for call in self._calls.values()):
-                self._connection.abort()
+        if self._draining and self._connection is not None and not self._calls.under_way:
+            self._connection.abort()
 
     def _lost(self) -> None:
         self._connection = None
         self._draining = False
         for stream in tuple(self._streams.values()):
             stream.disconnected()
-        for call in tuple(self._calls.values()):
-            call.disconnected(resumable=self._session is not None)
+        self._calls.disconnected(resumable=self._session is not None)
 
     def _stop(self, error: LightMoonError, *, quietly: bool = False) -> None:
         self._refusal = error
         if self._first is not None and not self._first.done():
             self._first.set_exception(error)
-        for call in tuple(self._calls.values()):
-            call.fail(error)
+        self._calls.fail(error)
         for stream in tuple(self._streams.values()):
             stream.close(error, quietly=quietly)
         self._streams.clear()

@@ -115,16 +115,18 @@ def _ask(pool: Pool, connections: list[Connection], payload: bytes, answer: byte
         for connection in connections:
             connection.send(wire.frame(payload))
     until = time.monotonic() + patience
+    found = [(connection, connection.frames(b"")) for connection in connections]  # what came with the handshake
     while waiting:
         if time.monotonic() > until:
             raise Disconnected(f"{len(waiting)} of {len(connections)} connections got no {answer!r} in {patience} s.")
-        for connection, texts in pool.receive(0.5):
+        for connection, texts in found or pool.receive(0.5):
             for text in texts:
                 if b'"error"' in text:
                     raise Disconnected(f"Expected {answer!r} and got {text[:300]!r}.")
                 if answer in text:
                     connection.ready = True
                     waiting.discard(connection.fd)
+        found = []
 
 
 def drain(pool: Pool, quiet: float) -> None:

@@ -151,12 +151,12 @@ class Room:
                 self.gaps += 1
                 self.first_gap = self.first_gap or f"{'SSE' if row.stream else 'WebSocket'}: {wrong}"
 
-    def stalled_told(self) -> bool:
-        """Whether the one who never read finds a row without a gap, and then a reset or the connection's end."""
+    def _stalled_told(self, newest: int) -> bool:
+        """Whether who never read finds a row without a gap, and at its end the last event, a reset or no connection."""
         self._stalled.socket.settimeout(2.0)
         row = Row(stream=False)
         try:
-            while not row.reset:
+            while not row.reset and row.last < newest:
                 for text in self._stalled.frames(read(self._stalled)):
                     if row.take(text) is not None:
                         return False
@@ -175,7 +175,7 @@ class Room:
             gaps=self.gaps,
             first_gap=self.first_gap,
             resets=sum(row.reset for row in self._rows.values()),
-            stalled_told=self.stalled_told(),
+            stalled_told=self._stalled_told(newest),
             behind=sum(row.last < newest and not row.reset for row in self._rows.values()),
             memory=self.memory,
             load_cpu=load_cpu,

@@ -103,7 +103,7 @@ class Heat:
     gaps: int  # where an event was missing and nothing said so; must be none
     first_gap: str
     resets: int  # of those who read
-    stalled_told: bool  # the one who doesn't read finds at the end, after a row without a gap, that it was reset
+    stalled_told: bool  # who doesn't read finds a row without a gap in the end, and that it was reset if it isn't whole
     behind: int  # subscribers who did not have the last event in the end, and were not told of a reset
     memory: list[int]  # bytes of the server, every second
     load_cpu: float

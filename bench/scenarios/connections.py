@@ -17,6 +17,7 @@ from bench.servers import BARE, CHANNELS, LIGHTMOON, Load, Server, serve
 AGAIN = '{"jsonrpc":"2.0","id":"h","method":"lm.hello","params":{"protocol":1,"client":"bench","session":"{session}"}}'
 SESSION = '"session"'
 STORM_SECONDS = 10.0
+PATHS = {LIGHTMOON: "/lightmoon/ws", BARE: "/follow", CHANNELS: "/known"}
 CHANNELS_SHARE = 4  # its in-memory layer looks at every channel for each of them: more would take minutes
 
 
@@ -76,8 +77,8 @@ def storm(plan: Plan, report: Report, database: Database) -> None:
         load.wait_started()
         found = Stormed(**load.outcome())
     report.line(
-        f"{count / found.seconds:,.0f} clients/s, {found.recovered:,} sessions went on; "
-        f"server {found.server_cpu:.2f} cores, load {found.load_cpu:.2f} cores"
+        f"{count / found.seconds:,.0f} clients/s, {found.recovered:,} sessions went on; server {found.server_cpu:.2f} "
+        f"cores, {1000 * found.server_cpu * found.seconds / count:.2f} ms for each; load {found.load_cpu:.2f} cores"
     )
     if found.errors:
         report.warn(f"{found.errors} errors, the first: {found.first_error}")
@@ -114,7 +115,7 @@ def _hold(server: Server, connections: int) -> tuple[Load, float]:
     mine = server.application == LIGHTMOON
     load = Load(
         Idle(
-            target=server.target("/lightmoon/ws" if mine else "/follow"),
+            target=server.target(PATHS[server.application]),
             connections=connections,
             greeting=HELLO if mine else "",
             answer=SESSION if mine else "ready",

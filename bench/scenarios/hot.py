@@ -6,11 +6,13 @@ from bench.databases import Database
 from bench.load.jobs import Heat, Hot
 from bench.plan import Plan
 from bench.report import Aim, Report
-from bench.scenarios.fanout import PUBLISH, SUBSCRIBE
+from bench.scenarios.fanout import SUBSCRIBE
 from bench.scenarios.idle import HELLO
 from bench.servers import LIGHTMOON, Load, serve
 
 MIB = 1024 * 1024
+TEXT = "x" * 2000  # enough that a minute's events are more than OUTBOX_BYTES
+PUBLISH = f'{{"jsonrpc":"2.0","id":"{{id}}","method":"bench.Channel.publish","params":{{"key":"1","text":"{TEXT}"}}}}'
 SETTLED = 4  # the first part of the run, in which buffers may grow
 
 

@@ -55,6 +55,7 @@ class Pool:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
+        self.receive_buffer: int | None = None  # bytes that the kernel keeps for each, where it should be few
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
 
@@ -75,7 +76,10 @@ class Pool:
         return opened
 
     def _connect(self, index: int, request: bytes) -> Connection:
-        sock = socket.create_connection((self._host, self._port))
+        sock = socket.socket()
+        if self.receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        sock.connect((self._host, self._port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(request)
         return Connection(sock, index)

@@ -67,9 +67,10 @@ class Room:
     def fill(self) -> None:
         """Everybody comes in."""
         job, pool = self._job, self._pool
+        pool.receive_buffer = SMALL
         self._stalled = self._join(1)[0]
+        pool.receive_buffer = None
         pool.epoll.unregister(self._stalled.fd)
-        self._stalled.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         for connection in self._join(job.websockets):
             self._rows[connection.fd] = Row(stream=False)
         for number in range(job.streams):

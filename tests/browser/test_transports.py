@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from tests.browser.chromium import Browser, Window
 from tests.browser.proxy import Proxy
+from tests.client import scenario
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
@@ -74,17 +76,22 @@ def visitors(browser: Browser, server: Server) -> Iterator[Any]:
 
 
 def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors: Any) -> None:
-    """B62: calls, errors, events, state and cancellation, and what is seen before what, byte for byte."""
+    """B62: calls, errors, events, state and cancellation, and what is seen before what, byte for byte.
+
+    From JavaScript over each transport, and from Python.
+    """
     logs = {}
     for transport in TRANSPORTS:
         visitor = visitors(transport)
         visitor.window.js("s.calls()")
         assert visitor.window.js("s.transport") == transport
         logs[transport] = json.dumps(visitor.log).encode()
+    found = asyncio.run(scenario.play(f"ws://127.0.0.1:{visitor.server.port}/lightmoon/ws", "scenario-python"))
+    logs["python"] = json.dumps(found).encode()
     first = json.loads(logs["websocket"])
     assert [entry[0] for entry in first[:6]] == ["state", "add", "tick", "tick", "tick", "burst"]
     assert first[-1] == ["add", 26]
-    assert logs["websocket"] == logs["sse"] == logs["poll"]
+    assert logs["websocket"] == logs["sse"] == logs["poll"] == logs["python"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

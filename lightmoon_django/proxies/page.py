@@ -31,6 +31,7 @@ MODULES = (
     "dialer.js",
     "emitter.js",
     "errors.js",
+    "overlay.js",
     "page.js",
     "state.js",
     "stream.js",

@@ -142,3 +142,31 @@ def test_a_flood_of_events_is_gap_free_or_says_where_it_is_not(visitors: Any, tr
         assert "reset" in (kind, next_kind) or other[0] in (one[0] + 1, 0), (one, other)
     assert len(flood) > FLOOD or any(kind == "reset" for kind, *_ in flood)
     assert visitor.told("state")[-1] == [{"count": 27}]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitors: Any, transport: str) -> None:
+    """Guarantee 9, as a page shows it: each count once, upwards, and at the end what is stored."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("s.hurry(30)")
+    shown = [count for (count,) in visitor.told("shown")]
+    assert (shown[0], shown[-1]) == (26, 56)
+    assert shown == sorted(shown)
+    assert visitor.told("state")[-1] == [{"count": 56}]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_optimistic_update_stays_shown_while_its_call_is_cut_off(visitors: Any, transport: str) -> None:
+    """B57: the page never shows the old count again, and never counts twice."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("s.hurryOff()")
+    visitor.proxy.cut()
+    visitor.proxy.mend()
+    visitor.window.js("s.landed()")
+    visitor.window.wait("s.log.at(-1)[0] === 'add'")
+    shown = [count for (count,) in visitor.told("shown")]
+    assert shown[:2] == [26, 27]
+    assert set(shown[1:]) == {27, 28}
+    assert shown == sorted(shown)

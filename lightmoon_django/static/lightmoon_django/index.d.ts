@@ -96,8 +96,15 @@ export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>
   on(name: "reset", handler: (reset: Reset<S>) => void): Off;
   on(name: "error", handler: (error: LightMoonError) => void): Off;
   on<N extends keyof E>(name: N, handler: (data: E[N], meta: EventMeta) => void): Off;
+  /** Calls the listener at once, and then with each new state. */
   subscribe(listener: (state: Readonly<S> | undefined) => void): Off;
+  /** What `state` is; the same object until it changes. */
   getSnapshot(): Readonly<S> | undefined;
+  /**
+   * Make a call, and show what `update` makes of the state until the answer is there. `update` gives a new object; it runs
+   * again on each state of the server meanwhile. When the call fails, it is as if it had never run.
+   */
+  optimistic<R>(update: (state: Readonly<S>) => S, call: () => R): R;
   toJSON(): string;
 }
 

@@ -24,10 +24,9 @@ export class Scenario {
     const clicks = this.#clicks;
     clicks.on("tick", ({ number }, { seq }) => this.log.push(["tick", number, seq]));
     clicks.on("reset", ({ reason, state }) => this.log.push(["reset", reason, state]));
-    await new Promise((resolve) => {
-      const off = clicks.subscribe(() => resolve(off()));
-    });
-    clicks.subscribe((state) => this.log.push(["state", state]));
+    await new Promise((resolve) => clicks.subscribe((state) => state && resolve()));
+    const first = clicks.state;
+    clicks.subscribe((state) => state === first || this.log.push(["state", state]));
     await this.#call("add", 5);
     await this.#call("burst", 3);
     for (const name of ["refuse", "add"]) await this.#call(name, ...(name === "add" ? ["many"] : []));
@@ -52,6 +51,21 @@ export class Scenario {
   async landed() {
     await this.flight;
     await this.#call("add", 1);
+  }
+
+  /** Add so many times one, optimistically, and keep each count that is shown. */
+  hurry(times) {
+    const clicks = this.#clicks;
+    const more = (state) => ({ ...state, count: state.count + 1 });
+    clicks.subscribe(({ count }) => this.log.push(["shown", count]));
+    return Promise.all(Array.from({ length: times }, () => clicks.optimistic(more, () => clicks.add(1))));
+  }
+
+  /** An optimistic call that is under way until `landed`. */
+  hurryOff() {
+    const clicks = this.#clicks;
+    clicks.subscribe(({ count }) => this.log.push(["shown", count]));
+    this.flight = clicks.optimistic((state) => ({ ...state, count: state.count + 1 }), () => clicks.slow(1.5));
   }
 
   /** Until so many events were seen, or as many resets. */

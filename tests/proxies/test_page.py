@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from lightmoon_django.errors import UsageError
 from lightmoon_django.proxies import javascript, manifest
-from lightmoon_django.proxies.page import MODULES
+from lightmoon_django.proxies.page import EXTRAS, MODULES
 
 TAG = Template("{% load lightmoon %}{% lightmoon_js %}")
 STATIC = Path(__file__).resolve().parents[2] / "lightmoon_django" / "static" / "lightmoon_django"
@@ -59,7 +59,8 @@ def test_the_page_gets_an_import_map_and_a_config_and_nothing_that_executes_inli
 
 def test_every_module_of_the_runtime_is_known_to_the_page() -> None:
     """A new module must be preloaded and mapped too."""
-    assert sorted(MODULES) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
+    known = {*MODULES, *(name for modules in EXTRAS.values() for name in modules)}
+    assert sorted(known) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
     preloaded = {one["href"] for tag, one in render().found if tag == "link"}
     assert {f"/static/lightmoon_django/{name}" for name in MODULES} < preloaded
 

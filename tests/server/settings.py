@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INSTALLED_APPS = [*TEST_APPS, "tests.server"]
 DATABASE_ROUTERS: list[str] = []
 STATICFILES_DIRS = [ROOT / "tests" / "browser" / "javascript"]
-ROOT_URLCONF = "tests.server.urls"
+ROOT_URLCONF = os.environ.get("SERVER_URLS", "tests.server.urls")
 if uri := os.environ.get("SERVER_PG"):
     DATABASES = {"default": database_settings(uri)}
 else:

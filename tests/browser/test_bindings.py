@@ -166,3 +166,57 @@ def test_elements_that_come_later_are_bound_and_those_that_go_are_left(visit: An
 def _left(window: Window, key: str) -> bool:
     window.js("0")  # what was sent is read along with an answer
     return any("lm.unsubscribe" in frame and f'"{key}"' in frame for frame in window.frames)
+
+
+@pytest.mark.parametrize("query", ["", "?loose"])
+def test_alpine_shows_the_state_and_sends_messages(
+    packages: Path, visit: Any, elsewhere: Any, key: str, query: str
+) -> None:
+    """Its build for strict policies, and the ordinary one, which evaluates."""
+    window = visit("alpine", query)
+    window.wait_for_text("h1", "Untitled")
+    window.wait_for_text("#connection", "open")
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("h1", "Plans")
+    window.click("#add")
+    window.wait_for_text("ul", "Milk")
+    window.click("#refused")
+    window.wait_for_text("#error", "A title, please.")
+    window.click("#add")
+    window.wait("document.querySelector('#error').innerText === ''")
+    window.js("document.querySelector('main').remove()")
+    until(lambda: _left(window, key), "The window leaves what is gone")
+    assert all("A title, please." in one for one in window.troubles)  # Alpine reports what a handler's promise ends with
+    window.troubles.clear()
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_htmx_fetches_fragments_again_when_the_state_changes(
+    packages: Path, visit: Any, elsewhere: Any, query: str
+) -> None:
+    """What Django renders, inside the element or in its place, without a fetch too many."""
+    window = visit("htmx", query)
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer h2", "Untitled")
+    for number in range(20):
+        elsewhere("server.Board.note", text=f"n{number}")
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("#inner h1", "Plans")
+    window.wait_for_text("#inner", "n19")
+    window.wait_for_text("#outer h2", "Plans")
+    fetches = [url for url in window.requests if "/pages/whole/" in url]
+    assert 2 <= len(fetches) <= 22
+
+
+def test_htmx_fetches_again_what_could_not_be_fetched(packages: Path, visit: Any, elsewhere: Any) -> None:
+    """A fetch that fails is made again; the fragment doesn't stay as it was."""
+    window = visit("htmx")
+    window.wait_for_text("#inner h1", "Untitled")
+    window.send("Network.setBlockedURLs", {"urls": ["*/pages/fragment/*"]})
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("#outer h2", "Plans")
+    window.wait("performance.getEntriesByType('resource').filter(e => e.name.includes('/fragment/')).length > 1")
+    window.send("Network.setBlockedURLs", {"urls": []})
+    window.wait_for_text("#inner h1", "Plans")
+    assert all("ERR_BLOCKED" in one or "Failed to fetch" in one for one in window.troubles), window.troubles
+    window.troubles.clear()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser import node
 from tests.browser.chromium import Browser, Window
 from tests.browser.proxy import Proxy
 from tests.server.harness import Server
@@ -85,6 +88,31 @@ def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors:
     assert [entry[0] for entry in first[:6]] == ["state", "add", "tick", "tick", "tick", "burst"]
     assert first[-1] == ["add", 26]
     assert logs["websocket"] == logs["sse"] == logs["poll"]
+
+
+NODE = """
+const [url, key] = process.argv.slice(2);
+const { Scenario } = await import("./javascript/scenario.js");
+const logs = {};
+for (const transport of ["websocket", "sse", "poll"]) {
+  const scenario = new Scenario(transport, `${key}-${transport}`, url);
+  await scenario.calls();
+  if (scenario.transport !== transport) throw new Error(scenario.transport);
+  scenario.close();
+  logs[transport] = JSON.stringify(scenario.log);
+}
+console.log(JSON.stringify(logs));
+"""
+
+
+@node.needed
+def test_node_sees_what_a_browser_sees_over_every_transport(visitors: Any, server: Server, tmp_path: Path) -> None:
+    """B62: the same modules, without a page. Closed clients keep the process no longer."""
+    visitor = visitors("websocket")
+    visitor.window.js("s.calls()")
+    browser = visitor.window.js("JSON.stringify(s.log)")
+    logs = node.run(tmp_path, NODE, f"ws://127.0.0.1:{server.port}/lightmoon/ws", f"node-{secrets.token_hex(4)}")
+    assert logs == {transport: browser for transport in TRANSPORTS}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

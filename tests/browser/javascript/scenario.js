@@ -9,8 +9,8 @@ export class Scenario {
   #client;
   #clicks;
 
-  constructor(transport, key) {
-    this.#client = new Client({ url: "/lightmoon/ws", transports: [transport], backoff: { base: 0.2, cap: 0.2 } });
+  constructor(transport, key, url = "/lightmoon/ws") {
+    this.#client = new Client({ url, transports: [transport], backoff: { base: 0.2, cap: 0.2 } });
     this.#client.on("recovered", (recovered) => this.log.push(["recovered", recovered]));
     this.#clicks = Clicks(key, this.#client);
   }

@@ -33,6 +33,7 @@ MODULES = (
     "errors.js",
     "overlay.js",
     "page.js",
+    "reload.js",
     "state.js",
     "stream.js",
     "transports/http.js",
@@ -77,8 +78,10 @@ class Page:
     scripts: tuple[str, ...]
 
 
-def page(*extras: str) -> Page:
-    """For the current script prefix and static storage; `extras` are modules that the page starts besides.
+def page(*extras: str, **options: Any) -> Page:
+    """For the current script prefix and static storage.
+
+    `extras` are modules that the page starts besides, `options` those of its client.
 
     Raises `UsageError` without LightMoon's URLs, and for an extra that there isn't.
     """
@@ -88,7 +91,7 @@ def page(*extras: str) -> Page:
     named = {f"{javascript.PROXIES}/{name}": stored[modules[0]] for name, modules in EXTRAS.items()}
     imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **named, **_moved(stored)}
     url = posixpath.join(posixpath.dirname(proxies), WEBSOCKET)
-    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": url}
+    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": url, **options}
     return Page(
         import_map=_json({"imports": imports}),
         config=_json(config),

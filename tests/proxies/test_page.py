@@ -65,6 +65,36 @@ def test_every_module_of_the_runtime_is_known_to_the_page() -> None:
     assert {f"/static/lightmoon_django/{name}" for name in MODULES} < preloaded
 
 
+def test_extras_are_started_by_scripts_and_known_by_name_without_being_loaded_else() -> None:
+    page = Elements(Template('{% load lightmoon %}{% lightmoon_js "bindings" reload=True %}').render(Context({})))
+    scripts = [one for tag, one in page.found if tag == "script" and one.get("type") == "module"]
+    assert [one["src"] for one in scripts] == ["/static/lightmoon_django/bindings.js"]
+    preloaded = {one["href"] for tag, one in page.found if tag == "link"}
+    assert {f"/static/lightmoon_django/{name}" for name in EXTRAS["bindings"]} < preloaded
+    assert page.script("application/json")["reload"] is True
+    plain = render()
+    assert not [one for tag, one in plain.found if tag == "script" and "src" in one]
+    assert plain.script("importmap")["imports"]["lightmoon/htmx"] == "/static/lightmoon_django/htmx.js"
+    assert "/static/lightmoon_django/htmx.js" not in {one["href"] for tag, one in plain.found if tag == "link"}
+
+
+def test_an_extra_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r'no "binding"\. There are: alpine, bindings'):
+        Template('{% load lightmoon %}{% lightmoon_js "binding" %}').render(Context({}))
+
+
+def test_extras_load_nothing_that_the_page_does_not_know() -> None:
+    """Each extra's list has all that its modules import, and no more than that and the runtime."""
+    for modules in EXTRAS.values():
+        reached, open_ones = set(), {modules[0]}
+        while open_ones:
+            name = open_ones.pop()
+            reached.add(name)
+            for found in re.findall(r'from "(\.{1,2}/[\w./]+)"', (STATIC / name).read_text()):
+                open_ones |= {urljoin(f"/{name}", found).lstrip("/")} - reached
+        assert set(modules) <= reached <= {*modules, *MODULES}
+
+
 def test_the_nonce_of_the_policy_is_on_every_element() -> None:
     """As Django's context processor or as django-csp's request attribute gives it."""
     request = RequestFactory().get("/")

@@ -47,6 +47,8 @@ export interface ClientOptions {
   /** Gives Django's CSRF token for POSTs, if not by the cookie "csrftoken". */
   csrf?: () => string | undefined;
   protocol?: number;
+  /** Load the page again, once, when it is older than the server and neither a handler nor the page says otherwise. */
+  reload?: boolean;
   /** Seconds that a call waits for a connection, or for one that it can be sent again on. */
   timeout?: number;
   /** Seconds. */

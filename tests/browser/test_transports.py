@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.browser import node
-from tests.browser.chromium import Browser, Window
-from tests.browser.proxy import Proxy
+from tests.browser.chromium import Browser
+from tests.browser.visitor import Visitors
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
@@ -30,50 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-class Visitor:
-    """A page that plays the scenario behind a network that can be cut."""
-
-    def __init__(self, window: Window, proxy: Proxy, server: Server, transport: str) -> None:
-        self.window, self.proxy, self.server, self.transport = window, proxy, server, transport
-        self.key = f"scenario-{transport}-{proxy.port}"
-        made = (
-            f"import('/static/scenario.js').then(({{ Scenario }}) => {{ globalThis.s = new Scenario({self._made}) }})"
-        )
-        window.js(made)
-
-    @property
-    def _made(self) -> str:
-        return f"{json.dumps(self.transport)}, {json.dumps(self.key)}"
-
-    @property
-    def log(self) -> list[Any]:
-        found: list[Any] = self.window.js("s.log")
-        return found
-
-    def told(self, kind: str) -> list[Any]:
-        return [entry[1:] for entry in self.log if entry[0] == kind]
-
-    def elsewhere(self, events: int) -> None:
-        """Somebody else makes the actor emit."""
-        with self.server.client() as other:
-            other.call("server.Clicks.burst", key=self.key, events=events)
-
-
 @pytest.fixture
 def visitors(browser: Browser, server: Server) -> Iterator[Any]:
     """Makes a visitor for a transport."""
-    opened: list[Any] = []
-
-    def visit(transport: str) -> Visitor:
-        proxy = Proxy(server.port).__enter__()
-        window = browser.window(f"http://127.0.0.1:{proxy.port}/static/empty.html")
-        opened.append((proxy, window))
-        return Visitor(window, proxy, server, transport)
-
-    yield visit
-    for proxy, window in opened:
-        window.close()
-        proxy.__exit__()
+    with Visitors(browser, server) as visitors:
+        yield visitors.come
 
 
 def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors: Any) -> None:

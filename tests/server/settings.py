@@ -18,3 +18,5 @@ if uri := os.environ.get("SERVER_PG"):
 else:
     DATABASES = {"default": {**TEST_DATABASES["default"], "NAME": os.environ["SERVER_SQLITE"]}}
 LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}
+if heartbeat := os.environ.get("SERVER_HEARTBEAT"):
+    LIGHTMOON["HEARTBEAT"] = float(heartbeat)

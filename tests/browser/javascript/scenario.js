@@ -6,12 +6,16 @@ const Clicks = actor("server.Clicks", messages);
 
 export class Scenario {
   log = [];
+  states = []; // of the connection
+  counts = { acknowledged: 0, unknown: 0 };
   #client;
   #clicks;
 
-  constructor(transport, key, url = "/lightmoon/ws") {
-    this.#client = new Client({ url, transports: [transport], backoff: { base: 0.2, cap: 0.2 } });
+  /** `transports` is the name of one, or a list. */
+  constructor(transports, key, url = "/lightmoon/ws") {
+    this.#client = new Client({ url, transports: [transports].flat(), backoff: { base: 0.2, cap: 0.2 } });
     this.#client.on("recovered", (recovered) => this.log.push(["recovered", recovered]));
+    this.#client.on("state", (state) => this.states.push(state));
     this.#clicks = Clicks(key, this.#client);
   }
 
@@ -41,6 +45,24 @@ export class Scenario {
     setTimeout(() => abort.abort(), 100);
     this.log.push(["cancelled", await sleeping]);
     await this.#call("add", 1);
+  }
+
+  /** Add one again and again until `rest`, and count how the calls end. */
+  async work() {
+    this.working = true;
+    while (this.working) {
+      const error = await this.#clicks.add(1).then(() => undefined, (found) => found);
+      if (!error) this.counts.acknowledged += 1;
+      else if (error.type === "outcome_unknown") this.counts.unknown += 1;
+      else if (!error.retryable) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Stop working; gives the count that the actor has and the one that is shown. */
+  async rest() {
+    this.working = false;
+    return [await this.#clicks.add(0), this.#clicks.state.count];
   }
 
   /** A call that is under way until `landed`. */

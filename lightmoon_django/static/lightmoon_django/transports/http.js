@@ -1,6 +1,6 @@
 import { Upstream } from "./upstream.js";
 
-const PATIENCE = 10; // seconds beyond the heartbeat that the server may be silent
+const PATIENCE = 10; // seconds at most beyond the heartbeat that the server may be silent
 
 /**
  * What transports over HTTP have in common: frames go up by POST, and messages come down by what a subclass's
@@ -73,7 +73,8 @@ export class HttpTransport {
   /** Something came. Without anything for too long the line is dead. */
   heard() {
     clearTimeout(this.#timer);
-    if (!this.over) this.#timer = setTimeout(() => this.#down(), (this.heartbeat + PATIENCE) * 1000);
+    const silence = this.heartbeat + Math.min(PATIENCE, this.heartbeat / 2);
+    if (!this.over) this.#timer = setTimeout(() => this.#down(), silence * 1000);
   }
 
   /** Messages came, up to that cursor. */

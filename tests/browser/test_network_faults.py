@@ -14,6 +14,14 @@ from tests.server.harness import Server
 TRANSPORTS = ("websocket", "sse", "poll")
 HEARTBEAT = 2  # seconds
 
+# What differs from the WebSocket is what HTTP has in common, so of the other two one is tried each time.
+quickly = {
+    name: pytest.mark.parametrize(
+        "transport", [one if one != slow else pytest.param(one, marks=pytest.mark.slow) for one in TRANSPORTS]
+    )
+    for name, slow in (("sse", "poll"), ("poll", "sse"))
+}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -56,7 +64,7 @@ def rest(visitor: Visitor, before: int) -> None:
     assert states[-1] == "open"
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@quickly["poll"]
 def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server, transport: str) -> None:
     """B58, B57: nothing acknowledged is lost, nothing is done twice, and the page says that it waits."""
     visitor = visitors(transport)
@@ -70,7 +78,7 @@ def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server
     assert {reason for reason, _ in visitor.told("reset")} == {"reconnected"}
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@quickly["sse"]
 def test_a_connection_that_is_open_at_one_end_only(visitors: Any, transport: str) -> None:
     """B58: nothing is refused and nothing arrives; the silence is noticed within a heartbeat, the session goes on."""
     visitor = visitors(transport)
@@ -84,14 +92,18 @@ def test_a_connection_that_is_open_at_one_end_only(visitors: Any, transport: str
     assert visitor.told("reset") == []
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@quickly["poll"]
 def test_a_page_that_sleeps_and_wakes_up(visitors: Any, transport: str) -> None:
     """B56: a laptop that is closed; meanwhile its connections die without a word, and others go on."""
     visitor = visitors(transport)
     visitor.window.js("s.calls()")
+    visitor.window.js("globalThis.beats = 0, setInterval(() => (beats += 1), 5)")
+    visitor.window.wait("beats > 1")
     visitor.window.send("Page.setWebLifecycleState", {"state": "frozen"})
     visitor.proxy.silence()
+    beats = visitor.window.js("beats")
     visitor.elsewhere(5)
+    assert visitor.window.js("beats") == beats
     visitor.window.send("Page.setWebLifecycleState", {"state": "active"})
     visitor.window.wait("s.seen(8, 0)")
     assert [number for number, _ in visitor.told("tick")] == [0, 1, 2, 0, 1, 2, 3, 4]

@@ -1,7 +1,7 @@
 """The runtime as a package for npm: `make npm` puts it into `dist/npm`.
 
-It is named as the import map of `{% lightmoon_js %}` names it, so that code which imports "lightmoon/client" runs in a page,
-in a bundler and in Node alike.
+It is named as the import map of `{% lightmoon_js %}` names it, so that code which imports "lightmoon/client" runs in a
+page, in a bundler and in Node alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "lightmoon_django" / "static" / "lightmoon_django"
 TARGET = ROOT / "dist" / "npm"
 ENTRY = "index.js"
-EXTRAS = ("alpine", "bindings", "htmx")  # each of which does something when it is imported
+EXTRAS = ("alpine", "bindings", "devtools", "htmx")  # each of which does something when it is imported
 
 README = """# LightMoon's client
 
@@ -55,7 +55,7 @@ def manifest(version: str) -> dict[str, object]:
 def build(target: Path = TARGET) -> Path:
     """Make the folder anew."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(SOURCE, target)
+    shutil.copytree(SOURCE, target, ignore=shutil.ignore_patterns("devtools"))  # the panel is Django's page
     shutil.copy(ROOT / "LICENSE", target)
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

@@ -12,6 +12,7 @@ import json
 import posixpath
 from typing import Any
 
+from django.conf import settings
 from django.templatetags.static import static
 from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString, mark_safe
@@ -57,9 +58,11 @@ EXTRAS = {
         "bindings/paths.js",
         "bindings/render.js",
     ),
+    "devtools": ("devtools.js",),
     "htmx": ("htmx.js", "address.js", "elements.js"),
 }
 """What a page may load besides, by the names it asks for; the first module is the one to import."""
+UNDER_DEBUG = {"devtools"}  # left out elsewhere, so that a template may always ask for it
 
 CONFIG_ID = "lightmoon-config"  # index.js looks for it
 WEBSOCKET = "ws"  # beside the proxies: `lightmoon(app, prefix=…)` and the URLconf agree on the prefix
@@ -87,6 +90,7 @@ def page(*extras: str, **options: Any) -> Page:
     """
     proxies = _proxies_url()
     wanted = [name for extra in extras for name in _modules_of(extra)]
+    extras = tuple(extra for extra in extras if settings.DEBUG or extra not in UNDER_DEBUG)
     stored = {name: static(f"{FOLDER}/{name}") for name in dict.fromkeys((*MODULES, *sum(EXTRAS.values(), ())))}
     named = {f"{javascript.PROXIES}/{name}": stored[modules[0]] for name, modules in EXTRAS.items()}
     imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **named, **_moved(stored)}

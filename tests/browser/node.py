@@ -20,7 +20,7 @@ needed = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not in
 
 
 def run(folder: Path, program: str, *arguments: str) -> Any:
-    """What the program prints as JSON. It finds the runtime in `./lightmoon` and the tests' modules in `./javascript`."""
+    """What the program prints as JSON. The runtime is in `./lightmoon`, the tests' modules in `./javascript`."""
     shutil.copytree(RUNTIME, folder / "lightmoon")
     (folder / "javascript").mkdir()
     for path in TESTS.glob("*.js"):

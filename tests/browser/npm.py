@@ -1,4 +1,4 @@
-"""Packages of npm that only the tests need. They are kept beside their lock file, and fetched anew when that changes."""
+"""Packages of npm that only the tests need. They stay beside their lock file, and are fetched anew when that changes."""
 
 from __future__ import annotations
 

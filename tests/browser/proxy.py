@@ -11,8 +11,8 @@ from collections.abc import Sequence
 class Proxy:
     """Carries connections to a port of this machine, in threads of its own. A context manager.
 
-    Connections that ask for something in `refused` are broken; what is answered to something in `buffered` is kept until
-    the answer has ended.
+    Connections that ask for something in `refused` are broken; what is answered to something in `buffered` is kept
+    until the answer has ended.
     """
 
     def __init__(self, target: int, *, refused: Sequence[bytes] = (), buffered: Sequence[bytes] = ()) -> None:

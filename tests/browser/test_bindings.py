@@ -186,7 +186,9 @@ def test_alpine_shows_the_state_and_sends_messages(
     window.wait("document.querySelector('#error').innerText === ''")
     window.js("document.querySelector('main').remove()")
     until(lambda: _left(window, key), "The window leaves what is gone")
-    assert all("A title, please." in one for one in window.troubles)  # Alpine reports what a handler's promise ends with
+    assert all(
+        "A title, please." in one for one in window.troubles
+    )  # Alpine reports what a handler's promise ends with
     window.troubles.clear()
 
 

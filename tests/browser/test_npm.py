@@ -21,7 +21,9 @@ IMPORTS = """
 const [one, two] = [await import("lightmoon"), await import("lightmoon/client")];
 if (one.client !== two.client) throw new Error("The runtime was loaded twice.");
 const extras = {};
-for (const name of ["alpine", "bindings", "htmx"]) extras[name] = Object.keys(await import(`lightmoon/${name}`)).sort();
+for (const name of ["alpine", "bindings", "devtools", "htmx"]) {
+  extras[name] = Object.keys(await import(`lightmoon/${name}`)).sort();
+}
 const client = new one.Client({ url: "ws://127.0.0.1:9/lightmoon/ws", timeout: 0.05 });
 const failure = await client.call("chat.Room.say", { key: "1" }).catch((error) => error);
 client.close();
@@ -39,7 +41,12 @@ def test_the_package_is_imported_by_its_name_in_node(tmp_path: Path) -> None:
     setup.read(ROOT / "setup.cfg")
     assert node.start(tmp_path, "run.mjs") == {
         "names": ["Client", "LightMoonError", "State", "actor", "client"],
-        "extras": {"alpine": ["default", "install"], "bindings": ["bind"], "htmx": ["refresh"]},
+        "extras": {
+            "alpine": ["default", "install"],
+            "bindings": ["bind"],
+            "devtools": ["watch"],
+            "htmx": ["refresh"],
+        },
         "failure": "unavailable",
         "version": setup["metadata"]["version"],
     }
@@ -58,7 +65,9 @@ def test_the_package_has_every_file_that_it_names(tmp_path: Path) -> None:
 def test_npm_itself_packs_it(tmp_path: Path) -> None:
     """What would be published."""
     folder = npm.build(tmp_path / "lightmoon")
-    done = subprocess.run(["npm", "pack", "--dry-run", "--json"], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["npm", "pack", "--dry-run", "--json"], cwd=folder, capture_output=True, text=True, check=True
+    )
     packed = json.loads(done.stdout)
     files = {one["path"] for one in (packed[0] if isinstance(packed, list) else next(iter(packed.values())))["files"]}
     assert {"index.js", "index.d.ts", "transports/websocket.js", "bindings/render.js", "package.json"} <= files

@@ -73,7 +73,7 @@ def test_node_sees_what_a_browser_sees_over_every_transport(visitors: Any, serve
     visitor.window.js("s.calls()")
     browser = visitor.window.js("JSON.stringify(s.log)")
     logs = node.run(tmp_path, NODE, f"ws://127.0.0.1:{server.port}/lightmoon/ws", f"node-{secrets.token_hex(4)}")
-    assert logs == {transport: browser for transport in TRANSPORTS}
+    assert logs == dict.fromkeys(TRANSPORTS, browser)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

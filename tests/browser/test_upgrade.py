@@ -12,7 +12,7 @@ from tests.browser.chromium import Browser, Window
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
-STATUS = "document.querySelector('#status').dataset.state"
+STATUS = "document.querySelector('#status')?.dataset.state"
 
 STALE = """
 (async (transport) => {
@@ -107,7 +107,9 @@ def test_a_page_that_is_as_old_after_loading_is_not_loaded_again(browser: Browse
     window = _visit(browser, server, "pages/upgrade/b/?reload")
     try:
         window.wait(f"{STATUS} === 'open'")
-        stale = "document.querySelector('#lightmoon-config').textContent.replace(/\"schema\":\"[^\"]*\"/, '\"schema\":\"old\"')"
+        stale = (
+            'document.querySelector(\'#lightmoon-config\').textContent.replace(/"schema":"[^"]*"/, \'"schema":"old"\')'
+        )
         loads = "(sessionStorage.loads = +(sessionStorage.loads ?? 0) + 1)"
         source = f"""
             new MutationObserver((_, watch) => {{

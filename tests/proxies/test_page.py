@@ -59,7 +59,8 @@ def test_the_page_gets_an_import_map_and_a_config_and_nothing_that_executes_inli
 
 def test_every_module_of_the_runtime_is_known_to_the_page() -> None:
     """A new module must be preloaded and mapped too."""
-    known = {*MODULES, *(name for modules in EXTRAS.values() for name in modules)}
+    panel = {"devtools/panel.js", "devtools/view.js"}  # a page of its own
+    known = {*panel, *MODULES, *(name for modules in EXTRAS.values() for name in modules)}
     assert sorted(known) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
     preloaded = {one["href"] for tag, one in render().found if tag == "link"}
     assert {f"/static/lightmoon_django/{name}" for name in MODULES} < preloaded
@@ -180,3 +181,15 @@ def test_the_openrpc_document_is_served_and_revalidated() -> None:
     again = Client().get("/lightmoon/openrpc.json", headers={"if-none-match": response["ETag"]})
     assert again.status_code == 304
     assert Client().post("/lightmoon/openrpc.json").status_code == 405
+
+
+def test_the_panel_is_there_under_debug_only() -> None:
+    """So is what tells it anything."""
+    template = Template('{% load lightmoon %}{% lightmoon_js "devtools" %}')
+    assert Client().get("/lightmoon/devtools").status_code == 404
+    assert 'devtools.js"></script>' not in template.render(Context({}))
+    with override_settings(DEBUG=True):
+        response = Client().get("/lightmoon/devtools")
+        assert 'devtools.js"></script>' in template.render(Context({}))
+    assert response.status_code == 200
+    assert "default-src 'none'" in response["Content-Security-Policy"]

@@ -20,3 +20,4 @@ else:
 LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}
 if heartbeat := os.environ.get("SERVER_HEARTBEAT"):
     LIGHTMOON["HEARTBEAT"] = float(heartbeat)
+DEBUG = "SERVER_DEBUG" in os.environ

@@ -70,8 +70,8 @@ export class Client {
   }
 
   /**
-   * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session) and
-   * "upgrade" (the error). Returns the function that ends it.
+   * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session), "upgrade"
+   * (the error) and, for tools, "frame" ("sent" or "received", and what was). Returns the function that ends it.
    */
   on(name, handler) {
     return this.#emitter.on(name, handler);
@@ -149,6 +149,10 @@ export class Client {
     }
     if (this.#ladder.onTop) this.#upgrading.reset();
     else this.#upgrading.later();
+  }
+
+  watched(way, frame) {
+    this.#emitter.emit("frame", way, frame);
   }
 
   received(message) {

@@ -68,6 +68,8 @@ export declare class Client {
   on(name: "recovered", handler: (recovered: boolean) => void): Off;
   on(name: "state", handler: (state: ClientState) => void): Off;
   on(name: "upgrade", handler: (error: LightMoonError) => void): Off;
+  /** For tools: what is sent is a text, what is received one message or a batch. */
+  on(name: "frame", handler: (way: "sent" | "received", frame: unknown) => void): Off;
   connect(): void;
   close(): void;
   call<R = unknown>(method: string, params: object | unknown[], options?: CallOptions): Promise<R>;

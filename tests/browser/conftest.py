@@ -39,7 +39,7 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path, fresh_database: Path) -
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path | None:
-    """Packages that only the tests need, from `npm/package-lock.json`; `None` where npm is not installed."""
+    """Packages that only the tests need, from `npm/package-lock.json`; `None` where they can't be had."""
     return npm.install()
 
 
@@ -47,5 +47,5 @@ def node_modules() -> Path | None:
 def packages(node_modules: Path | None) -> Path:
     """The same, for tests that can't do without."""
     if node_modules is None:
-        pytest.skip("npm is not installed: the real Alpine, htmx and esbuild can't be had")
+        pytest.skip("npm is not installed or fetches nothing: the real Alpine, htmx and esbuild can't be had")
     return node_modules

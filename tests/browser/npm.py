@@ -1,8 +1,9 @@
-"""Packages of npm that only the tests need. They stay beside their lock file, and are fetched anew when that changes."""
+"""Packages of npm that only the tests need. They stay beside their lock file, and are fetched when that changes."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ PATIENCE = 300.0  # seconds
 
 
 def install() -> Path | None:
-    """Where the packages are. None where there is no npm."""
+    """Where the packages are. None where there is no npm, or where it reaches no registry (unless CI is set)."""
     npm = shutil.which("npm")
     if npm is None:
         return None
@@ -27,6 +28,8 @@ def install() -> Path | None:
             shutil.copy(LOCK.parent / name, folder)
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if done.returncode and "CI" not in os.environ:
+            return None
         assert done.returncode == 0, f"npm ci\n{done.stdout}{done.stderr}"
         fresh = Path(folder) / "node_modules"
         (fresh / ".installed").write_text(wanted)

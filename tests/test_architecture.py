@@ -57,6 +57,8 @@ DJANGO_SETTINGS = {
     "host": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "checks.project": {"ASGI_APPLICATION"},
+    "proxies.devtools": {"DEBUG"},
+    "proxies.page": {"DEBUG"},
 }
 
 

@@ -14,8 +14,10 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.models import Node
 from lightmoon_django.persistence import silence
 from lightmoon_django.persistence.driver import StoreThread
+from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import one_more_connection, own_connection
-from lightmoon_django.persistence.store import Committed, Down, Unsettled
+from lightmoon_django.persistence.store import Committed, Down, Locked, Unsettled
+from lightmoon_django.persistence.stores import open_store
 from tests.app.models import Counter
 from tests.persistence.world import World, in_thread
 
@@ -107,6 +109,29 @@ def test_the_stores_thread_is_freed_when_its_database_does_not_answer(postgresql
     finally:
         thread.stop()
     assert postgresql.stored(Counter, counter.key).count == 7
+
+
+def test_a_node_that_stands_still_within_a_commit_keeps_no_row(postgresql: World) -> None:
+    """B31: rows that its open transaction has locked could be taken by nobody, long after its lease."""
+    here, there = postgresql.node(), postgresql.node()
+    key = postgresql.insert(Counter)
+    counter = here.activate(Counter, key)[0]
+    store = open_store(postgresql.alias, lambda: here.incarnation, Settings(LEASE_SECONDS=0.3))
+    write = counter.write(count=5)
+
+    def stand_still() -> Any:
+        with store._raw_transaction(store._connected()):
+            store.store_group([write])
+            there.run(lambda: Nodes(postgresql.alias).leave(here.incarnation))
+            assert there.load(Counter, key) == [Locked()]
+            until = time.monotonic() + SOON
+            while there.load(Counter, key) == [Locked()]:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
+    with pytest.raises(OperationalError):
+        in_thread(stand_still)
+    assert postgresql.stored(Counter, key).count == 0
 
 
 def test_a_turn_that_commits_into_silence_ends(postgresql: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.chaos import Chaos
 from tests.cluster.trial import surroundings
 
-SHORT = 12.0  # seconds
+SHORT = 10.0  # seconds
 LONG = 300.0  # seconds
 
 

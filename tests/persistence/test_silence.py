@@ -21,8 +21,8 @@ from lightmoon_django.persistence.stores import open_store
 from tests.app.models import Counter
 from tests.persistence.world import World, in_thread
 
-LONG = "SELECT pg_sleep(3)"  # the server sleeps on, whoever hangs up
-SOON = 2.5  # seconds
+LONG = "SELECT pg_sleep(5)"  # the server sleeps on, whoever hangs up
+SOON = 4.5  # seconds
 
 
 @pytest.fixture
@@ -124,12 +124,12 @@ def test_a_node_that_stands_still_within_a_commit_keeps_no_row(postgresql: World
             store.store_group([write])
             there.run(lambda: Nodes(postgresql.alias).leave(here.incarnation))
             assert there.load(Counter, key) == [Locked()]
-            until = time.monotonic() + SOON
+            until = time.monotonic() + 20.0
             while there.load(Counter, key) == [Locked()]:
                 assert time.monotonic() < until
                 time.sleep(0.02)
 
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseError, match="idle-in-transaction"):
         in_thread(stand_still)
     assert postgresql.stored(Counter, key).count == 0
 

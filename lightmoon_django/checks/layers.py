@@ -137,8 +137,8 @@ def _has_nodes(alias: str) -> bool:
 def _several_hosts(alias: str) -> Iterator[CheckMessage]:
     if connections[alias].vendor == "sqlite":
         yield Warning(
-            f"Database {alias!r} is SQLite, and processes of several machines or containers keep actors in it: its locks "
-            "don't hold over network file systems, and each machine trusts its own cache.",
+            f"Database {alias!r} is SQLite, and processes of several machines or containers keep actors in it: its "
+            "locks don't hold over network file systems, and each machine trusts its own cache.",
             hint="Use PostgreSQL, or run all processes in one container.",
             id="lightmoon.W055",
         )
@@ -148,8 +148,8 @@ def _several_hosts(alias: str) -> Iterator[CheckMessage]:
         return
     if _backend(layer) == IN_MEMORY:
         yield Warning(
-            f"Processes of several machines or containers keep actors in database {alias!r}, but no channel layer leads "
-            "from one to another: calls to the others' actors fail.",
+            f"Processes of several machines or containers keep actors in database {alias!r}, but no channel layer "
+            "leads from one to another: calls to the others' actors fail.",
             hint="Point CHANNEL_LAYERS at channels_redis.core.RedisChannelLayer in all of them.",
             id="lightmoon.W054",
         )

@@ -313,7 +313,7 @@ def test_a_wrong_placement_is_an_error(placement: Any, hint: str) -> None:
     found = only(Room)
     assert found.id == "lightmoon.E012"
     assert hint in str(found.hint)
-    with pytest.raises(SchemaError, match="strategy|role"):
+    with pytest.raises(SchemaError, match=r"strategy|role"):
         registry.schema_of(Room)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lightmoon_django import errors
-from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.errors import LightMoonError
 from lightmoon_django.identity import Position
 
 MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
@@ -130,7 +130,30 @@ class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Positions | Lag | Ended | Leaving
+class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
+    """The sender has started. Whoever gets it looks for it in the table of nodes."""
+
+
+class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
+    """The sender is stopping: it takes no more actors."""
+
+
+Frame = (
+    Remote
+    | Answer
+    | Failure
+    | Bounce
+    | Cancel
+    | Follow
+    | Unfollow
+    | Streamed
+    | Positions
+    | Lag
+    | Ended
+    | Leaving
+    | Hello
+    | Draining
+)
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode
@@ -177,20 +200,7 @@ def _packed(detail: dict[str, Any]) -> bytes:
 
 def error_of(found: Failure) -> LightMoonError:
     """The error as it was raised on the other node."""
-    detail = msgspec.msgpack.decode(found.detail)
-    cls = _error_class(found.kind)
-    error = cls.__new__(cls)
-    Exception.__init__(error, found.message)
-    error.message, error.retry_after, error.path = found.message, None, None
-    if found.code != cls.code:
-        error.code = found.code
-    if isinstance(error, errors.Rejected):
-        error.data = None
-    if isinstance(error, InternalError):
-        error.error_id, error.detail = "", None
-    for name, value in detail.items():
-        setattr(error, name, value)
-    return error
+    return errors.revive(_error_class(found.kind), found.message, found.code, msgspec.msgpack.decode(found.detail))
 
 
 def _error_class(kind: str) -> type[LightMoonError]:

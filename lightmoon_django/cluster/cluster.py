@@ -18,13 +18,16 @@ from typing import Any, Protocol
 import msgspec
 
 from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Clock
+from lightmoon_django.cluster.balance import Balance, Removals
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
+from lightmoon_django.cluster.dispatch import Dispatch, Rows
 from lightmoon_django.cluster.forwarding import Forwarding
-from lightmoon_django.cluster.incoming import Foreign, Incoming
-from lightmoon_django.cluster.lookups import Lookups
+from lightmoon_django.cluster.incoming import Incoming
 from lightmoon_django.cluster.network import Network
 from lightmoon_django.cluster.peers import Peers, Query
+from lightmoon_django.cluster.placement import Placement
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.route import Carrier
 from lightmoon_django.cluster.streaming import Home as Streams
@@ -36,10 +39,12 @@ from lightmoon_django.messages import (
     Answer,
     Bounce,
     Cancel,
+    Draining,
     Ended,
     Failure,
     Follow,
     Frame,
+    Hello,
     Lag,
     Leaving,
     Positions,
@@ -56,10 +61,12 @@ DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
 
-class Home(Streams, Protocol):
+class Home(Rows, Removals, Streams, Protocol):
     """The actors of this node. Implemented by `runtime.node`."""
 
-    def post(self, call: Call) -> None: ...
+    @property
+    def load(self) -> int:
+        """How many there are."""
 
     def cancel(self, call: Call) -> None: ...
 
@@ -79,6 +86,7 @@ class Cluster:
         query: Query,
         load_user: Callable[[str], Any],
         close_thread: Callable[[], None],
+        roles: frozenset[str] = frozenset(),
     ) -> None:
         """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends.
 
@@ -89,10 +97,14 @@ class Cluster:
         self._clock = clock
         self._pid = os.getpid()
         self._stopped = False
-        self._draining = False
         self._close_thread = close_thread
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
+        self.placement = Placement(
+            me, roles, living=self.peers.living, looked=lambda: self.peers.looked, load=lambda: home.load
+        )
+        self._balance = Balance(self.placement, home)
+        self.peers.on_look = self._balance.look
         self.network = Network(
             me,
             secrets=secrets,
@@ -108,20 +120,34 @@ class Cluster:
         turn_of = self._forwarding.turns.get
         self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
         self._users = Users(load_user, self._in_thread, clock)
-        self._lookups = Lookups(me, self.peers, clock, self._forwarding.send, home.post)
+        self._dispatch = Dispatch(
+            me, rows=home, peers=self.peers, placement=self.placement, forwarding=self._forwarding, clock=clock
+        )
+        self._lookups = self._dispatch.lookups
         self._held: dict[int, deque[Frame]] = {}  # frames of links that wait for a user
         self._loading: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises `OSError`."""
+        """Listen, and let the others know. Raises `OSError`."""
         await self.network.start()
+        self.peers.refresh(self._greet)
+
+    def _greet(self) -> None:
+        if self.placement.hosting and not self._stopped:
+            for peer in self.peers.living():
+                self._postbox.post(peer, encode(Hello()))
+
+    @property
+    def hosting(self) -> bool:
+        """Whether this node takes actors at all."""
+        return self.placement.hosting
 
     async def drain(self, until: float) -> None:
         """Wait, until a moment of the clock, for what was sent on and what came from others to end.
 
         This node's own new calls are refused meanwhile; one that was accepted before and has bounced is sent again.
         """
-        self._draining = True
+        self._dispatch.draining = True
         while (len(self._forwarding) or len(self._incoming) or len(self._lookups)) and self._clock.monotonic() < until:
             await asyncio.sleep(DRAIN_STEP)
 
@@ -129,7 +155,7 @@ class Cluster:
         """Leave the links. Others get what was answered, within `linger` seconds. Again: does nothing."""
         if self._stopped or self._pid != os.getpid():
             return
-        self._stopped = True
+        self._stopped = self._dispatch.stopped = True
         self._streaming.leave_off()  # answers that wait for it are let through
         self._lookups.stop()
         self._forwarding.stop()
@@ -150,36 +176,20 @@ class Cluster:
     # What the node asks
 
     def takes(self, call: Call) -> bool:
-        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
-        if self._stopped or call.finishes:
-            return False
-        address = call.address
-        if isinstance(call, Foreign):
-            if address not in self._lookups and not self._forwarding.busy(address):
-                return False
-            call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
-            return True
-        if address in self._lookups:
-            self._lookups.join(call)
-            return True
-        owner = self._forwarding.owner_of(address)
-        if owner is None:
-            return False
-        if self._draining and not call.hops:
-            call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-        else:
-            self._forwarding.send(call, owner)
-        return True
+        """Send a call to the node that has its actor or is to have it. False: this one is to claim the row."""
+        return self._dispatch.takes(call)
 
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the process whose incarnation owns their actor's row."""
-        for call in calls:
-            if isinstance(call, Foreign):
-                call.bounce(owner)
-            elif call.finishes or self._stopped:
-                call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
-            else:
-                self._lookups.send(call, owner)
+        self._dispatch.send(calls, owner)
+
+    def give(self, schema: ActorSchema, key: str, calls: list[Call], target: int | None) -> None:
+        """This node has given an actor's row back: let `target` have it, or whoever is chosen."""
+        self._dispatch.give(schema, key, calls, target)
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
+        self._dispatch.hand_on(calls)
 
     def cancel(self, call: Call) -> bool:
         """Take back a call that was sent. False: it wasn't."""
@@ -190,28 +200,18 @@ class Cluster:
         self._streaming.leave(address, subscriber, user)
 
     async def company(self) -> bool:
-        """Whether another node is alive that can take actors over."""
+        """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
         if self._stopped:
             return False
         looked = asyncio.Event()
         self.peers.refresh(looked.set)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(looked.wait(), LOOK_PATIENCE)
-        return bool(self._staying())
-
-    def _staying(self) -> list[int]:
-        return sorted(self.peers.living().keys() - self._lookups.leaving)
-
-    def hand_on(self, calls: list[Call]) -> None:
-        """This node is stopping and has given the row back: let another one run them."""
-        living = self._staying()
-        for call in calls:
-            if isinstance(call, Foreign):
-                call.bounce(None)
-            elif not living or call.finishes or self._stopped or (self._draining and not call.hops):
-                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-            else:
-                self._forwarding.send(call, living[hash(call.address) % len(living)])
+        self.placement.draining = bool(self.placement.others())
+        if self.placement.draining:
+            for peer in self.peers.living():
+                self._postbox.post(peer, encode(Draining()))
+        return self.placement.draining
 
     # What others send
 
@@ -279,7 +279,12 @@ class Cluster:
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
+        elif isinstance(frame, Hello):
+            self.peers.refresh()
+        elif isinstance(frame, Draining):
+            self.placement.closing.add(sender)
         elif isinstance(frame, Leaving):
+            self.placement.closing.add(sender)
             self._lookups.leaving.add(sender)
             self._streaming.mirrors.died(sender)  # first, so that answers which wait for a stream count as such
             self._forwarding.left(sender)
@@ -308,6 +313,7 @@ class Cluster:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
         self._lookups.leaving.discard(network)
+        self.placement.forget(network)
         self.network.forget(network)
         self._postbox.died(network)
         self._held.pop(network, None)

@@ -60,6 +60,13 @@ class Lookups:
             self._peers.refresh(functools.partial(self._found, call.address, owner))
             self._watch()
 
+    def let_go(self) -> None:
+        """Another name's links take over: what waits here has not left, and is decided anew, in order."""
+        calls, self._calls = self._calls, {}
+        for waiting in calls.values():
+            for call in waiting:
+                self._post(call)
+
     def stop(self) -> None:
         """Nothing is looked for any more."""
         self._stopped = True

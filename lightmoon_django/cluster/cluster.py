@@ -173,6 +173,11 @@ class Cluster:
             with contextlib.suppress(TimeoutError):  # a database that hangs must not hold up the end
                 await asyncio.wait_for(asyncio.to_thread(self._thread.shutdown), LOOK_PATIENCE)
 
+    def let_go(self) -> None:
+        """The process goes on under another name: calls that did no harm yet go by that name's links. Then stop."""
+        self._lookups.let_go()
+        self._forwarding.let_go()
+
     # What the node asks
 
     def takes(self, call: Call) -> bool:

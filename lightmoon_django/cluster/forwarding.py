@@ -185,6 +185,11 @@ class Forwarding:
         """The node to which a call was sent doesn't own its actor."""
         self._move(frame.id)
 
+    def let_go(self) -> None:
+        """Another name's links take over, and no answer comes by these: as if all others had died."""
+        for owner in {route.owner for route in self._routes.values()}:
+            self.died(owner)
+
     def left(self, peer: int) -> None:
         """A node is stopping, and has ended all calls that it ran: what is still open there goes another way."""
         self.died(peer, self._open)

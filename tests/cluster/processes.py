@@ -22,6 +22,7 @@ from tests import services
 from tests.server.harness import ROOT
 
 PATIENCE = 20.0  # seconds for an answer
+START_PATIENCE = 60.0  # seconds for a process to come up
 
 
 class Failed(Exception):
@@ -58,7 +59,7 @@ class Member:
         self._reader.start()
 
     def wait(self) -> Member:
-        self.port = self._ready.result(PATIENCE) or 0
+        self.port = self._ready.result(START_PATIENCE) or 0
         return self
 
     def _read(self) -> None:

@@ -16,7 +16,21 @@ from bench.databases import Database
 from bench.limits import raise_limit
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
-from bench.scenarios import cold, connections, counter, fanout, hot, idle, links, neighbours, once, reminders, timers
+from bench.scenarios import (
+    cold,
+    connections,
+    counter,
+    crossing,
+    fanout,
+    hot,
+    idle,
+    links,
+    neighbours,
+    once,
+    processes,
+    reminders,
+    timers,
+)
 from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
@@ -35,6 +49,10 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "reminders": (reminders.measure, ("postgres", "sqlite")),
     "locked": (neighbours.locked_row, ("postgres",)),
     "links": (links.measure, ("sqlite",)),
+    "crossing": (crossing.measure, ("sqlite",)),
+    "scaling": (processes.scaling, ("sqlite",)),
+    "failover": (processes.failover, ("postgres", "sqlite")),
+    "drain": (processes.drain, ("postgres", "sqlite")),
 }
 OPENERS = {"postgres": databases.postgres, "sqlite": databases.sqlite}
 QUIET = 0.5  # processes that want to run, on average over the last minute

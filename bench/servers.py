@@ -33,7 +33,7 @@ SETTINGS = {LIGHTMOON: "bench.project.settings", CHANNELS: "bench.peers.settings
 class Server:
     """One Uvicorn with one application. The same options for everybody, the fastest there are."""
 
-    def __init__(self, application: str, database: Database) -> None:
+    def __init__(self, application: str, database: Database, environment: dict[str, str]) -> None:
         self.application = application
         self.port = _free_port()
         self._database = database
@@ -49,6 +49,7 @@ class Server:
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": SETTINGS[application],
                 "BENCH_DATABASE": database.where,
+                **environment,
             },
         )
 
@@ -105,9 +106,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(application: str, database: Database) -> Iterator[Server]:
-    """A running server."""
-    server = Server(application, database)
+def serve(application: str, database: Database, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """A running server. `environment` is what it gets beside the database."""
+    server = Server(application, database, environment or {})
     try:
         server.wait()
         yield server

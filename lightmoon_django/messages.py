@@ -12,6 +12,7 @@ import msgspec
 
 from lightmoon_django import errors
 from lightmoon_django.errors import LightMoonError
+from lightmoon_django.identity import Position
 
 MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
 
@@ -44,8 +45,11 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
+    """The call's result. `position`: epoch and seq that the stream's followers must have got before it."""
+
     id: int
     payload: bytes
+    position: tuple[str, int] | None = None
 
 
 class Failure(msgspec.Struct, tag="failure", array_like=True, frozen=True):
@@ -56,6 +60,7 @@ class Failure(msgspec.Struct, tag="failure", array_like=True, frozen=True):
     message: str
     code: str
     detail: bytes  # what else its class carries, encoded
+    position: tuple[str, int] | None = None  # as an answer's
 
 
 class Bounce(msgspec.Struct, tag="bounce", array_like=True, frozen=True):
@@ -76,6 +81,7 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
 
     call: Remote
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
+    grouped: bool  # the sender had better get the stream as casts to its group
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -88,11 +94,28 @@ class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
 
 
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
-    """Frames of one actor's stream, in order, encoded for clients."""
+    """Frames of one actor's stream, in order, encoded for clients. By a link, or cast to a group."""
 
     actor: str
     key: str
+    epoch: str
+    first: int  # the number of the first of them
     frames: tuple[str, ...]
+
+
+class Positions(msgspec.Struct, tag="positions", array_like=True, frozen=True):
+    """How far streams of the sender's have got whose frames are cast: actor, key, epoch, seq."""
+
+    streams: tuple[tuple[str, str, str, int], ...]
+
+
+class Lag(msgspec.Struct, tag="lag", array_like=True, frozen=True):
+    """What the sender has of a stream. It is sent the frames that follow, if there are any."""
+
+    actor: str
+    key: str
+    epoch: str
+    seq: int
 
 
 class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
@@ -107,7 +130,30 @@ class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving
+class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
+    """The sender has started. Whoever gets it looks for it in the table of nodes."""
+
+
+class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
+    """The sender is stopping: it takes no more actors."""
+
+
+Frame = (
+    Remote
+    | Answer
+    | Failure
+    | Bounce
+    | Cancel
+    | Follow
+    | Unfollow
+    | Streamed
+    | Positions
+    | Lag
+    | Ended
+    | Leaving
+    | Hello
+    | Draining
+)
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode
@@ -118,15 +164,30 @@ def decode(data: bytes) -> Frame:
     return _decoder.decode(data)
 
 
+class _Followed(msgspec.Struct):
+    epoch: str
+    seq: int
+
+
+_followed = msgspec.json.Decoder(_Followed)
+
+
+def position_in(payload: bytes) -> Position:
+    """Where a stream stood when its subscription was answered with that."""
+    found = _followed.decode(payload)
+    return Position(found.epoch, found.seq)
+
+
 _CARRIED = ("retry_after", "path", "data", "cycle", "error_id", "detail")
 
 
-def failure(id: int, error: LightMoonError) -> Failure:
+def failure(id: int, error: LightMoonError, position: Position | None = None) -> Failure:
     """An error on its way to another node. A declared one arrives as the same class."""
     cls = type(error)
     kind = f"{cls.__module__}:{cls.__qualname__}"
     detail = {name: getattr(error, name) for name in _CARRIED if getattr(error, name, None) is not None}
-    return Failure(id, kind, error.message if hasattr(error, "message") else str(error), error.code, _packed(detail))
+    message = error.message if hasattr(error, "message") else str(error)
+    return Failure(id, kind, message, error.code, _packed(detail), position)
 
 
 def _packed(detail: dict[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "interpreter", "testrun"),
     ("actor", "models", "client"),
     ("persistence",),
     ("cluster",),
@@ -57,6 +57,8 @@ DJANGO_SETTINGS = {
     "host": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "checks.project": {"ASGI_APPLICATION"},
+    "proxies.devtools": {"DEBUG"},
+    "proxies.page": {"DEBUG"},
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from django.db.models import Model
 
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.placement import Placement
 from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
 from lightmoon_django.actor.schema import ActorOptions, Options
 from lightmoon_django.actor.timer import Timer
@@ -180,7 +181,7 @@ def actor(
     permission_classes: Iterable[Any] | None = None,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
-    placement: str = "local",
+    placement: Placement = "local",
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -192,14 +193,16 @@ def actor(
     permission_classes: Iterable[Any] | None = None,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
-    placement: str = "local",
+    placement: Placement = "local",
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
     `view` is the state that clients mirror: field names, or a DRF serializer class (or its
     dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
     exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
-    defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
+    defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of
+    several processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or
+    on those of a `Role`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,

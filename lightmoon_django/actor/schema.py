@@ -204,7 +204,7 @@ class ActorOptions:
     permission_classes: tuple[Any, ...] | None = None
     create: bool = False
     idle_after: float | None = None  # seconds
-    placement: str = "local"
+    placement: Any = "local"  # a `placement.Placement`, which is checked when the schema is built
 
 
 class ActorSchema:

@@ -20,7 +20,9 @@ from lightmoon_django.proxies.manifest import Actor, Event, Manifest, Message
 RUNTIME = "lightmoon/client"
 PROXIES = "lightmoon"
 
-PROXY_WORDS = frozenset({"constructor", "getSnapshot", "key", "on", "state", "subscribe", "then", "toJSON"})
+PROXY_WORDS = frozenset(
+    {"constructor", "getSnapshot", "key", "on", "optimistic", "state", "subscribe", "then", "toJSON"}
+)
 """What a proxy has of its own. A message of that name can't be called from JavaScript."""
 STREAM_WORDS = frozenset({"error", "reset", "state"})
 """What `on` tells besides the actor's events. An event of that name can't be told apart from it."""

@@ -47,6 +47,8 @@ export interface ClientOptions {
   /** Gives Django's CSRF token for POSTs, if not by the cookie "csrftoken". */
   csrf?: () => string | undefined;
   protocol?: number;
+  /** Load the page again, once, when it is older than the server and neither a handler nor the page says otherwise. */
+  reload?: boolean;
   /** Seconds that a call waits for a connection, or for one that it can be sent again on. */
   timeout?: number;
   /** Seconds. */
@@ -66,6 +68,8 @@ export declare class Client {
   on(name: "recovered", handler: (recovered: boolean) => void): Off;
   on(name: "state", handler: (state: ClientState) => void): Off;
   on(name: "upgrade", handler: (error: LightMoonError) => void): Off;
+  /** For tools: what is sent is a text, what is received one message or a batch. */
+  on(name: "frame", handler: (way: "sent" | "received", frame: unknown) => void): Off;
   connect(): void;
   close(): void;
   call<R = unknown>(method: string, params: object | unknown[], options?: CallOptions): Promise<R>;
@@ -96,8 +100,15 @@ export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>
   on(name: "reset", handler: (reset: Reset<S>) => void): Off;
   on(name: "error", handler: (error: LightMoonError) => void): Off;
   on<N extends keyof E>(name: N, handler: (data: E[N], meta: EventMeta) => void): Off;
+  /** Calls the listener at once, and then with each new state. */
   subscribe(listener: (state: Readonly<S> | undefined) => void): Off;
+  /** What `state` is; the same object until it changes. */
   getSnapshot(): Readonly<S> | undefined;
+  /**
+   * Make a call, and show what `update` makes of the state until the answer is there. `update` gives a new object; it runs
+   * again on each state of the server meanwhile. When the call fails, it is as if it had never run.
+   */
+  optimistic<R>(update: (state: Readonly<S>) => S, call: () => R): R;
   toJSON(): string;
 }
 

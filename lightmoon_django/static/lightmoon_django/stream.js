@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
-import { Emitter } from "./emitter.js";
+import { Emitter, inform } from "./emitter.js";
 import { report } from "./errors.js";
+import { Overlay } from "./overlay.js";
 import { StreamState } from "./state.js";
 
 const CHANGED = Symbol("changed");
@@ -15,11 +16,11 @@ const STABLE = 5; // seconds after which a subscription counts as a success
  * missed. There is never a silent gap.
  */
 export class Stream {
-  snapshot = undefined; // replaced, never changed
   #client;
   #names;
   #state = StreamState.IDLE;
   #emitter = new Emitter();
+  #overlay = new Overlay((snapshot) => this.#emitter.emit(CHANGED, snapshot));
   #listening = 0;
   #attempt = 0; // answers to earlier attempts don't count
   #epoch;
@@ -40,9 +41,21 @@ export class Stream {
     return this.#listen(this.#emitter.on(name, handler));
   }
 
-  /** Hear of every change of the state, its arrival included. Returns the function that ends it. */
+  /** Hear of the state now, and of every change, its arrival included. Returns the function that ends it. */
   watch(listener) {
-    return this.#listen(this.#emitter.on(CHANGED, listener));
+    const off = this.#listen(this.#emitter.on(CHANGED, listener));
+    inform(listener, this.snapshot);
+    return off;
+  }
+
+  /** The state as it is shown, undefined until it is there. The same object until it changes. */
+  get snapshot() {
+    return this.#overlay.snapshot;
+  }
+
+  /** Make a call, and show until it has ended what `update` makes of the state. */
+  expect(update, call) {
+    return this.#overlay.expect(update, call);
   }
 
   #listen(off) {
@@ -64,7 +77,8 @@ export class Stream {
     if (this.#listening || this.#state === StreamState.IDLE) return;
     const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
     this.#enter(StreamState.IDLE);
-    this.#lost = this.snapshot = this.#epoch = undefined;
+    this.#lost = this.#epoch = undefined;
+    this.#overlay.replace(undefined);
     this.#client.unfollow(this, known);
   }
 
@@ -107,16 +121,18 @@ export class Stream {
     this.#joinedAt = Date.now();
     if (recovered) {
       this.#lost = undefined;
-      for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
-      return;
+      return this.#overlay.resume(() => {
+        for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+      });
     }
     this.#epoch = epoch;
     this.#seq = seq;
-    this.snapshot = state ?? undefined;
     const reason = this.#lost;
     this.#lost = undefined;
+    const before = this.snapshot;
+    this.#overlay.replace(state ?? undefined);
     if (reason) this.#emitter.emit("reset", { reason, state: this.snapshot });
-    this.#emitter.emit(CHANGED, this.snapshot);
+    if (this.snapshot === before) this.#emitter.emit(CHANGED, before); // an actor that shows nothing has arrived too
   }
 
   #failed(error) {
@@ -136,9 +152,9 @@ export class Stream {
   }
 
   #patch({ set = {}, unset = [] }) {
-    this.snapshot = { ...this.snapshot, ...set };
-    for (const name of unset) delete this.snapshot[name];
-    this.#emitter.emit(CHANGED, this.snapshot);
+    const state = { ...this.#overlay.latest, ...set };
+    for (const name of unset) delete state[name];
+    this.#overlay.accept(state);
   }
 
   #reset(reason) {
@@ -160,14 +176,13 @@ export class Stream {
   #refuse() {
     this.#enter(StreamState.REFUSED);
     this.#epoch = undefined;
-    if (this.snapshot === undefined) return;
-    this.snapshot = undefined;
-    this.#emitter.emit(CHANGED, undefined);
+    this.#overlay.replace(undefined);
   }
 
   #enter(state) {
     clearTimeout(this.#timer);
     this.#state = state;
+    this.#overlay.live = state === StreamState.LIVE;
     return ++this.#attempt;
   }
 }

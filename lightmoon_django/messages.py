@@ -76,6 +76,7 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
 
     call: Remote
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
+    hidden: tuple[str, ...] = ()  # events that it may not see
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -87,12 +88,20 @@ class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
     user: str | None
 
 
+class Guarded(msgspec.Struct, tag="guarded", array_like=True, frozen=True):
+    """A frame of a stream that only some subscribers may see; the others get `skip`, which has its position."""
+
+    event: str
+    frame: str
+    skip: str
+
+
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     """Frames of one actor's stream, in order, encoded for clients."""
 
     actor: str
     key: str
-    frames: tuple[str, ...]
+    frames: tuple[str | Guarded, ...]
 
 
 class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):

@@ -77,8 +77,9 @@ class BoundEvent(Generic[P]):
 class Event(Generic[P]):
     """A signature that an actor emits under. Its body never runs."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], permission_classes: tuple[Any, ...] | None = None) -> None:
         self.function = function
+        self.permission_classes = permission_classes
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
@@ -164,9 +165,33 @@ def message(
     return Message(function, options) if function is not None else _MessageDecorator(options)
 
 
-def event(function: _Method[P, None], /) -> Event[P]:
-    """Declare what an actor emits. Calling it inside a turn sends it to all subscribers after the commit."""
-    return Event(function)
+class _EventDecorator:
+    """`@event(…)` with its options."""
+
+    def __init__(self, permission_classes: tuple[Any, ...] | None) -> None:
+        self._permission_classes = permission_classes
+
+    def __call__(self, function: _Method[P, None]) -> Event[P]:
+        return Event(function, self._permission_classes)
+
+
+@overload
+def event(function: _Method[P, None], /) -> Event[P]: ...
+
+
+@overload
+def event(*, permission_classes: Iterable[Any] | None = None) -> _EventDecorator: ...
+
+
+def event(
+    function: _Method[P, None] | None = None, /, *, permission_classes: Iterable[Any] | None = None
+) -> Event[P] | _EventDecorator:
+    """Declare what an actor emits. Calling it inside a turn sends it to subscribers after the commit.
+
+    To all who may follow the actor, or (with `permission_classes`) to those of them whom these let see it.
+    """
+    classes = None if permission_classes is None else tuple(permission_classes)
+    return Event(function, classes) if function is not None else _EventDecorator(classes)
 
 
 @overload
@@ -178,6 +203,7 @@ def actor(
     *,
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
+    subscription_permission_classes: Iterable[Any] | None = None,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: str = "local",
@@ -190,6 +216,7 @@ def actor(
     *,
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
+    subscription_permission_classes: Iterable[Any] | None = None,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: str = "local",
@@ -198,12 +225,16 @@ def actor(
 
     `view` is the state that clients mirror: field names, or a DRF serializer class (or its
     dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
-    exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
+    exposed message and every subscription that doesn't say otherwise: a message by its own, subscriptions by
+    `subscription_permission_classes`. With `create=True` a missing row is made from
     defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,
         permission_classes=None if permission_classes is None else tuple(permission_classes),
+        subscription_permission_classes=(
+            None if subscription_permission_classes is None else tuple(subscription_permission_classes)
+        ),
         create=create,
         idle_after=_seconds(idle_after, "idle_after"),
         placement=placement,

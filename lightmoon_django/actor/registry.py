@@ -119,6 +119,7 @@ def _build(cls: type) -> ActorSchema:
         )
         schema.ref_class = _refs[cls]
         schema.permission_classes = _permissions(options.permission_classes)
+        schema.subscription_permission_classes = _permissions(options.subscription_permission_classes)
         schema.mirror = _view(cls, schema)
         _add_methods(schema)
         _schemas[cls] = schema
@@ -176,7 +177,7 @@ def _add_methods(schema: ActorSchema) -> None:
             messages[name] = MessageSchema(schema, name, found.function, found.options)
             messages[name].permission_classes = _permissions(messages[name].permission_classes)
         elif isinstance(found, Event):
-            events[name] = EventSchema(schema, name, found.function)
+            events[name] = EventSchema(schema, name, found.function, _permissions(found.permission_classes))
         elif isinstance(found, Timer):
             tick = MessageSchema(schema, name, found.function, Options())
             schema.timers[name] = TimerSchema(message=tick, period=found.period)

@@ -84,6 +84,7 @@ def _path(cls: type) -> str:
 def _options(cls: type) -> Iterator[CheckMessage]:
     options = registry.options_of(cls)
     yield from members.check_permissions(cls, cls.__name__, options.permission_classes)
+    yield from members.check_permissions(cls, cls.__name__, options.subscription_permission_classes)
     if options.placement != "local":
         yield Error(
             f"{cls.__name__} has placement={options.placement!r}, which this version doesn't know.",

@@ -27,7 +27,7 @@ from lightmoon_django.errors import (
     Unavailable,
 )
 from lightmoon_django.identity import Address
-from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, encode, error_of
+from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, Remote, encode, error_of
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.turn import Turn
@@ -137,9 +137,7 @@ class Forwarding:
         id = next(self._ids)
         frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
         try:
-            self._frames.send(
-                route.owner, encode(Follow(frame, call.since) if isinstance(call, Subscription) else frame)
-            )
+            self._frames.send(route.owner, encode(_following(call, frame) if isinstance(call, Subscription) else frame))
         except Overloaded:
             call.reject(Overloaded("The link to the actor's node is full.", retry_after=0.1))
         except LinkClosed:  # it has died meanwhile
@@ -263,6 +261,10 @@ def _may_be_repeated(call: Call) -> bool:
     """Whether running it again does no harm: it only reads or follows, or its first answer is stored with its turn."""
     options = call.message.options
     return options.read_only or isinstance(call, Subscription) or (call.identity is not None and options.once)
+
+
+def _following(call: Subscription, frame: Remote) -> Follow:
+    return Follow(frame, call.since, tuple(call.hidden))
 
 
 def _silence(call: Call) -> LightMoonError:

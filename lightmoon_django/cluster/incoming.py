@@ -80,9 +80,10 @@ class RemoteCall(Foreign, Call):
 class RemoteSubscription(Foreign, Subscription):
     """A subscription of another node's session. What it gets goes to that node once, for all its sessions."""
 
-    __slots__ = (*_SLOTS, "outlets")
+    __slots__ = (*_SLOTS, "hidden", "outlets")
 
     outlets: Outlets
+    hidden: frozenset[str]  # type: ignore[assignment]
 
     @property
     def subscriber(self) -> Outlet:
@@ -148,6 +149,7 @@ class Incoming:
             remote = frame.call
             call = self._built(RemoteSubscription, subscription_of(remote), remote, user)
             call.outlets = self._outlets
+            call.hidden = frozenset(frame.hidden)
             call.since = Position(*frame.since) if frame.since is not None else None
         else:
             remote = frame

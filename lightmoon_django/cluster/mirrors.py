@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lightmoon_django.identity import Address
-from lightmoon_django.messages import Ended, Streamed
+from lightmoon_django.messages import Ended, Guarded, Streamed
 
 
 class Subscriber(Protocol):
@@ -19,6 +19,8 @@ class Subscriber(Protocol):
     id: str
 
     def push(self, frame: str) -> None: ...
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None: ...
 
     def reset(self, address: Address, reason: str) -> None: ...
 
@@ -54,7 +56,10 @@ class Mirrors:
             return False
         for one in frame.frames:
             for subscriber in tuple(self._followers.get(address, {}).values()):
-                subscriber.push(one)
+                if isinstance(one, Guarded):
+                    subscriber.push_guarded(address, one)
+                else:
+                    subscriber.push(one)
         return True
 
     def ended(self, source: int, frame: Ended) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightmoon_django.identity import Address
-from lightmoon_django.messages import Ended, Streamed, encode
+from lightmoon_django.messages import Ended, Guarded, Streamed, encode
 
 
 class Outlet:
@@ -19,10 +19,16 @@ class Outlet:
         self.address = address
         self.id = f"node-{peer}"
         self.peer = peer
-        self.pending: list[str] = []
+        self.pending: list[str | Guarded] = []
         self.sessions: dict[str, Any] = {}  # who follows there, and as which user
 
     def push(self, frame: str) -> None:
+        self._add(frame)
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        self._add(frame)
+
+    def _add(self, frame: str | Guarded) -> None:
         if not self.pending:
             self._outlets.hurry(self)
         self.pending.append(frame)

@@ -12,7 +12,7 @@ from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.actor.schema import EventSchema, MessageSchema
     from lightmoon_django.gateway.calls import Sink, Wired
     from lightmoon_django.gateway.hub import Hub
     from lightmoon_django.gateway.session import Session
@@ -34,7 +34,7 @@ class Client:
         self._bucket: Bucket | None = None
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
-        self._judgements: dict[tuple[MessageSchema, str], tuple[str, float]] | None = None
+        self._judgements: dict[tuple[MessageSchema | EventSchema, str], tuple[str, float]] | None = None
         self.become(user)
 
     def become(self, user: Any) -> None:
@@ -129,12 +129,12 @@ class Client:
         for call in tuple(calls.values()) if calls else ():
             self.hub.cancel(call)
 
-    def judgement(self, message: MessageSchema, key: str, now: float) -> str | None:
+    def judgement(self, message: MessageSchema | EventSchema, key: str, now: float) -> str | None:
         """What permission classes lately said, if they did."""
         found = self._judgements.get((message, key)) if self._judgements is not None else None
         return found[0] if found is not None and found[1] > now else None
 
-    def remember(self, message: MessageSchema, key: str, refusal: str) -> None:
+    def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
         """Keep what permission classes said for `PERMISSION_TTL`."""
         if self._judgements is None or len(self._judgements) >= _JUDGEMENTS:
             self._judgements = {}

@@ -13,7 +13,7 @@ from lightmoon_django.errors import ActorNotFound, MethodNotFound
 from lightmoon_django.gateway import farewell, frames, signals, tokens
 from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
-from lightmoon_django.gateway.routes import Route
+from lightmoon_django.gateway.routes import Route, StreamRoute
 from lightmoon_django.gateway.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Hub:
         self.streams: Expiry[EventStream] = Expiry(self.clock, self.settings.HEARTBEAT, self._beat)
         self.by_user: dict[Any, set[Session]] = {}  # authenticated sessions, by the user's key
         self.sweep = Sweep(self)
-        self._streams: dict[str, Route] = {}
+        self._streams: dict[str, StreamRoute] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
         signals.connect(self)
         farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
@@ -64,14 +64,14 @@ class Hub:
         route = self.routes[method] = Route(message, self)
         return route
 
-    def stream(self, actor: str) -> Route:
+    def stream(self, actor: str) -> StreamRoute:
         """The way to an actor's stream. Raises `ActorNotFound` where there is none that clients could follow."""
         found = self._streams.get(actor)
         if found is None:
             schema = registry.by_name(actor)
             if schema is None or not (schema.exposed or schema.events or schema.view):
                 raise ActorNotFound(f"There is no actor {actor[:100]!r}.")
-            found = self._streams[actor] = Route(schema.subscription, self)
+            found = self._streams[actor] = StreamRoute(schema, self)
         return found
 
     def keys_of(self, schema: ActorSchema) -> Callable[[str], str]:

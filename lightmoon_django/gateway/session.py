@@ -20,6 +20,7 @@ from lightmoon_django.gateway.origin import as_request
 from lightmoon_django.gateway.outbox import Outbox, Waiting
 from lightmoon_django.gateway.threads import in_thread
 from lightmoon_django.identity import Address
+from lightmoon_django.messages import Guarded
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import WireSubscription
@@ -65,6 +66,12 @@ class Session(Client):
     def push(self, frame: str) -> None:
         """Send a notification of a stream."""
         self.outbox.send(frame, True)
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        """Send what the user may see of it."""
+        call = self._streams.get(address) if self._streams else None
+        hidden = call is None or frame.event in call.hidden
+        self.outbox.send(frame.skip if hidden else frame.frame, True)
 
     def reset(self, address: Address, reason: str) -> None:
         """Say that a stream ended; the node has already forgotten the subscription.

@@ -93,7 +93,8 @@ class Sweep:
                 await asyncio.sleep(0)
 
     async def _judge_one(self, session: Session, call: WireSubscription) -> None:
-        policy = self._hub.stream(call.schema.name).policy
+        route = self._hub.stream(call.schema.name)
+        policy = route.policy
         refusal = policy.known(session, call.key, self._hub.monotonic())
         if refusal is None:
             try:
@@ -102,3 +103,5 @@ class Sweep:
                 refusal = internal(error).message
         if refusal != GRANTED:
             session.withdraw(call.address, "forbidden")
+        elif call.schema.guarded:
+            call.hidden = await route.guards.judge(session, call.key)

@@ -121,7 +121,7 @@ class Activation:
     @property
     def stream(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self.address, self.epoch, self.node.retention)
+            self._stream = Stream(self.address, self.epoch, self.node.retention, self.schema.guarded)
         return self._stream
 
     @property

@@ -83,7 +83,8 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
     missed = stream.missed(call.since) if call.since is not None else None
     if missed is not None:
         stream.join(call.subscriber)
-        events = ",".join(map(params_of, missed))
+        hidden = call.hidden if activation.schema.guarded else ()
+        events = ",".join(params_of(frame, hidden) for frame in missed)
         head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
         return f'{{{head},"recovered":true,"state":null,"events":[{events}]}}'.encode()
     state = None if view is None else view.state(activation.columns, snapshot, activation.key)

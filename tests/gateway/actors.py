@@ -133,6 +133,45 @@ class Office:
         """It moved."""
 
 
+class Staff(BasePermission):
+    """Blocks, and asks the user."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        assert request.method == "GET"
+        return bool(request.user.is_staff)
+
+
+class Faulty(BasePermission):
+    """Fails where it should answer."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        raise RuntimeError("the secret of the permission class")
+
+
+@actor(permission_classes=[AllowAny], subscription_permission_classes=[IsAuthenticated])
+class Ward:
+    """Some of its events are not for everybody."""
+
+    @message(exposed=True)
+    async def treat(self, name: str) -> None:
+        self.admitted(number=1)
+        self.diagnosed(name=name)
+        self.logged(text=name)
+        self.admitted(number=2)
+
+    @event
+    def admitted(self, number: int) -> None:
+        """For all who may listen."""
+
+    @event(permission_classes=[Staff])
+    def diagnosed(self, name: str) -> None:
+        """For the staff."""
+
+    @event(permission_classes=[Faulty])
+    def logged(self, text: str) -> None:
+        """For nobody, as its permission class is broken."""
+
+
 @actor
 class Cellar:
     """Nothing of it is for clients."""

@@ -50,6 +50,8 @@ class Settings:
     """How often a client should ping, so that either side notices a dead connection; and how long a poll is parked."""
     PERMISSION_TTL: float = 10.0
     """How long a judgement by permission classes is kept for one session; also how often subscriptions are rejudged."""
+    CREDENTIAL_TTL: float = 60.0
+    """How long a client's token is trusted before it is looked at again. Django sessions are every `PERMISSION_TTL`."""
     MAX_SUBSCRIPTIONS: int = 1000
     """Subscriptions of one session."""
     MAX_SESSIONS: int = 100_000
@@ -78,6 +80,7 @@ _DURATIONS = frozenset(
         "HISTORY_SECONDS",
         "HEARTBEAT",
         "PERMISSION_TTL",
+        "CREDENTIAL_TTL",
         "CALL_RETENTION",
     }
 )

@@ -112,11 +112,19 @@ class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
     reason: str
 
 
+class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
+    """What clients may do has changed: they are to be judged again. Nobody answers."""
+
+    user: str | None  # the key of the user that it is about; None: anybody may be concerned
+    logged_out: bool = False  # what that user's logins began is over
+    login: str | None = None  # the fingerprint of the one that is over; None: all of the user's
+
+
 class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | Leaving
+Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | AccessChange | Leaving
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode

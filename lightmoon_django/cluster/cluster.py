@@ -32,6 +32,7 @@ from lightmoon_django.cluster.users import Users
 from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 from lightmoon_django.messages import (
+    AccessChange,
     Answer,
     Bounce,
     Cancel,
@@ -78,8 +79,12 @@ class Cluster:
         query: Query,
         load_user: Callable[[str], Any],
         close_thread: Callable[[], None],
+        on_access: Callable[[AccessChange], None] = lambda change: None,
     ) -> None:
-        """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends."""
+        """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends.
+
+        `on_access` hears of what others announce.
+        """
         self.me = me
         self._home = home
         self._clock = clock
@@ -87,6 +92,7 @@ class Cluster:
         self._stopped = False
         self._draining = False
         self._close_thread = close_thread
+        self._on_access = on_access
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
         self.network = Network(
@@ -193,6 +199,17 @@ class Cluster:
         if source is not None:
             self._reply(source, encode(Unfollow(*address, subscriber, user_key(user))))
 
+    def announce(self, change: AccessChange) -> None:
+        """Tell every other node, as soon as it is known who is there."""
+        data = encode(change)
+
+        def tell() -> None:
+            for peer in self.peers.living():
+                self._postbox.post(peer, data)
+
+        if not self._stopped:
+            self.peers.refresh(tell)
+
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over."""
         if self._stopped:
@@ -280,6 +297,8 @@ class Cluster:
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
+        elif isinstance(frame, AccessChange):
+            self._on_access(frame)
         elif isinstance(frame, Leaving):
             self._lookups.leaving.add(sender)
             self._forwarding.left(sender)

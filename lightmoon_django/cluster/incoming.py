@@ -83,7 +83,7 @@ class RemoteSubscription(Foreign, Subscription):
     __slots__ = (*_SLOTS, "hidden", "outlets")
 
     outlets: Outlets
-    hidden: frozenset[str]  # type: ignore[assignment]
+    hidden: frozenset[str]
 
     @property
     def subscriber(self) -> Outlet:

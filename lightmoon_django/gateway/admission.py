@@ -35,11 +35,12 @@ class Refusal(Exception):
 
 
 class Visitor(NamedTuple):
-    """Who asks. `auth` is DRF's, `cookie` the key of the Django session that proves the user."""
+    """Who asks. `auth` is DRF's. `cookie`, the key of a Django session, or `proof`, the Authorization, shows it."""
 
     user: Any
     auth: Any = None
     cookie: str | None = None
+    proof: str | None = None
 
 
 def identify(request: HttpRequest) -> Visitor:
@@ -53,7 +54,7 @@ def identify(request: HttpRequest) -> Visitor:
         except Forbidden as error:
             raise Refusal(401, error.message) from None
         if found is not None:
-            return Visitor(*found)
+            return Visitor(*found, proof=request.META["HTTP_AUTHORIZATION"])
     user = _cookie_user(request)
     if not user.is_authenticated:
         return Visitor(user)
@@ -74,14 +75,17 @@ async def visitor_of(scope: Mapping[str, Any], request: HttpRequest) -> Visitor:
     return await in_thread(identify, request)
 
 
-def session_of(hub: Hub, token: str, user: Any) -> Session:
+def session_of(hub: Hub, token: str, visitor: Visitor) -> Session:
     """The living session of that token, which alone proves nothing. Raises `Refusal` unless it is this user's."""
+    user = visitor.user
     claim = tokens.read(token)
     found = hub.resumable.get(claim.lineage) if claim is not None else None
     if claim is None or found is None:
         raise Refusal(410, "This session is gone. Say lm.hello again, and subscribe with the positions you have.")
     if not claim.user == tokens.key_of(found.user) == tokens.key_of(user):
         raise Refusal(403, "This session is another user's. Send its cookie or Authorization header too.")
+    if visitor.proof is not None:
+        found.prove(visitor.auth, visitor.proof)
     return found
 
 

@@ -116,7 +116,7 @@ class WireSubscription(Wired, Subscription):
     __slots__ = (*_SLOTS, "established", "hidden", "pending")
 
     client: Session
-    hidden: frozenset[str]  # type: ignore[assignment]  # judged again as long as the stream flows
+    hidden: frozenset[str]  # judged again as long as the stream flows
 
     def __init__(
         self,

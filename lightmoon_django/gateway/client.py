@@ -23,14 +23,26 @@ _JUDGEMENTS = 1000  # kept for one client
 class Client:
     """Containers are made when first needed: an idle client is this object alone."""
 
-    __slots__ = ("_answers", "_bucket", "_calls", "_judgements", "auth", "authenticated", "hub", "id", "user")
+    __slots__ = (
+        "_answers",
+        "_bucket",
+        "_calls",
+        "_judgements",
+        "auth",
+        "authenticated",
+        "hub",
+        "id",
+        "proof",
+        "user",
+    )
 
     remembers = False  # answers by string id
 
-    def __init__(self, hub: Hub, user: Any, auth: Any = None) -> None:
+    def __init__(self, hub: Hub, user: Any, auth: Any = None, proof: str | None = None) -> None:
         self.hub = hub
         self.id = f"session-{secrets.token_hex(8)}"
         self.auth = auth  # DRF's: a token, say
+        self.proof = proof  # the Authorization by which the user is known, if by one
         self._bucket: Bucket | None = None
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
@@ -43,10 +55,11 @@ class Client:
         self.authenticated = bool(user is not None and user.is_authenticated)
         self._judgements = None
 
-    def rebind(self, user: Any, auth: Any = None) -> None:
+    def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """A token has shown who asks."""
         self.become(user)
         self.auth = auth
+        self.proof = proof
 
     @property
     def scope(self) -> str:
@@ -133,6 +146,10 @@ class Client:
         """What permission classes lately said, if they did."""
         found = self._judgements.get((message, key)) if self._judgements is not None else None
         return found[0] if found is not None and found[1] > now else None
+
+    def forget_judgements(self) -> None:
+        """What permission classes said counts no more."""
+        self._judgements = None
 
     def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
         """Keep what permission classes said for `PERMISSION_TTL`."""

@@ -29,7 +29,7 @@ async def session_of(scope: Mapping[str, Any], hub: Hub) -> Session:
     token = _query(scope, "session")
     if not token:
         raise Refusal(400, "Which session? Say lm.hello by POST, and add its session as ?session=….")
-    return admission.session_of(hub, token, visitor.user)
+    return admission.session_of(hub, token, visitor)
 
 
 def take_over(session: Session, carrier: Carrier, scope: Mapping[str, Any]) -> Backlog:

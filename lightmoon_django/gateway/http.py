@@ -57,7 +57,7 @@ class Post(Client):
         self, hub: Hub, request: HttpRequest, visitor: Visitor, scope: Mapping[str, Any] | None = None
     ) -> None:
         """`scope` is that of ASGI: only there a session can have a stream."""
-        super().__init__(hub, visitor.user, visitor.auth)
+        super().__init__(hub, visitor.user, visitor.auth, visitor.proof)
         self._request = request
         self._cookie = visitor.cookie
         self._scope = scope
@@ -74,7 +74,8 @@ class Post(Client):
         if not self.hub.has_room():
             raise Overloaded("This server has as many clients as it may have.", retry_after=1.0)
         headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
-        return Session(self.hub, {**self._scope, "headers": headers}, self.user, self.auth, self._cookie).begin()
+        scope = {**self._scope, "headers": headers}
+        return Session(self.hub, scope, self.user, self.auth, self._cookie, self.proof).begin()
 
 
 async def converse(client: Client, body: bytes) -> str | None:
@@ -115,7 +116,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         token = header(scope, b"lightmoon-session")
         session = None
         if token:
-            session = admission.session_of(hub, token, visitor.user)
+            session = admission.session_of(hub, token, visitor)
             hub.grace.prolong(session)
             conversation = converse(session, body)
         else:
@@ -132,7 +133,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
 async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:
     """The client says that it doesn't come back."""
     visitor = await admission.visitor_of(scope, as_request(scope, io.BytesIO()))
-    admission.session_of(hub, header(scope, b"lightmoon-session"), visitor.user).close(GOING_AWAY)
+    admission.session_of(hub, header(scope, b"lightmoon-session"), visitor).close(GOING_AWAY)
 
 
 def _position(session: Session | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django import codec
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import ActorNotFound, MethodNotFound
-from lightmoon_django.gateway import farewell, frames, signals, tokens
+from lightmoon_django.gateway import farewell, frames, tokens
 from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
 from lightmoon_django.gateway.routes import Route, StreamRoute
@@ -47,11 +47,10 @@ class Hub:
         self.grace: Expiry[Session] = Expiry(self.clock, self.settings.SESSION_GRACE, lambda session: session.end())
         self.polls: Expiry[Poll] = Expiry(self.clock, self.settings.HEARTBEAT, lambda poll: poll.finish())
         self.streams: Expiry[EventStream] = Expiry(self.clock, self.settings.HEARTBEAT, self._beat)
-        self.by_user: dict[Any, set[Session]] = {}  # authenticated sessions, by the user's key
+        self.by_user: dict[str, set[Session]] = {}  # authenticated sessions, by the user's key
         self.sweep = Sweep(self)
         self._streams: dict[str, StreamRoute] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
-        signals.connect(self)
         farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
 
     def find(self, method: str) -> Route:
@@ -123,16 +122,19 @@ class Hub:
     def list(self, session: Session) -> None:
         """The session is its user's from now on."""
         if session.authenticated:
-            self.by_user.setdefault(session.user.pk, set()).add(session)
+            self.by_user.setdefault(tokens.key_of(session.user), set()).add(session)
+            self.sweep.wake()
 
     def unlist(self, session: Session) -> None:
         """The session ends, or is about to be another user's."""
         if session.authenticated:
-            found = self.by_user.get(session.user.pk)
+            key = tokens.key_of(session.user)
+            found = self.by_user.get(key)
             if found is not None:
                 found.discard(session)
                 if not found:
-                    del self.by_user[session.user.pk]
+                    del self.by_user[key]
+                    self.sweep.rest()
 
     def _beat(self, stream: EventStream) -> None:
         stream.beat()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
-from lightmoon_django.gateway import frames, tokens, users
+from lightmoon_django.gateway import credentials, frames, tokens, users
 from lightmoon_django.gateway.backlog import Backlog
-from lightmoon_django.gateway.carrier import TAKEN_OVER, TRY_AGAIN_LATER, Carrier
+from lightmoon_django.gateway.carrier import SIGNED_OUT, TAKEN_OVER, TRY_AGAIN_LATER, Carrier
 from lightmoon_django.gateway.client import Client
 from lightmoon_django.gateway.origin import as_request
 from lightmoon_django.gateway.outbox import Outbox, Waiting
@@ -30,15 +30,32 @@ if TYPE_CHECKING:
 class Session(Client):
     """Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
 
-    __slots__ = ("_backlog", "_scope", "_streams", "carrier", "cookie", "earlier", "outbox", "resumable")
+    __slots__ = (
+        "_backlog",
+        "_proven_at",
+        "_scope",
+        "_streams",
+        "carrier",
+        "cookie",
+        "earlier",
+        "outbox",
+        "resumable",
+    )
 
     remembers = True
 
     def __init__(
-        self, hub: Hub, scope: Mapping[str, Any], user: Any, auth: Any = None, cookie: str | None = None
+        self,
+        hub: Hub,
+        scope: Mapping[str, Any],
+        user: Any,
+        auth: Any = None,
+        cookie: str | None = None,
+        proof: str | None = None,
     ) -> None:
         """`cookie` is the key of the Django session that says who the user is, if one does. See `begin`."""
-        super().__init__(hub, user, auth)
+        super().__init__(hub, user, auth, proof)
+        self._proven_at = hub.monotonic()
         self._scope = scope
         self.cookie = cookie
         self.earlier: str | None = None  # the id of the first session that this one goes on from
@@ -89,22 +106,65 @@ class Session(Client):
 
     # Who it is
 
-    def rebind(self, user: Any, auth: Any = None) -> None:
+    def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """The session is `user`'s from now on."""
         self.hub.unlist(self)
-        super().rebind(user, auth)
+        super().rebind(user, auth, proof)
+        self._proven_at = self.hub.monotonic()
         self.hub.list(self)
+
+    def prove(self, auth: Any, proof: str) -> None:
+        """The same user has shown another token."""
+        self.auth, self.proof = auth, proof
+        self._proven_at = self.hub.monotonic()
 
     async def refresh(self) -> None:
         """Load the user again: it may have been changed, or have lost its rights, in another process."""
         if self.authenticated:
-            self.succeed(await in_thread(users.reload, [self.user]))
+            claim = self.claim()
+            (verdict,) = await in_thread(credentials.judge, [claim])
+            self.take(claim, verdict)
 
-    def succeed(self, fresh: Mapping[Any, Any]) -> None:
-        """Take over a freshly loaded user, or nobody when the user may no longer come in."""
-        found = users.successor(self.user, fresh, by_cookie=self.cookie is not None)
-        if found is not self.user and self.id in self.hub.sessions:
-            self.rebind(found, None if found is users.ANONYMOUS else self.auth)
+    def claim(self, *, afresh: bool = False) -> credentials.Claim:
+        """What is to be judged of it; `afresh`: its token too, which else is looked at every `CREDENTIAL_TTL`."""
+        if self.proof is None or not (
+            afresh or self.hub.monotonic() - self._proven_at >= self.hub.settings.CREDENTIAL_TTL
+        ):
+            return credentials.Claim(self.user, self.cookie)
+        return credentials.Claim(self.user, self.cookie, self.proof, self.http_request("GET"))
+
+    def take(self, claim: credentials.Claim, verdict: credentials.Verdict) -> None:
+        """Take over the user as it is now, or nobody. Not if the session has become somebody else's meanwhile."""
+        if self.user is not claim.user or self.id not in self.hub.sessions:
+            return
+        if verdict.lost:
+            self.sign_out(verdict.lost)
+        elif claim.token is not None and self.proof == claim.token:
+            self.rebind(verdict.user, verdict.auth or self.auth, self.proof)
+        elif verdict.user is not self.user:
+            proven_at = self._proven_at
+            self.rebind(verdict.user, self.auth, self.proof)
+            self._proven_at = proven_at
+
+    @property
+    def expired(self) -> bool:
+        """The token has ended by which the user is known."""
+        when = credentials.expiry_of(self.auth) if self.proof is not None else None
+        return when is not None and when <= self.hub.clock.now()
+
+    def sign_out(self, reason: str) -> None:
+        """It is nobody's any more: "session", "token" or "user" is over. A WebSocket goes on, and its client hears why.
+
+        Other sessions end: each request of theirs says anew who one is, and has no business with this one any more.
+        """
+        if not self.authenticated:
+            return
+        self.rebind(users.ANONYMOUS)
+        self.cookie = None
+        if self.carrier is not None and self.carrier.portable:
+            self.outbox.send(frames.notification("lm.expired", {"reason": reason}))
+        else:
+            self.close(SIGNED_OUT)
 
     @property
     def lineage(self) -> str:
@@ -155,7 +215,7 @@ class Session(Client):
         earlier._carry(carrier)
         earlier._wait()
         earlier._scope, earlier.cookie = self._scope, self.cookie
-        earlier.rebind(self.user, self.auth)
+        earlier.rebind(self.user, self.auth, self.proof)
         earlier.outbox, self.outbox.owner = self.outbox, earlier
         for call in self.streams():
             self.withdraw(call.address, "resumed")

@@ -13,6 +13,7 @@ from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
 from lightmoon_django.identity import Address
+from lightmoon_django.messages import AccessChange
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock, recovery
@@ -70,6 +71,9 @@ class Elsewhere(Protocol):
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
+
+    def announce(self, change: AccessChange) -> None:
+        """Tell every other node."""
 
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,14 @@ class Member:
         while entry not in self.do("log"):
             assert time.monotonic() < until, f"{entry} never happened"
             time.sleep(0.01)
+
+    def until_heard(self, client: str, condition: Callable[[list[Any]], Any], patience: float = PATIENCE) -> Any:
+        """What `condition` makes of a client's notifications, as soon as that is something."""
+        until = time.monotonic() + patience
+        while not (found := condition(frames := self.do("heard", client=client))):
+            assert time.monotonic() < until, frames
+            time.sleep(0.01)
+        return found
 
     def send(self, how: signal.Signals) -> None:
         self.process.send_signal(how)

@@ -8,6 +8,7 @@ import time
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from rest_framework.permissions import IsAdminUser
 
 from lightmoon_django import actor, event, message, ref, turn
 from lightmoon_django.errors import Rejected
@@ -262,6 +263,19 @@ class TallyMessages:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one()) for _ in range(3)]
         return sum(task.result() for task in tasks)
+
+    @message
+    async def whisper(self, text: str) -> None:
+        self.whispered(text=text)
+        self.said(length=len(text))
+
+    @event(permission_classes=[IsAdminUser])
+    def whispered(self, text: str) -> None:
+        """For the staff only."""
+
+    @event
+    def said(self, length: int) -> None:
+        """For everybody."""
 
     @event
     def added(self, n: int, count: int) -> None:

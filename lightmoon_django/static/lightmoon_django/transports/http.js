@@ -37,6 +37,11 @@ export class HttpTransport {
     return this.#aborter.signal.aborted;
   }
 
+  /** From now on requests carry that token. */
+  prove(token) {
+    this.#options.token = token;
+  }
+
   send(frame, lane) {
     this.#upstream.send(frame, lane);
   }

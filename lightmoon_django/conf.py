@@ -52,6 +52,12 @@ class Settings:
     """How long a judgement by permission classes is kept for one session; also how often subscriptions are rejudged."""
     CREDENTIAL_TTL: float = 60.0
     """How long a client's token is trusted before it is looked at again. Django sessions are every `PERMISSION_TTL`."""
+    PRESENCE_INTERVAL: float = 1.0
+    """How often those who follow an actor are told at most who came and went."""
+    PRESENCE_GRACE: float = 5.0
+    """How long one who stopped following still counts as there, so that a page that is loaded again doesn't flap."""
+    PRESENCE_LIMIT: int = 500
+    """Connections of one actor that are listed one by one; while there are more only their number is told."""
     MAX_SUBSCRIPTIONS: int = 1000
     """Subscriptions of one session."""
     MAX_SESSIONS: int = 100_000
@@ -81,6 +87,8 @@ _DURATIONS = frozenset(
         "HEARTBEAT",
         "PERMISSION_TTL",
         "CREDENTIAL_TTL",
+        "PRESENCE_INTERVAL",
+        "PRESENCE_GRACE",
         "CALL_RETENTION",
     }
 )

@@ -204,6 +204,7 @@ def actor(
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
     subscription_permission_classes: Iterable[Any] | None = None,
+    presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: str = "local",
@@ -217,17 +218,19 @@ def actor(
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
     subscription_permission_classes: Iterable[Any] | None = None,
+    presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: str = "local",
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
-    `view` is the state that clients mirror: field names, or a DRF serializer class (or its
-    dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
-    exposed message and every subscription that doesn't say otherwise: a message by its own, subscriptions by
-    `subscription_permission_classes`. With `create=True` a missing row is made from
-    defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
+    `view` is the state that clients mirror: field names, or a DRF serializer class (or its dotted path) that needs
+    nothing but the actor's own fields. `permission_classes` judge every exposed message and every subscription that
+    doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence` tells
+    those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users besides
+    their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its first call.
+    `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,
@@ -235,6 +238,7 @@ def actor(
         subscription_permission_classes=(
             None if subscription_permission_classes is None else tuple(subscription_permission_classes)
         ),
+        presence=_shown(presence),
         create=create,
         idle_after=_seconds(idle_after, "idle_after"),
         placement=placement,
@@ -283,6 +287,16 @@ def _adopt_plain(cls: type) -> None:
 
 def _instance_key(instance: Model) -> str | None:
     return None if instance.pk is None else str(instance.pk)
+
+
+def _shown(presence: bool | Iterable[str]) -> tuple[str, ...] | None:
+    """Attributes of users; None where nobody wants to know who is there."""
+    if isinstance(presence, bool):
+        return () if presence else None
+    names = (presence,) if isinstance(presence, str) else tuple(presence)
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise UsageError(f"presence is True, or names attributes of users as in ['username'], and not {presence!r}.")
+    return names
 
 
 def _seconds(value: float | datetime.timedelta | None, name: str) -> float | None:

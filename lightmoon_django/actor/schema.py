@@ -211,6 +211,7 @@ class ActorOptions:
     view: Any = None  # field names, or a DRF serializer class or its dotted path
     permission_classes: tuple[Any, ...] | None = None
     subscription_permission_classes: tuple[Any, ...] | None = None  # None: the former
+    presence: tuple[str, ...] | None = None  # attributes of users that are shown; None: nobody is told who is there
     create: bool = False
     idle_after: float | None = None  # seconds
     placement: str = "local"
@@ -240,6 +241,7 @@ class ActorSchema:
         "permission_classes",
         "persistent",
         "placement",
+        "presence",
         "ref_class",
         "subscription",
         "subscription_permission_classes",
@@ -273,6 +275,7 @@ class ActorSchema:
         self.create = options.create or not persistent
         self.idle_after = options.idle_after
         self.placement = options.placement
+        self.presence = options.presence
         self.permission_classes = options.permission_classes
         self.subscription_permission_classes = options.subscription_permission_classes
         self.guarded: frozenset[str] = frozenset()  # events that not every subscriber may see
@@ -300,6 +303,11 @@ class ActorSchema:
         options = Options(permission_classes=self.subscription_permission_classes)
         self.subscription = MessageSchema(self, "on_subscribe", self.hooks.get("on_subscribe", _nothing), options)
         self.lifecycle.update((name, MessageSchema(self, name, hook, Options())) for name, hook in self.hooks.items())
+
+    @property
+    def reachable(self) -> bool:
+        """Whether clients have any use for it."""
+        return bool(self.exposed or self.events or self.view or self.presence is not None)
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"

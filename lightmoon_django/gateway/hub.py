@@ -68,7 +68,7 @@ class Hub:
         found = self._streams.get(actor)
         if found is None:
             schema = registry.by_name(actor)
-            if schema is None or not (schema.exposed or schema.events or schema.view):
+            if schema is None or not schema.reachable:
                 raise ActorNotFound(f"There is no actor {actor[:100]!r}.")
             found = self._streams[actor] = StreamRoute(schema, self)
         return found

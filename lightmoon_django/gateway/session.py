@@ -108,10 +108,19 @@ class Session(Client):
 
     def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """The session is `user`'s from now on."""
+        before = tokens.key_of(self.user)
         self.hub.unlist(self)
         super().rebind(user, auth, proof)
         self._proven_at = self.hub.monotonic()
         self.hub.list(self)
+        if before != tokens.key_of(user):
+            self._join_as_another()
+
+    def _join_as_another(self) -> None:
+        """Streams that know who follows them must be joined anew."""
+        for call in self.streams():
+            if call.schema.presence is not None:
+                self.withdraw(call.address, "another user")
 
     def prove(self, auth: Any, proof: str) -> None:
         """The same user has shown another token."""

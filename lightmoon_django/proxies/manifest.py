@@ -101,7 +101,7 @@ def _built(classes: tuple[type, ...]) -> tuple[Manifest, str]:
 def build(schemas: Iterable[ActorSchema]) -> Manifest:
     """The manifest of these actors; those that clients have no use for are left out."""
     shapes = _Shapes()
-    actors = [_actor(schema, shapes) for schema in schemas if schema.exposed or schema.events or schema.view]
+    actors = [_actor(schema, shapes) for schema in schemas if schema.reachable]
     return Manifest(actors=tuple(actors), definitions=shapes.settle())
 
 

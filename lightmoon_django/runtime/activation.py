@@ -133,6 +133,11 @@ class Activation:
         """Somebody listens to its stream, or did lately and may come back."""
         return self._stream is not None and self._stream.followed
 
+    def end_stream(self, reason: str) -> None:
+        """Break its stream off: who follows it joins again."""
+        self.stream.end(reason)
+        self.node.presences.ended(self.address)
+
     def tidy(self) -> None:
         """Let go of what is kept for subscribers who don't come back."""
         if self._stream is not None:

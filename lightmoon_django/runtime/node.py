@@ -26,6 +26,7 @@ from lightmoon_django.runtime.execution import Runners
 from lightmoon_django.runtime.handover import Handover
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
+from lightmoon_django.runtime.presence import Presences
 from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import WorkerPool
@@ -118,6 +119,7 @@ class Node:
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
         self.reminders = Reminders(self, self.outgoing.deliver)
+        self.presences = Presences(self)
         self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.retention = Retention(
             messages=settings.HISTORY,
@@ -192,13 +194,16 @@ class Node:
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
         """A session on another node has left; `outlet` stands for that node if it was the last one there."""
         activation = self.catalog.get(address)
-        if activation is not None:
+        if activation is None:
+            self.presences.left(address, subscriber)
+        else:
             if outlet and activation.subscribed:
                 activation.stream.leave(outlet)
             self.left(activation, subscriber, user)
 
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""
+        self.presences.left(activation.address, subscriber)
         message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT

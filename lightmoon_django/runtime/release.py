@@ -64,7 +64,7 @@ def _patch(activation: Activation, turn: Turn) -> None:
             activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone))
     except Exception:  # of a serializer
         logger.exception("%s has no view.", activation.address, extra={"action": "view_failed"})
-        activation.stream.end("the view failed")
+        activation.end_stream("the view failed")
 
 
 def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]]:
@@ -83,13 +83,18 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
     missed = stream.missed(call.since) if call.since is not None else None
     if missed is not None:
         stream.join(call.subscriber)
+        present = activation.node.presences.join(activation, call.caller or "", call.user)
         hidden = call.hidden if activation.schema.guarded else ()
         events = ",".join(params_of(frame, hidden) for frame in missed)
         head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
-        return f'{{{head},"recovered":true,"state":null,"events":[{events}]}}'.encode()
+        tail = "" if present is None else f',"presence":{codec.encode_json(present).decode()}'
+        return f'{{{head},"recovered":true,"state":null,"events":[{events}]{tail}}}'.encode()
     state = None if view is None else view.state(activation.columns, snapshot, activation.key)
     answer = codec.encode_json(
         {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )
     stream.join(call.subscriber)
+    present = activation.node.presences.join(activation, call.caller or "", call.user)
+    if present is not None:
+        answer = answer[:-1] + b',"presence":' + codec.encode_json(present) + b"}"
     return answer

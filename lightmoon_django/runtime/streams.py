@@ -91,6 +91,12 @@ class Stream:
         """Send what of the view has changed to everybody: an encoded object, and an encoded array of names."""
         self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}')
 
+    def tell(self, method: str, params: bytes) -> None:
+        """Send something that has no place in the sequence to everybody."""
+        frame = f'{{"jsonrpc":"2.0","method":"{method}","params":{params.decode()}}}'
+        for subscriber in tuple(self.subscribers.values()):
+            subscriber.push(frame)
+
     def end(self, reason: str) -> None:
         """Reset every subscriber; they subscribe again to whatever follows."""
         subscribers, self.subscribers = self.subscribers, {}

@@ -102,6 +102,12 @@ class Member:
             assert time.monotonic() < until, f"{entry} never happened"
             time.sleep(0.01)
 
+    def until(self, look: Callable[[], Any], expected: Any) -> None:
+        until = time.monotonic() + PATIENCE
+        while (found := look()) != expected:
+            assert time.monotonic() < until, found
+            time.sleep(0.01)
+
     def until_heard(self, client: str, condition: Callable[[list[Any]], Any], patience: float = PATIENCE) -> Any:
         """What `condition` makes of a client's notifications, as soon as that is something."""
         until = time.monotonic() + patience

@@ -8,7 +8,7 @@ from typing import Any
 
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 
-from lightmoon_django import actor, event, message
+from lightmoon_django import actor, event, message, turn
 from lightmoon_django.errors import Rejected
 
 
@@ -170,6 +170,30 @@ class Ward:
     @event(permission_classes=[Faulty])
     def logged(self, text: str) -> None:
         """For nobody, as its permission class is broken."""
+
+
+@actor(permission_classes=[AllowAny], presence=["username", "email"])
+class Foyer:
+    """Everybody sees who is there."""
+
+    log: list[str]
+
+    async def on_activate(self) -> None:
+        self.log = []
+
+    async def on_subscribe(self) -> None:
+        self.log = [*self.log, f"+{turn.user}"]
+
+    async def on_unsubscribe(self) -> None:
+        self.log = [*self.log, f"-{turn.user}"]
+
+    @message(exposed=True)
+    async def visitors(self) -> dict[str, int]:
+        return {user: len(found.connections) for user, found in turn.presence.items()}
+
+    @message(exposed=True)
+    async def visits(self) -> list[str]:
+        return self.log
 
 
 @actor

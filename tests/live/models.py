@@ -341,6 +341,15 @@ class Tally(TallyMessages, models.Model):
         self.save()
 
 
+@actor(create=True, presence=["username"])
+class Lounge(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+
+    @message(exposed=True)
+    async def visitors(self) -> dict[str, int]:
+        return {found.info.get("username", ""): len(found.connections) for found in turn.presence.values()}
+
+
 @actor(create=True)
 class Made(models.Model):
     name = models.CharField(primary_key=True, max_length=40)

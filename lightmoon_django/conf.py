@@ -38,6 +38,21 @@ class Settings:
     """Calls per second from one connection, in the long run. 0 means no limit."""
     RATE_BURST: int = 400
     """Calls that a connection may send at once before the rate applies."""
+    USER_RATE_LIMIT: float = 500.0
+    """Calls per second from one user over all connections to a node, in the long run. 0 means no limit."""
+    USER_RATE_BURST: int = 1000
+    """Calls that a user may send at once before that rate applies."""
+    ADDRESS_RATE_LIMIT: float = 2000.0
+    """Calls and polls per second from one address, likewise. Addresses that aren't public are not limited."""
+    ADDRESS_RATE_BURST: int = 4000
+    """Calls and polls that an address may send at once before that rate applies."""
+    CONNECT_RATE_LIMIT: float = 20.0
+    """WebSockets and event streams per second that one address may open on a node. 0 means no limit."""
+    CONNECT_RATE_BURST: int = 200
+    """WebSockets and event streams that an address may open at once before that rate applies."""
+    CLIENT_ADDRESS_HEADER: str = ""
+    """The header in which your proxy tells a client's address, as `X-Forwarded-For`; the last address in it counts.
+    Only where all clients come through that proxy, or they could name any."""
     SESSION_GRACE: float = 60.0
     """How long a session lives on without a connection. Calls, subscriptions and what waits for it are kept."""
     HISTORY: int = 256

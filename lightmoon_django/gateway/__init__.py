@@ -4,6 +4,7 @@ General layout, from the ground up (imports fall downward only):
 
 - `switchboard`: what the gateway asks of the node. `frames`, `limits`, `threads`, `expiry`: small tools.
 - `outbox`, `transport`: what waits for one client that reads slowly. `backlog`: for one that isn't connected.
+- `rates`: how much may come from one user or address.
 - `policy`, `users`, `origin`, `tokens`: who may do what, and who is asking.
 - `hub`: what all clients of a node share. `client`, `calls`, `answers`: one client and its calls in flight.
 - `session`: a client that stays. `carrier`: the connection that it has at the moment.

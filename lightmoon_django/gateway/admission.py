@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from rest_framework.authentication import CSRFCheck
 
-from lightmoon_django.errors import Forbidden
+from lightmoon_django.errors import Forbidden, Overloaded
 from lightmoon_django.gateway import tokens, users
 from lightmoon_django.gateway.origin import Origin, origin_of
 from lightmoon_django.gateway.threads import in_thread
@@ -32,6 +33,11 @@ class Refusal(Exception):
     @property
     def body(self) -> bytes:
         return json.dumps({"detail": str(self)}).encode()
+
+
+def too_often(error: Overloaded) -> Refusal:
+    """The refusal of a request over the rate."""
+    return Refusal(429, error.message, Retry_After=str(math.ceil(error.retry_after or 1)))
 
 
 class Visitor(NamedTuple):

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from lightmoon_django.errors import InvalidRequest
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
+from lightmoon_django.gateway.tokens import key_of
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.schema import EventSchema, MessageSchema
@@ -28,6 +29,7 @@ class Client:
         "_bucket",
         "_calls",
         "_judgements",
+        "_shared",
         "auth",
         "authenticated",
         "hub",
@@ -44,6 +46,7 @@ class Client:
         self.auth = auth  # DRF's: a token, say
         self.proof = proof  # the Authorization by which the user is known, if by one
         self._bucket: Bucket | None = None
+        self._shared: tuple[Bucket, ...] | None = None  # with others of the same user or address
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
         self._judgements: dict[tuple[MessageSchema | EventSchema, str], tuple[str, float]] | None = None
@@ -54,6 +57,7 @@ class Client:
         self.user = user
         self.authenticated = bool(user is not None and user.is_authenticated)
         self._judgements = None
+        self._shared = None
 
     def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """A token has shown who asks."""
@@ -78,14 +82,27 @@ class Client:
         raise NotImplementedError
 
     def spend(self, now: float) -> None:
-        """Count one call. Raises `Overloaded` beyond the rate."""
-        bucket = self._bucket
-        if bucket is None:
-            settings = self.hub.settings
-            if not settings.RATE_LIMIT:
-                return
-            bucket = self._bucket = Bucket(settings.RATE_LIMIT, settings.RATE_BURST, now)
-        bucket.take(now)
+        """Count one call. Raises `Overloaded` beyond the rate of the connection, the user or the address."""
+        if self._bucket is not None:
+            self._bucket.take(now)
+        elif self.hub.settings.RATE_LIMIT:
+            self._bucket = Bucket(self.hub.settings.RATE_LIMIT, self.hub.settings.RATE_BURST, now)
+            self._bucket.take(now)
+        shared = self._shared
+        if shared is None:
+            shared = self._shared = self._buckets()
+        for bucket in shared:
+            bucket.take(now)
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, as far as that may be limited."""
+        raise NotImplementedError
+
+    def _buckets(self) -> tuple[Bucket, ...]:
+        rates = self.hub.rates
+        user = rates.users.of(key_of(self.user)) if self.authenticated else None
+        return tuple(one for one in (user, rates.addresses.of(self.address)) if one is not None)
 
     def start(self, call: Any) -> None:
         """Post a call; its answer comes through `settle`."""

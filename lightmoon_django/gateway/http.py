@@ -7,6 +7,7 @@ event stream or polls. A DELETE ends such a session.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import io
 from collections.abc import Mapping
@@ -62,6 +63,11 @@ class Post(Client):
         self._cookie = visitor.cookie
         self._scope = scope
 
+    @property
+    def address(self) -> str:
+        rates = self.hub.rates
+        return rates.address_in(self._request.META) if self._scope is None else rates.address_of(self._scope)
+
     def http_request(self, method: str) -> HttpRequest:
         request = copy.copy(self._request)
         request.META = dict(request.META)
@@ -110,9 +116,10 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
             await respond(send, 204, b"")
             return
         check(scope["method"], header(scope, b"content-type"), header(scope, b"content-length"), hub.request_limit)
+        address = _unless_too_often(hub, scope)
         body = await _read_body(receive, hub.request_limit)
         request = as_request(scope, io.BytesIO(body))
-        visitor = await admission.visitor_of(scope, request)
+        visitor = await _visitor_of(hub, scope, request, address)
         token = header(scope, b"lightmoon-session")
         session = None
         if token:
@@ -128,6 +135,26 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         return
     else:
         await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
+
+
+def _unless_too_often(hub: Hub, scope: Mapping[str, Any]) -> str:
+    """The address that a request comes from. Raises `Refusal` when it has used up its calls: nothing else is done."""
+    address = hub.rates.address_of(scope)
+    try:
+        hub.rates.addresses.check(address)
+    except Overloaded as error:
+        raise admission.too_often(error) from None
+    return address
+
+
+async def _visitor_of(hub: Hub, scope: Mapping[str, Any], request: HttpRequest, address: str) -> Visitor:
+    """Who asks. To have come with what proves nothing counts as a call."""
+    try:
+        return await admission.visitor_of(scope, request)
+    except Refusal:
+        with contextlib.suppress(Overloaded):
+            hub.rates.addresses.take(address)
+        raise
 
 
 async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:

@@ -13,6 +13,7 @@ from lightmoon_django.errors import ActorNotFound, MethodNotFound
 from lightmoon_django.gateway import farewell, frames, tokens
 from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
+from lightmoon_django.gateway.rates import Rates
 from lightmoon_django.gateway.routes import Route, StreamRoute
 from lightmoon_django.gateway.sweep import Sweep
 
@@ -49,6 +50,7 @@ class Hub:
         self.streams: Expiry[EventStream] = Expiry(self.clock, self.settings.HEARTBEAT, self._beat)
         self.by_user: dict[str, set[Session]] = {}  # authenticated sessions, by the user's key
         self.sweep = Sweep(self)
+        self.rates = Rates(self.settings, self.monotonic)
         self._streams: dict[str, StreamRoute] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
         farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
@@ -92,7 +94,7 @@ class Hub:
     def say_closing(self, reason: str, retry_after: float) -> None:
         """Tell every client, let nobody in any more, and end the responses that would go on for ever."""
         self.closing = True
-        frame = frames.notification("lm.closing", {"reason": reason, "retry_after": retry_after})
+        frame = frames.closing(reason, retry_after)
         for session in tuple(self.sessions.values()):
             session.outbox.send(frame)
             if session.carrier is not None and not session.carrier.portable:

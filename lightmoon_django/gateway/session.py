@@ -197,6 +197,10 @@ class Session(Client):
         if claim is not None and claim.user == tokens.key_of(self.user):
             self.earlier = claim.lineage
 
+    @property
+    def address(self) -> str:
+        return self.hub.rates.address_of(self._scope)
+
     def http_request(self, method: str) -> HttpRequest:
         """The handshake, as if it had been that request."""
         request = as_request({**self._scope, "method": method}, io.BytesIO())

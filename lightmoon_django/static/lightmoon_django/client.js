@@ -171,11 +171,12 @@ export class Client {
   lost(connection, error) {
     if (connection === this.#probe) return this.#probeFailed(error);
     if (connection !== this.#connection) return;
+    const sentAway = this.#draining; // or overloaded: that says nothing of the transport
     this.#connection = undefined;
     this.#draining = false;
     this.#upgrading.stop();
     this.#renewal.stop();
-    if (!connection.open && !error) this.#ladder.failed();
+    if (!connection.open && !error && !sentAway) this.#ladder.failed();
     if (this.#openedAt && Date.now() - this.#openedAt > STABLE * 1000) this.#backoff.reset();
     this.#openedAt = 0;
     for (const stream of this.#streams.values()) stream.disconnected();

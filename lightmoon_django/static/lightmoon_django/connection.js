@@ -7,7 +7,8 @@ const RENEWAL_ID = 2;
 /**
  * One connection from its handshake to its end, over one transport. It tells its owner: `opened(connection, hello)`
  * once, `received(message)` for each message, `renewed(connection, hello)` when it took another token, and in any case
- * `lost(connection, error)` once, where `error` is set if the server refused the handshake.
+ * `lost(connection, error)` once, where `error` is set if the server refused the handshake
+ * or said when to come back.
  */
 export class Connection {
   #owner;
@@ -28,7 +29,7 @@ export class Connection {
     this.#transport = new Transport(options, {
       up,
       received,
-      down: () => this.close(),
+      down: (error) => this.close(error),
       get open() {
         return connection.open;
       },

@@ -96,12 +96,19 @@ class Guarded(msgspec.Struct, tag="guarded", array_like=True, frozen=True):
     skip: str
 
 
+class Split(msgspec.Struct, tag="split", array_like=True, frozen=True):
+    """One position of a stream that sessions see differently: `rest`, but those who are named another frame."""
+
+    rest: str
+    others: tuple[tuple[str, tuple[str, ...]], ...]  # a frame, and the sessions that get it
+
+
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     """Frames of one actor's stream, in order, encoded for clients."""
 
     actor: str
     key: str
-    frames: tuple[str | Guarded, ...]
+    frames: tuple[str | Guarded | Split, ...]
 
 
 class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):

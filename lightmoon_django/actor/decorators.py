@@ -226,7 +226,8 @@ def actor(
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
     `view` is the state that clients mirror: field names, or a DRF serializer class (or its dotted path) that needs
-    nothing but the actor's own fields. `permission_classes` judge every exposed message and every subscription that
+    nothing but the actor's own fields; or a dict of such views, of which the method `view_for(self, user)` names the
+    one that a user sees (see docs/views.md). `permission_classes` judge every exposed message and every subscription that
     doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence` tells
     those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users besides
     their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its first call.

@@ -208,7 +208,7 @@ class EventSchema:
 class ActorOptions:
     """What `@actor(…)` was told."""
 
-    view: Any = None  # field names, or a DRF serializer class or its dotted path
+    view: Any = None  # field names, or a DRF serializer class or its dotted path; or several of these by name
     permission_classes: tuple[Any, ...] | None = None
     subscription_permission_classes: tuple[Any, ...] | None = None  # None: the former
     presence: tuple[str, ...] | None = None  # attributes of users that are shown; None: nobody is told who is there
@@ -249,6 +249,7 @@ class ActorSchema:
         "system",
         "timers",
         "view",
+        "view_for",
         "zoned",
     )
 
@@ -272,6 +273,7 @@ class ActorSchema:
         self.substitute = substitute
         self.zoned = zoned
         self.view = options.view
+        self.view_for: Callable[..., Any] | None = None  # tells what of the view somebody sees
         self.create = options.create or not persistent
         self.idle_after = options.idle_after
         self.placement = options.placement

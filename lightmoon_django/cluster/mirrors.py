@@ -7,10 +7,11 @@ comes gets every frame after the position in that answer, and none before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from lightmoon_django.identity import Address
-from lightmoon_django.messages import Ended, Guarded, Streamed
+from lightmoon_django.messages import Ended, Guarded, Split, Streamed
 
 
 class Subscriber(Protocol):
@@ -21,6 +22,8 @@ class Subscriber(Protocol):
     def push(self, frame: str) -> None: ...
 
     def push_guarded(self, address: Address, frame: Guarded) -> None: ...
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None: ...
 
     def reset(self, address: Address, reason: str) -> None: ...
 
@@ -55,9 +58,12 @@ class Mirrors:
         if self._sources.get(address) != source:
             return False
         for one in frame.frames:
+            others = {id: frame for frame, ids in one.others for id in ids} if isinstance(one, Split) else {}
             for subscriber in tuple(self._followers.get(address, {}).values()):
                 if isinstance(one, Guarded):
                     subscriber.push_guarded(address, one)
+                elif isinstance(one, Split):
+                    subscriber.push_split(others, one.rest)
                 else:
                     subscriber.push(one)
         return True

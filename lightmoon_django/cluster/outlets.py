@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightmoon_django.identity import Address
-from lightmoon_django.messages import Ended, Guarded, Streamed, encode
+from lightmoon_django.messages import Ended, Guarded, Split, Streamed, encode
 
 
 class Outlet:
@@ -19,7 +19,7 @@ class Outlet:
         self.address = address
         self.id = f"node-{peer}"
         self.peer = peer
-        self.pending: list[str | Guarded] = []
+        self.pending: list[str | Guarded | Split] = []
         self.sessions: dict[str, Any] = {}  # who follows there, and as which user
 
     def push(self, frame: str) -> None:
@@ -28,7 +28,16 @@ class Outlet:
     def push_guarded(self, address: Address, frame: Guarded) -> None:
         self._add(frame)
 
-    def _add(self, frame: str | Guarded) -> None:
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Most sessions of that node see the same: only the others are named."""
+        groups: dict[str, list[str]] = {}
+        for id in self.sessions:
+            groups.setdefault(frames.get(id, skip), []).append(id)
+        rest = max(groups, key=lambda frame: len(groups[frame]), default=skip)
+        others = tuple((frame, tuple(ids)) for frame, ids in groups.items() if frame != rest)
+        self._add(Split(rest, others) if others else rest)
+
+    def _add(self, frame: str | Guarded | Split) -> None:
         if not self.pending:
             self._outlets.hurry(self)
         self.pending.append(frame)

@@ -90,6 +90,10 @@ class Session(Client):
         hidden = call is None or frame.event in call.hidden
         self.outbox.send(frame.skip if hidden else frame.frame, True)
 
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Send what is for this session."""
+        self.outbox.send(frames.get(self.id, skip), True)
+
     def reset(self, address: Address, reason: str) -> None:
         """Say that a stream ended; the node has already forgotten the subscription.
 
@@ -113,14 +117,16 @@ class Session(Client):
         super().rebind(user, auth, proof)
         self._proven_at = self.hub.monotonic()
         self.hub.list(self)
-        if before != tokens.key_of(user):
-            self._join_as_another()
-
-    def _join_as_another(self) -> None:
-        """Streams that know who follows them must be joined anew."""
-        for call in self.streams():
-            if call.schema.presence is not None:
+        another = before != tokens.key_of(user)
+        for call in self.streams():  # those that know who follows them must be joined anew
+            if another and (call.schema.presence is not None or call.schema.view_for is not None):
                 self.withdraw(call.address, "another user")
+
+    def look_anew(self) -> None:
+        """The user may see other things than before: join the streams anew where that depends on the user."""
+        for call in self.streams():
+            if call.schema.view_for is not None and call.established:
+                self.withdraw(call.address, "access changed")
 
     def prove(self, auth: Any, proof: str) -> None:
         """The same user has shown another token."""
@@ -151,9 +157,12 @@ class Session(Client):
         elif claim.token is not None and self.proof == claim.token:
             self.rebind(verdict.user, verdict.auth or self.auth, self.proof)
         elif verdict.user is not self.user:
+            altered = users.differ(self.user, verdict.user)
             proven_at = self._proven_at
             self.rebind(verdict.user, self.auth, self.proof)
             self._proven_at = proven_at
+            if altered:
+                self.look_anew()
 
     @property
     def expired(self) -> bool:

@@ -84,6 +84,9 @@ class Sweep:
             while self._due:
                 sessions, self._due = self._due, {}
                 await self._look(sessions)
+                for session, afresh in sessions.items():
+                    if afresh:
+                        session.look_anew()
                 await self._judge(sessions)
         except Exception as error:  # the database is away, say; the next pass tries again
             internal(error)

@@ -17,6 +17,7 @@ from lightmoon_django.errors import Cancelled, Conflict, DeadlineExceeded, Light
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.store import Columns, Committed, Snapshot
 from lightmoon_django.runtime import overlap
+from lightmoon_django.runtime.audience import Audience
 from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.gate import Gate
 from lightmoon_django.runtime.release import release
@@ -51,6 +52,7 @@ class Activation:
 
     __slots__ = (
         "_stream",
+        "audience",
         "barrier",
         "columns",
         "creates",
@@ -89,6 +91,7 @@ class Activation:
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
         self.view = schema.mirror
+        self.audience = Audience(schema.view_for) if schema.view_for is not None else None
         self.state = ActivationState.LOADING
         self.opened_at = node.clock.monotonic()
         self.instance: Any = None

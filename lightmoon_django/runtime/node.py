@@ -204,6 +204,8 @@ class Node:
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""
         self.presences.left(activation.address, subscriber)
+        if activation.audience is not None:
+            activation.audience.leave(subscriber)
         message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT

@@ -59,6 +59,9 @@ def reject(turn: Turn, error: LightMoonError) -> None:
 def _patch(activation: Activation, turn: Turn) -> None:
     """Tell subscribers what of the view the turn changed. If that can't be told they subscribe anew, and hear why."""
     try:
+        if activation.audience is not None:
+            activation.stream.patch_each(activation.audience.changes(activation, turn))
+            return
         changed, gone = patch(activation, turn)
         if changed or gone:
             activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone))
@@ -77,10 +80,14 @@ def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
     """Add a subscriber; its answer is the position from which its frames go on, and what leads there.
 
-    That is the frames that it missed since its own position, or the state where they are not held.
+    That is the frames that it missed since its own position, or the state where they are not held. Where users see
+    different things it is both: patches are not kept there.
     """
     stream, view = activation.stream, activation.view
     missed = stream.missed(call.since) if call.since is not None else None
+    seen = None
+    if activation.audience is not None:
+        seen = activation.audience.join(activation, call.caller or "", call.user, snapshot)
     if missed is not None:
         stream.join(call.subscriber)
         present = activation.node.presences.join(activation, call.caller or "", call.user)
@@ -88,8 +95,11 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
         events = ",".join(params_of(frame, hidden) for frame in missed)
         head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
         tail = "" if present is None else f',"presence":{codec.encode_json(present).decode()}'
-        return f'{{{head},"recovered":true,"state":null,"events":[{events}]{tail}}}'.encode()
-    state = None if view is None else view.state(activation.columns, snapshot, activation.key)
+        shown = codec.encode_json(seen).decode()
+        return f'{{{head},"recovered":true,"state":{shown},"events":[{events}]{tail}}}'.encode()
+    state = seen
+    if view is not None and activation.audience is None:
+        state = view.state(activation.columns, snapshot, activation.key)
     answer = codec.encode_json(
         {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )

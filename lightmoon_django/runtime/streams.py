@@ -9,7 +9,7 @@ that neither a subscriber nor the history would take are not even encoded.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from lightmoon_django import codec
@@ -28,6 +28,9 @@ class Subscriber(Protocol):
 
     def push_guarded(self, address: Address, frame: Guarded) -> None:
         """Likewise, where the subscriber knows which of the two it may see."""
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Likewise, where each session sees something else. Who isn't among `frames` gets `skip`."""
 
     def reset(self, address: Address, reason: str) -> None:
         """The stream ended here; the subscriber is already forgotten and must subscribe anew."""
@@ -90,6 +93,22 @@ class Stream:
     def patch(self, changed: bytes, gone: bytes = b"[]") -> None:
         """Send what of the view has changed to everybody: an encoded object, and an encoded array of names."""
         self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}')
+
+    def patch_each(self, changes: Mapping[str, str]) -> None:
+        """Send to each session what of its view has changed, as `Audience.changes` says.
+
+        None of it is kept: who comes back is told the state that it sees then.
+        """
+        if not any(changes.values()):
+            return
+        self.seq += 1
+        skip = self._frame("lm.skip", "")
+        if self._history is not None:
+            self._history.add(skip)
+        made = {rest: self._frame("lm.state", f",{rest}") if rest else skip for rest in set(changes.values())}
+        frames = {id: made[rest] for id, rest in changes.items()}
+        for subscriber in tuple(self.subscribers.values()):
+            subscriber.push_split(frames, skip)
 
     def tell(self, method: str, params: bytes) -> None:
         """Send something that has no place in the sequence to everybody."""

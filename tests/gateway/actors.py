@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
+from rest_framework import serializers
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 
 from lightmoon_django import actor, event, message, turn
@@ -194,6 +195,69 @@ class Foyer:
     @message(exposed=True)
     async def visits(self) -> list[str]:
         return self.log
+
+
+class TableState(serializers.Serializer[Any]):
+    """All see the pot, and each player its own cards."""
+
+    made: ClassVar[list[Any]] = []  # for whom it was rendered
+
+    pot = serializers.IntegerField()
+    hand = serializers.SerializerMethodField()
+
+    def get_hand(self, table: Any) -> list[str]:
+        viewer = self.context["viewer"]
+        self.made.append(viewer)
+        found: list[str] = table.hands.get(viewer, [])
+        return found
+
+
+@actor(permission_classes=[AllowAny], view=TableState)
+class Table:
+    """Who is seated sees something that nobody else sees."""
+
+    pot: int = 0
+    hands: dict[str, list[str]] = {}
+
+    def view_for(self, user: Any) -> str | None:
+        return user.username if user.username in self.hands else None
+
+    @message(exposed=True)
+    async def deal(self, name: str, cards: list[str]) -> None:
+        self.hands = {**self.hands, name: cards}
+
+    @message(exposed=True)
+    async def bet(self, amount: int = 1) -> None:
+        self.pot += amount
+        self.betted(amount=amount)
+
+    @message(exposed=True)
+    async def fold(self, name: str) -> None:
+        self.hands = {player: cards for player, cards in self.hands.items() if player != name}
+
+    @event
+    def betted(self, amount: int) -> None:
+        """Somebody bet."""
+
+
+@actor(permission_classes=[AllowAny], view={"guest": ["title"], "staff": ["title", "reserve"]})
+class Lot:
+    """Two views by name."""
+
+    title: str = "Lamp"
+    reserve: int = 0
+    broken: bool = False
+
+    def view_for(self, user: Any) -> str:
+        if self.broken:
+            return "nobody's"
+        return "staff" if getattr(user, "is_staff", False) else "guest"
+
+    @message(exposed=True)
+    async def alter(self, title: str | None = None, reserve: int | None = None, broken: bool = False) -> None:
+        self.title = self.title if title is None else title
+        self.reserve = self.reserve if reserve is None else reserve
+        self.broken = broken
 
 
 @actor

@@ -122,7 +122,9 @@ export class Stream {
     if (attempt !== this.#attempt) return; // a handler has ended it
     if (recovered) {
       this.#lost = undefined;
+      if (state) this.snapshot = state; // of what differs from user to user no patches are kept
       for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+      if (state && attempt === this.#attempt) this.#emitter.emit(CHANGED, this.snapshot);
       return;
     }
     this.#epoch = epoch;

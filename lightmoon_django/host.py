@@ -34,7 +34,6 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.identity import Address
 from lightmoon_django.links import Links
-from lightmoon_django.messages import AccessChange
 from lightmoon_django.persistence import transactions
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
@@ -302,22 +301,11 @@ class Host:
             call.identity = identity(options.call_id, "", message.wire_name, key, payload)
         return call
 
-    def announce(self, change: AccessChange, *, start: bool = False) -> None:
-        """Tell the other nodes what has changed. Without a node nothing happens, unless one is to be started for it."""
-        node = self.anywhere() if start and not testrun.active() else self._node
-        if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(_announce, node, change)
-
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody outside wrote that row and committed."""
         node = self._node
         if node is not None and not node.loop.is_closed():
             node.loop.call_soon_threadsafe(node.evict, schema, key)
-
-
-def _announce(node: Node, change: AccessChange) -> None:
-    if node.elsewhere is not None:
-        node.elsewhere.announce(change)
 
 
 def _nothing() -> None:

@@ -227,11 +227,11 @@ def actor(
 
     `view` is the state that clients mirror: field names, or a DRF serializer class (or its dotted path) that needs
     nothing but the actor's own fields; or a dict of such views, of which the method `view_for(self, user)` names the
-    one that a user sees (see docs/views.md). `permission_classes` judge every exposed message and every subscription that
-    doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence` tells
-    those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users besides
-    their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its first call.
-    `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
+    one that a user sees (see docs/views.md). `permission_classes` judge every exposed message and every subscription
+    that doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence`
+    tells those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users
+    besides their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its
+    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,

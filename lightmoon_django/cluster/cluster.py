@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import msgspec
 
 from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.clock import Clock
+from lightmoon_django.cluster.arrivals import Arrivals
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.incoming import Foreign, Incoming
 from lightmoon_django.cluster.lookups import Lookups
@@ -116,9 +116,8 @@ class Cluster:
         turn_of = self._forwarding.turns.get
         self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._outlets)
         self._users = Users(load_user, self._in_thread, clock)
+        self._arrivals = Arrivals(self._users, self._handle, self._refuse)
         self._lookups = Lookups(me, self.peers, clock, self._forwarding.send, home.post)
-        self._held: dict[int, deque[Frame]] = {}  # frames of links that wait for a user
-        self._loading: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
@@ -143,8 +142,7 @@ class Cluster:
         self.peers.stop()
         self._mirrors.stop()
         self._outlets.flush()
-        for task in self._loading:
-            task.cancel()
+        self._arrivals.stop()
         if not len(self._incoming):  # else what others have open here may still run
             for peer in {*self.network.peers, *self.peers.living()}:
                 self._postbox.post(peer, encode(Leaving()))
@@ -201,6 +199,7 @@ class Cluster:
 
     def announce(self, change: AccessChange) -> None:
         """Tell every other node, as soon as it is known who is there."""
+        self._users.forget(change.user)
         data = encode(change)
 
         def tell() -> None:
@@ -242,45 +241,12 @@ class Cluster:
         except msgspec.MsgspecError:
             logger.warning("Node %s says something that this version doesn't know.", sender)
             return
-        held = self._held.get(sender)
-        if held is not None:
-            held.append(frame)
-        else:
-            self._take(sender, frame)
+        self._arrivals.take(sender, frame)
 
-    def _take(self, sender: int, frame: Frame) -> None:
-        """Handle a frame, or keep the link waiting until its user is loaded."""
-        key = _user_of(frame)
-        if self._users.has(key):
-            self._handle(sender, frame, self._users.get(key))
-            return
-        assert key is not None
-        self._held[sender] = deque([frame])
-        task = asyncio.get_running_loop().create_task(self._load(sender, key))
-        self._loading.add(task)
-        task.add_done_callback(self._loading.discard)
-
-    async def _load(self, sender: int, key: str) -> None:
-        try:
-            await self._users.fetch(key)
-        except Exception:
-            logger.exception("The user of another node's call can't be loaded.", extra={"action": "user_failed"})
-            frame = self._held[sender].popleft()
-            if isinstance(frame, (Remote, Follow)):
-                call = frame.call if isinstance(frame, Follow) else frame
-                self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
-        for frame in self._held.pop(sender, ()):
-            self._on_decoded(sender, frame)
-
-    def _on_decoded(self, sender: int, frame: Frame) -> None:
-        held = self._held.get(sender)
-        if held is not None:
-            held.append(frame)
-            return
-        try:
-            self._take(sender, frame)
-        except Exception:
-            logger.exception("Handling a frame failed.", extra={"action": "frame_failed", "incarnation": sender})
+    def _refuse(self, sender: int, frame: Frame) -> None:
+        if isinstance(frame, (Remote, Follow)):
+            call = frame.call if isinstance(frame, Follow) else frame
+            self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
 
     def _handle(self, sender: int, frame: Frame, user: Any) -> None:
         if isinstance(frame, (Answer, Failure)):
@@ -298,6 +264,7 @@ class Cluster:
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
         elif isinstance(frame, AccessChange):
+            self._users.forget(frame.user)
             self._on_access(frame)
         elif isinstance(frame, Leaving):
             self._lookups.leaving.add(sender)
@@ -342,7 +309,7 @@ class Cluster:
         self._lookups.leaving.discard(network)
         self.network.forget(network)
         self._postbox.died(network)
-        self._held.pop(network, None)
+        self._arrivals.died(network)
         self._incoming.died(network)
         for outlet in self._outlets.died(network):
             self._leave_all(outlet)
@@ -360,9 +327,3 @@ def _calls_in(frames: list[bytes]) -> set[int]:
     found = [decode(frame) for frame in frames]
     calls = [frame.call if isinstance(frame, Follow) else frame for frame in found]
     return {call.id for call in calls if isinstance(call, Remote)}
-
-
-def _user_of(frame: Frame) -> str | None:
-    if isinstance(frame, Follow):
-        return frame.call.user
-    return frame.user if isinstance(frame, (Remote, Unfollow)) else None

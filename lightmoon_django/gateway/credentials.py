@@ -9,7 +9,7 @@ import datetime
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY
@@ -18,6 +18,9 @@ from django.utils import timezone
 
 from lightmoon_django.errors import Forbidden
 from lightmoon_django.gateway import users
+
+if TYPE_CHECKING:
+    from lightmoon_django.gateway.session import Session
 
 logger = logging.getLogger("lightmoon.gateway")
 
@@ -39,6 +42,36 @@ class Verdict(NamedTuple):
     user: Any
     auth: Any = None
     lost: str = ""  # "user", "session" or "token"
+
+
+def claim_of(session: Session, *, afresh: bool = False) -> Claim:
+    """What is to be judged of a session; `afresh`: its token too, which else is looked at every `CREDENTIAL_TTL`."""
+    hub = session.hub
+    if session.proof is None or not (afresh or hub.monotonic() - session.proven_at >= hub.settings.CREDENTIAL_TTL):
+        return Claim(session.user, session.cookie)
+    return Claim(session.user, session.cookie, session.proof, session.http_request("GET"))
+
+
+def apply(session: Session, claim: Claim, verdict: Verdict) -> None:
+    """Let the session be its user as it is now, or nobody's. Not if it has become somebody else's meanwhile."""
+    if session.user is not claim.user or session.id not in session.hub.sessions:
+        return
+    if verdict.lost:
+        session.sign_out(verdict.lost)
+    elif verdict.user is not session.user or claim.token is not None:
+        altered = users.differ(claim.user, verdict.user)
+        judged = claim.token is not None and session.proof == claim.token
+        proven_at = session.hub.monotonic() if judged else session.proven_at
+        session.rebind(verdict.user, (verdict.auth if judged else None) or session.auth, session.proof)
+        session.proven_at = proven_at
+        if altered:
+            session.look_anew()
+
+
+def expired(session: Session) -> bool:
+    """Whether the token has ended by which the session's user is known."""
+    when = expiry_of(session.auth) if session.proof is not None else None
+    return when is not None and when <= session.hub.clock.now()
 
 
 def judge(claims: Iterable[Claim]) -> list[Verdict]:

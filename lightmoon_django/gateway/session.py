@@ -32,13 +32,13 @@ class Session(Client):
 
     __slots__ = (
         "_backlog",
-        "_proven_at",
         "_scope",
         "_streams",
         "carrier",
         "cookie",
         "earlier",
         "outbox",
+        "proven_at",
         "resumable",
     )
 
@@ -55,7 +55,7 @@ class Session(Client):
     ) -> None:
         """`cookie` is the key of the Django session that says who the user is, if one does. See `begin`."""
         super().__init__(hub, user, auth, proof)
-        self._proven_at = hub.monotonic()
+        self.proven_at = hub.monotonic()
         self._scope = scope
         self.cookie = cookie
         self.earlier: str | None = None  # the id of the first session that this one goes on from
@@ -115,7 +115,7 @@ class Session(Client):
         before = tokens.key_of(self.user)
         self.hub.unlist(self)
         super().rebind(user, auth, proof)
-        self._proven_at = self.hub.monotonic()
+        self.proven_at = self.hub.monotonic()
         self.hub.list(self)
         another = before != tokens.key_of(user)
         for call in self.streams():  # those that know who follows them must be joined anew
@@ -131,44 +131,14 @@ class Session(Client):
     def prove(self, auth: Any, proof: str) -> None:
         """The same user has shown another token."""
         self.auth, self.proof = auth, proof
-        self._proven_at = self.hub.monotonic()
+        self.proven_at = self.hub.monotonic()
 
     async def refresh(self) -> None:
         """Load the user again: it may have been changed, or have lost its rights, in another process."""
         if self.authenticated:
-            claim = self.claim()
+            claim = credentials.claim_of(self)
             (verdict,) = await in_thread(credentials.judge, [claim])
-            self.take(claim, verdict)
-
-    def claim(self, *, afresh: bool = False) -> credentials.Claim:
-        """What is to be judged of it; `afresh`: its token too, which else is looked at every `CREDENTIAL_TTL`."""
-        if self.proof is None or not (
-            afresh or self.hub.monotonic() - self._proven_at >= self.hub.settings.CREDENTIAL_TTL
-        ):
-            return credentials.Claim(self.user, self.cookie)
-        return credentials.Claim(self.user, self.cookie, self.proof, self.http_request("GET"))
-
-    def take(self, claim: credentials.Claim, verdict: credentials.Verdict) -> None:
-        """Take over the user as it is now, or nobody. Not if the session has become somebody else's meanwhile."""
-        if self.user is not claim.user or self.id not in self.hub.sessions:
-            return
-        if verdict.lost:
-            self.sign_out(verdict.lost)
-        elif claim.token is not None and self.proof == claim.token:
-            self.rebind(verdict.user, verdict.auth or self.auth, self.proof)
-        elif verdict.user is not self.user:
-            altered = users.differ(self.user, verdict.user)
-            proven_at = self._proven_at
-            self.rebind(verdict.user, self.auth, self.proof)
-            self._proven_at = proven_at
-            if altered:
-                self.look_anew()
-
-    @property
-    def expired(self) -> bool:
-        """The token has ended by which the user is known."""
-        when = credentials.expiry_of(self.auth) if self.proof is not None else None
-        return when is not None and when <= self.hub.clock.now()
+            credentials.apply(self, claim, verdict)
 
     def sign_out(self, reason: str) -> None:
         """It is nobody's any more: "session", "token" or "user" is over. A WebSocket goes on, and its client hears why.

@@ -97,15 +97,15 @@ class Sweep:
         """Whether they are still who they were."""
         claims = []
         for session, afresh in sessions.items():
-            if session.expired:
+            if credentials.expired(session):
                 session.sign_out("token")
             elif session.authenticated:
-                claims.append((session, session.claim(afresh=afresh)))
+                claims.append((session, credentials.claim_of(session, afresh=afresh)))
         if not claims:
             return
         verdicts = await in_thread(credentials.judge, [claim for _, claim in claims])
         for number, ((session, claim), verdict) in enumerate(zip(claims, verdicts, strict=True), 1):
-            session.take(claim, verdict)
+            credentials.apply(session, claim, verdict)
             if number % _PAUSE == 0:
                 await asyncio.sleep(0)
 

@@ -211,6 +211,11 @@ class Node:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
             activation.receive(Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user))
 
+    def announce(self, change: AccessChange) -> None:
+        """Tell the other nodes, if there are any."""
+        if self.elsewhere is not None:
+            self.elsewhere.announce(change)
+
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""
         activation = self.catalog.get((schema.name, key))

@@ -37,6 +37,8 @@ class Watcher:
         while frame := next((one for one in self.wire.frames if one.get("method") == "lm.presence"), None):
             self.wire.frames.remove(frame)
             params = frame["params"]
+            if params["run"] == self.run and params["rev"] <= self.rev:
+                continue  # sent before the snapshot was taken
             assert (params["run"], params["rev"]) == (self.run, self.rev + 1), "a gap"
             self.rev += 1
             self.told.append(params)

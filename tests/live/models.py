@@ -350,6 +350,20 @@ class Lounge(models.Model):
         return {found.info.get("username", ""): len(found.connections) for found in turn.presence.values()}
 
 
+@actor(create=True, view={"guest": ["title"], "staff": ["title", "reserve"]})
+class Lot(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+    title = models.CharField(max_length=40, default="Lamp")
+    reserve = models.IntegerField(default=0)
+
+    def view_for(self, user: Any) -> str:
+        return "staff" if user.is_staff else "guest"
+
+    @message
+    async def alter(self, title: str, reserve: int) -> None:
+        self.title, self.reserve = title, reserve
+
+
 @actor(create=True)
 class Made(models.Model):
     name = models.CharField(primary_key=True, max_length=40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,19 @@ async def test_an_actor_that_is_replaced_in_memory_keeps_its_visitors(node: Call
         assert watcher.read().told == []
 
 
-@override_settings(LIGHTMOON={**PATIENT, "PRESENCE_INTERVAL": 0.3})
+@override_settings(LIGHTMOON={**QUICK, "PRESENCE_GRACE": 0.3})
+async def test_who_does_not_come_back_to_an_actor_that_is_replaced_has_left(node: Callable[[], Any]) -> None:
+    async with Wire() as first, Wire() as other:
+        for wire in (first, other):
+            await wire.call("lm.subscribe", [FOYER, "1"])
+        node().catalog.deactivate(node().find(Address(FOYER, "1")))
+        await first.notified("lm.reset")
+        watcher = await watch(first)
+        assert watcher.sizes == {"": 2}
+        await watcher.until({"": 1})
+
+
+@override_settings(LIGHTMOON={**QUICK, "PRESENCE_INTERVAL": 0.3})
 async def test_many_who_come_at_once_are_told_in_few_frames(node: Callable[[], Any]) -> None:
     """One frame for everybody and interval, not one for each and each."""
     async with contextlib.AsyncExitStack() as stack:
@@ -147,6 +160,12 @@ async def test_many_who_come_at_once_are_told_in_few_frames(node: Callable[[], A
             await wire.call("lm.subscribe", [FOYER, "1"])
         await watcher.until({"": 60})
         assert len(watcher.told) <= 3
+        moments = []
+        for size in (59, 58):
+            await wires[size].call("lm.unsubscribe", [FOYER, "1"])
+            await watcher.until({"": size})
+            moments.append(time.monotonic())
+        assert moments[1] - moments[0] > 0.25
 
 
 @override_settings(LIGHTMOON={**QUICK, "PRESENCE_LIMIT": 10})

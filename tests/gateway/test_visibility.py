@@ -11,6 +11,8 @@ from asgiref.sync import sync_to_async
 
 from lightmoon_django import access
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.view import difference
+from lightmoon_django.runtime import audience
 from tests.gateway.actors import Lot, Table, TableState
 from tests.gateway.people import browser
 from tests.gateway.wire import OWN, Wire
@@ -95,8 +97,12 @@ async def test_what_one_sees_may_depend_on_the_actor(node: Callable[[], Any]) ->
         assert bob.patches == guest.patches == []
 
 
-async def test_a_view_is_made_once_for_all_who_see_the_same(node: Callable[[], Any]) -> None:
-    """However many they are."""
+async def test_a_view_is_made_once_for_all_who_see_the_same(
+    node: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are; and what has changed of it is encoded once."""
+    compared: list[Any] = []
+    monkeypatch.setattr(audience, "difference", lambda *states: compared.append(states) or difference(*states))
     _, cookie, _ = await browser("ada")
     async with contextlib.AsyncExitStack() as stack:
         player = await stack.enter_async_context(Wire(headers=(OWN, cookie)))
@@ -108,6 +114,7 @@ async def test_a_view_is_made_once_for_all_who_see_the_same(node: Callable[[], A
         TableState.made.clear()
         await player.call(f"{TABLE}.bet", ["1"])
         assert sorted(map(str, TableState.made)) == ["None", "None", "ada", "ada"], "before and after, for each kind"
+        assert len(compared) == 2
         assert [(await mirror.read())["pot"] for mirror in mirrors] == [1] * 21
 
 
@@ -129,8 +136,10 @@ async def test_who_comes_back_gets_the_events_and_what_it_sees_now(node: Callabl
             assert "A1" not in str(found["events"])
 
 
-@pytest.mark.parametrize("how", ["saved", "told"])
-async def test_a_user_who_may_see_more_joins_anew(node: Callable[[], Any], how: str) -> None:
+@pytest.mark.parametrize("how", ["saved", "told", "known to the project alone"])
+async def test_a_user_who_may_see_more_joins_anew(
+    node: Callable[[], Any], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """B60: at once, also when only the project knows what has changed."""
     user, cookie, _ = await browser("eve")
     async with Wire(headers=(OWN, cookie)) as wire:
@@ -140,6 +149,9 @@ async def test_a_user_who_may_see_more_joins_anew(node: Callable[[], Any], how: 
         if how == "saved":
             user.is_staff = True
             await sync_to_async(user.save)()
+        elif how != "told":
+            monkeypatch.setattr(Lot, "insiders", {"eve"})
+            await sync_to_async(access.changed)()
         else:
             await type(user).objects.filter(pk=user.pk).aupdate(is_staff=True)
             await sync_to_async(access.changed)(user)

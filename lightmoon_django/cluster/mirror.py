@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import Guarded, Split
 
 EARLY = 1024  # frames that are kept while an earlier one is missing; the rest is asked for
 
@@ -17,6 +18,12 @@ class Subscriber(Protocol):
 
     def push(self, frame: str) -> None: ...
 
+    def push_guarded(self, address: Address, frame: Guarded) -> None: ...
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None: ...
+
+    def push_aside(self, frame: str) -> None: ...
+
     def reset(self, address: Address, reason: str) -> None: ...
 
 
@@ -27,9 +34,9 @@ class Order:
 
     def __init__(self, seq: int) -> None:
         self.seq = seq  # of the last frame that was in order
-        self.early: dict[int, str] = {}
+        self.early: dict[int, str | Guarded | Split] = {}
 
-    def take(self, number: int, frame: str) -> list[str]:
+    def take(self, number: int, frame: str | Guarded | Split) -> list[str | Guarded | Split]:
         """The frames that are in order now."""
         if number != self.seq + 1:
             if number > self.seq and len(self.early) < EARLY:
@@ -121,20 +128,39 @@ class Mirror:
             return True
         return self._followers.pop(id, None) is not None
 
-    def accept(self, first: int, frames: tuple[str, ...]) -> None:
+    def accept(self, first: int, frames: tuple[str | Guarded | Split, ...]) -> None:
         """Hand out what is in order now, and keep what is early."""
         for number, frame in enumerate(frames, first):
             for one in self._order.take(number, frame):
-                for subscriber in tuple(self._followers.values()):
-                    subscriber.push(one)
+                self._give(one, tuple(self._followers.values()))
             for subscriber, order in tuple(self._late.values()):
                 for one in order.take(number, frame):
-                    subscriber.push(one)
+                    self._give(one, (subscriber,))
         self.known = max(self.known, first + len(frames) - 1)
         if self._late:
             self._promote()
         if self._waiting:
             self._tell(self.wanted)
+
+    def _give(self, frame: str | Guarded | Split, subscribers: Iterable[Subscriber]) -> None:
+        if isinstance(frame, Guarded):
+            for subscriber in subscribers:
+                subscriber.push_guarded(self.address, frame)
+        elif isinstance(frame, Split):
+            frames = {id: one for one, ids in frame.others for id in ids}
+            for subscriber in subscribers:
+                subscriber.push_split(frames, frame.rest)
+        else:
+            for subscriber in subscribers:
+                subscriber.push(frame)
+
+    def aside(self, frame: str) -> None:
+        """Hand out what has no number."""
+        for subscriber in self._subscribers():
+            subscriber.push_aside(frame)
+
+    def _subscribers(self) -> list[Subscriber]:
+        return [*self._followers.values(), *(subscriber for subscriber, _ in self._late.values())]
 
     def _promote(self) -> None:
         for id, (subscriber, order) in list(self._late.items()):
@@ -159,7 +185,7 @@ class Mirror:
 
     def reset(self, reason: str) -> None:
         """Tell those who followed that it is over."""
-        followers = [*self._followers.values(), *(subscriber for subscriber, _ in self._late.values())]
+        followers = self._subscribers()
         self._followers, self._late = {}, {}
         for subscriber in followers:
             subscriber.reset(self.address, reason)

@@ -32,6 +32,8 @@ MODULES = (
     "emitter.js",
     "errors.js",
     "page.js",
+    "presence.js",
+    "renewal.js",
     "state.js",
     "stream.js",
     "transports/http.js",

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -105,6 +105,20 @@ class Member:
         while entry not in self.do("log"):
             assert time.monotonic() < until, f"{entry} never happened"
             time.sleep(0.01)
+
+    def until(self, look: Callable[[], Any], expected: Any) -> None:
+        until = time.monotonic() + PATIENCE
+        while (found := look()) != expected:
+            assert time.monotonic() < until, found
+            time.sleep(0.01)
+
+    def until_heard(self, client: str, condition: Callable[[list[Any]], Any], patience: float = PATIENCE) -> Any:
+        """What `condition` makes of a client's notifications, as soon as that is something."""
+        until = time.monotonic() + patience
+        while not (found := condition(frames := self.do("heard", client=client))):
+            assert time.monotonic() < until, frames
+            time.sleep(0.01)
+        return found
 
     def send(self, how: signal.Signals) -> None:
         self.process.send_signal(how)

@@ -21,6 +21,7 @@ from lightmoon_django.cluster.streaming import Streaming
 from lightmoon_django.identity import Address, Endpoint, Position, new_epoch, new_incarnation
 from lightmoon_django.messages import (
     Answer,
+    Aside,
     Ended,
     Follow,
     Frame,
@@ -119,7 +120,7 @@ class Station:
 
         self._open[id] = answered
         call = Remote(id, *address, "", b"", "wire", 30.0, session.id, None, (), None, 0, 0)
-        self.postbox.post(owner.me, encode(Follow(call, None, self.streaming.grouped(owner.me))))
+        self.postbox.post(owner.me, encode(Follow(call, None, self.streaming.grouped(owner.me, address.actor))))
 
     def unsubscribe(self, session: Session, address: Address = ROOM) -> None:
         session.follows = None
@@ -157,6 +158,8 @@ class Station:
                 streaming.after(sender, ROOM, position, partial(then, position))
         elif isinstance(frame, Streamed):
             streaming.streamed(sender, frame)
+        elif isinstance(frame, Aside):
+            streaming.aside(sender, frame)
         elif isinstance(frame, Positions):
             streaming.told(sender, frame)
         elif isinstance(frame, Lag):

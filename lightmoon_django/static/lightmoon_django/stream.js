@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { report } from "./errors.js";
+import { Presence } from "./presence.js";
 import { StreamState } from "./state.js";
 
 const CHANGED = Symbol("changed");
@@ -20,6 +21,7 @@ export class Stream {
   #names;
   #state = StreamState.IDLE;
   #emitter = new Emitter();
+  #presence = new Presence((found) => this.#emitter.emit("presence", found));
   #listening = 0;
   #attempt = 0; // answers to earlier attempts don't count
   #epoch;
@@ -35,7 +37,12 @@ export class Stream {
     this.#backoff = new Backoff({ ...client.backoff, base: (client.backoff.base ?? 1) / 5 });
   }
 
-  /** Hear of an event, or of "reset" and "error". Returns the function that ends it. */
+  /** Who follows the actor, undefined until it is known. */
+  get presence() {
+    return this.#presence.current;
+  }
+
+  /** Hear of an event, or of "presence", "reset" and "error". Returns the function that ends it. */
   on(name, handler) {
     return this.#listen(this.#emitter.on(name, handler));
   }
@@ -65,6 +72,7 @@ export class Stream {
     const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
     this.#enter(StreamState.IDLE);
     this.#lost = this.snapshot = this.#epoch = undefined;
+    this.#presence.forget();
     this.#client.unfollow(this, known);
   }
 
@@ -87,7 +95,12 @@ export class Stream {
   /** A frame of this stream. */
   receive(method, params) {
     if (method === "lm.reset") return this.#reset(params.reason);
+    if (method === "lm.presence") return this.#present(params);
     if (this.#state === StreamState.LIVE && this.#follows(params)) this.#take(params);
+  }
+
+  #present(params) {
+    if (this.#state === StreamState.LIVE && !this.#presence.take(params)) this.#reset("gap");
   }
 
   #take(params) {
@@ -102,12 +115,16 @@ export class Stream {
     this.#enter(StreamState.BROKEN);
   }
 
-  #joined({ epoch, seq, recovered, state, events }) {
+  #joined({ epoch, seq, recovered, state, events, presence }) {
     const attempt = this.#enter(StreamState.LIVE);
     this.#joinedAt = Date.now();
+    if (presence) this.#presence.snapshot(presence);
+    if (attempt !== this.#attempt) return; // a handler has ended it
     if (recovered) {
       this.#lost = undefined;
+      if (state) this.snapshot = state; // of what differs from user to user no patches are kept
       for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+      if (state && attempt === this.#attempt) this.#emitter.emit(CHANGED, this.snapshot);
       return;
     }
     this.#epoch = epoch;
@@ -160,6 +177,7 @@ export class Stream {
   #refuse() {
     this.#enter(StreamState.REFUSED);
     this.#epoch = undefined;
+    this.#presence.forget();
     if (this.snapshot === undefined) return;
     this.snapshot = undefined;
     this.#emitter.emit(CHANGED, undefined);

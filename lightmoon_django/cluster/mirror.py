@@ -124,7 +124,7 @@ class Mirror:
     def leave(self, id: str) -> bool:
         """Whether it was there."""
         if self._late.pop(id, None) is not None:
-            self._tell(self.wanted)
+            self._tell()
             return True
         return self._followers.pop(id, None) is not None
 
@@ -140,7 +140,7 @@ class Mirror:
         if self._late:
             self._promote()
         if self._waiting:
-            self._tell(self.wanted)
+            self._tell()
 
     def _give(self, frame: str | Guarded | Split, subscribers: Iterable[Subscriber]) -> None:
         if isinstance(frame, Guarded):
@@ -175,13 +175,17 @@ class Mirror:
 
     def release(self) -> None:
         """Nothing is waited for any more."""
-        self._tell(self.known)
-
-    def _tell(self, seq: int) -> None:
-        due = [then for number, then in self._waiting if number <= seq]
-        self._waiting = [one for one in self._waiting if one[0] > seq]
-        for then in due:
+        waiting, self._waiting = self._waiting, []
+        for _, then in waiting:
             then()
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for number, then in waiting:
+            if number <= self.wanted:  # anew each time: one may be an answer with which somebody joins who has less
+                then()
+            else:
+                self._waiting.append((number, then))
 
     def reset(self, reason: str) -> None:
         """Tell those who followed that it is over."""

@@ -181,6 +181,16 @@ def database(backend: str, directory: Path, server: services.Postgres | None = N
         yield found
 
 
+@contextlib.contextmanager
+def carried_by(carrier: str) -> Iterator[dict[str, str]]:
+    """What the environment says so that processes reach each other by "unix" sockets, or by a "layer" that is bad."""
+    with contextlib.ExitStack() as stack:
+        if carrier == "layer":
+            yield {"LAYER_REDIS": stack.enter_context(services.redis_server()).url, "LAYER_LOSSES": "5"}
+        else:
+            yield {}
+
+
 def migrate(environment: dict[str, str]) -> None:
     """Make all tables of the database that the environment names."""
     found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}

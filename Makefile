@@ -7,15 +7,17 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench screenshot chromium clean
+.PHONY: help demo cluster test test-slow lint format bench npm screenshot chromium clean
 
 help:
 	@echo 'make demo        the demo at http://127.0.0.1:$(PORT)/'
+	@echo 'make cluster     the demo on three servers, PostgreSQL and Redis, from port $(PORT) on'
 	@echo 'make test        all tests but the slow ones (PYTEST_ARGS="-k name")'
 	@echo 'make test-slow   the slow ones'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make format      ruff, writing'
 	@echo 'make bench       the benchmark (BENCH_ARGS="--quick --only counter")'
+	@echo 'make npm         the JavaScript client as a package in dist/npm'
 	@echo 'make screenshot  docs/demo.png anew'
 
 # A stamp for what is installed, so that a second run starts at once.
@@ -31,6 +33,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,uvicorn,postgres]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-cluster
+
+$(VENV)/.installed-cluster: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,uvicorn,postgres]'
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
@@ -40,6 +46,9 @@ demo: $(VENV)/.installed
 	@echo '  Open http://127.0.0.1:$(PORT)/ in two browser windows. Ctrl-C stops the server; what you wrote stays.'
 	@echo
 	@$(BIN)/python manage.py runserver $(PORT)
+
+cluster: $(VENV)/.installed-cluster
+	@$(BIN)/python -m demo_project.cluster --port $(PORT)
 
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -67,6 +76,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+npm: $(BIN)/python
+	$(BIN)/python -m tools.npm
 
 screenshot: $(VENV)/.installed-dev chromium
 	LIGHTMOON_SCREENSHOT=docs/demo.png $(BIN)/python -m pytest tests/browser -k screenshot $(PYTEST_ARGS)

@@ -1,13 +1,16 @@
 """The demo: chat rooms, who is in them, and a counter that all windows share.
 
-Environment: `DEMO_DATABASE` is the SQLite file; `DEMO_SECRET_KEY`, `DEMO_HOSTS` and `DEMO_DEBUG=0` are for a server
-that others reach.
+Environment: `DEMO_DATABASE` is the SQLite file, or the URL of a PostgreSQL; `DEMO_REDIS` is the URL of the Redis
+between several machines; `DEMO_SECRET_KEY`, `DEMO_HOSTS` and `DEMO_DEBUG=0` are for a server that others reach.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from demo_project.databases import postgresql
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -57,17 +60,23 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("DEMO_DATABASE", BASE_DIR / "demo.sqlite3"),
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": os.environ.get("DEMO_DATABASE", BASE_DIR / "demo.sqlite3"),
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     },
 }
+DATABASES: dict[str, dict[str, Any]] = {"default": postgresql(os.environ.get("DEMO_DATABASE", "")) or SQLITE}
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {}
+if redis := os.environ.get("DEMO_REDIS"):
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [{"address": redis, "socket_timeout": None, "max_connections": 200}]},
+    }
 
 LIGHTMOON = {
     "IDLE_AFTER": 600,  # seconds

@@ -117,21 +117,24 @@ _msgpack = msgspec.msgpack.Encoder(enc_hook=_encode_hook)
 
 def encode_json(value: Any) -> bytes:
     """JSON for a client. Raises `TypeError`, `ValueError` or `OverflowError` for what can't be carried."""
-    return _guarded(_json.encode, value)
+    try:
+        return _json.encode(value)
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise _unencodable(error) from None
 
 
 def encode_local(value: Any) -> bytes:
     """MessagePack between actors; raises like `encode_json`."""
-    return _guarded(_msgpack.encode, value)
-
-
-def _guarded(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
-        return encode(value)
-    except RecursionError:
-        raise ValueError("The value is nested too deeply, or contains itself.") from None
-    except msgspec.MsgspecError as error:
-        raise TypeError(str(error)) from None
+        return _msgpack.encode(value)
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise _unencodable(error) from None
+
+
+def _unencodable(error: Exception) -> Exception:
+    if isinstance(error, RecursionError):
+        return ValueError("The value is nested too deeply, or contains itself.")
+    return TypeError(str(error))
 
 
 class Shape:
@@ -172,7 +175,7 @@ class Shape:
         Raises `TypeError`, `ValueError` or `InvalidParams`.
         """
         payload = encode_json(value)
-        if type(value) is not self._scalar or self._scalar is int:
+        if type(value) is not self._scalar or (self._scalar is int and abs(value) > hints.SAFE_INTEGER):
             self.from_wire(payload)
         return payload
 
@@ -288,7 +291,7 @@ class Arguments:
         """The key and the arguments. Raises `InvalidParams` with the path."""
         data = bytes(raw)
         try:
-            struct = self._decode_wire(data)
+            struct = self._by_position_or_padded(data) if data.startswith(b"[") else self._by_name.decode(data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise _invalid(error) from None
         found: tuple[Any, ...] = msgspec.structs.astuple(struct)
@@ -297,9 +300,7 @@ class Arguments:
                 refuse_unsafe(value, f"$.{name}")
         return found
 
-    def _decode_wire(self, data: bytes) -> Any:
-        if not data.startswith(b"["):
-            return self._by_name.decode(data)
+    def _by_position_or_padded(self, data: bytes) -> Any:
         try:
             return self._by_position.decode(data)
         except msgspec.ValidationError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,9 @@ class Settings:
     """Actors in one node's memory."""
     CHANNEL_LAYER: str = "default"
     """The alias in `CHANNEL_LAYERS` that links between machines go by. One that is in memory is not used."""
+    ROLES: tuple[str, ...] = ()
+    """What this process is for, by which `placement=Role(…)` finds it. Without any it has every role; with none but
+    "gateway" it hosts no actors."""
     CALL_RETENTION: float = 24 * 3600.0
     """How long the answer of a `once` call is kept for those who repeat the call."""
     DEAD_LETTER_ATTEMPTS: int = 5
@@ -91,6 +95,7 @@ class Settings:
     """Dotted paths of `pre_save`/`post_save` receivers without a sender that needn't run for an actor's own commits."""
 
 
+_ROLE = re.compile(r"[A-Za-z0-9_.-]+")
 _DURATIONS = frozenset(
     {
         "LEASE_SECONDS",
@@ -125,6 +130,8 @@ def _value(name: str, value: Any, default: Any) -> Any:
         if not isinstance(value, str):
             raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be a text, not {value!r}.")
         return value
+    if name == "ROLES":
+        return _roles(value)
     if isinstance(default, tuple):
         return tuple(value)
     if isinstance(value, datetime.timedelta):
@@ -134,6 +141,20 @@ def _value(name: str, value: Any, default: Any) -> Any:
     if name in _DURATIONS and value == 0:
         raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be longer than 0 seconds.")
     return type(default)(value)
+
+
+def is_role(name: Any) -> bool:
+    """Whether that can be a role's name: it stands in a list separated by spaces."""
+    return isinstance(name, str) and _ROLE.fullmatch(name) is not None
+
+
+def _roles(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(map(is_role, value)):
+        raise ImproperlyConfigured(
+            f"LIGHTMOON['ROLES'] must be a list of names made of letters, digits, dots, dashes and underscores, "
+            f"not {value!r}."
+        )
+    return tuple(dict.fromkeys(value))
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """The host: wires the wings together, once per process, and carries calls to the node from wherever they are made.
 
 The node lives on the event loop that the ASGI wrapper first runs in. Where there is none (WSGI, Celery, the shell,
-management commands) it gets a thread with a loop of its own. It starts lazily, with the first call or connection.
+management commands) it gets a thread with a loop of its own, and hosts actors only while no other process does. It
+starts lazily, with the first call or connection.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import gc
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,9 +21,10 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import close_old_connections, connections
 
-from lightmoon_django import conf, testrun
+from lightmoon_django import conf, interpreter, testrun
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Ask, Call, Tell
+from lightmoon_django.actor.placement import CALLER
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
@@ -39,15 +39,12 @@ from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.workers import Workers, blocked
-from lightmoon_django.storage import DatabaseStorage, RunnerStorage
+from lightmoon_django.storage import DatabaseStorage, RunnerStorage, unhosted
 
 logger = logging.getLogger("lightmoon")
 
 START_TIMEOUT = 30.0  # seconds for the node's thread to come up
-DEFAULT_SWITCH_INTERVAL = 0.005  # seconds
-DEFAULT_GC_THRESHOLDS = (700, 2000)  # of Python's versions
-GC_THRESHOLD = 20_000  # allocations; a turn makes a dozen objects and leaves no cycles
-SWITCH_INTERVAL = 0.0005  # seconds; at 5 ms the store's thread waits long for a busy loop
+LEAVE_GRACE = 3.0  # seconds that a process without a server may take to end
 THREAD_GRACE = 5.0  # seconds that a stopped node's thread may take to end
 ANSWER_GRACE = 5.0  # seconds past its deadline that a blocked thread waits for the loop to say so
 
@@ -62,6 +59,7 @@ class Host:
         self._links: Links | None = None
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = _nothing  # lets that thread end
+        self.roles: tuple[str, ...] = ()  # of nodes that start from now on, instead of the setting's
         self._lent = False  # the node lives in the threads that tests lend it
 
     # The node's life
@@ -115,8 +113,13 @@ class Host:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
         settings = conf.settings()
-        links = None if testrun.active() else Links()
-        storage: Any = RunnerStorage(loop) if links is None else DatabaseStorage(loop, self._lease_lost, links.endpoint)
+        roles = self.roles or settings.ROLES or ((CALLER,) if self._thread is not None else ())
+        links = None if testrun.active() else Links(roles)
+        storage: Any = (
+            RunnerStorage(loop)
+            if links is None
+            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles))
+        )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
             if testrun.active()
@@ -126,7 +129,7 @@ class Host:
         )
         self._storage = storage
         self._lent = testrun.active()
-        _tune_interpreter()
+        interpreter.tune()
         self._node = Node(
             loop=loop,
             clock=testrun.equipment.clock or SystemClock(),
@@ -178,14 +181,19 @@ class Host:
         if thread is not None and thread is not threading.current_thread():
             thread.join(THREAD_GRACE)
 
+    def leave(self) -> None:
+        """The process ends, and nobody stops its node: what was told leaves, and its actors go to others."""
+        if self._thread is not None and not self._lent:
+            self.stop(LEAVE_GRACE)
+
     async def shut_down(self, grace: float = 10.0) -> None:
         """Stop the node, from its own loop or another one."""
         node = self._node
         if node is not None and node.loop is not asyncio.get_running_loop():
             await asyncio.to_thread(self.stop, grace)
         elif node is not None:
-            self._node = None
-            await node.stop(grace)
+            await node.stop(grace)  # meanwhile calls still go to it, and it hands them on
+            self._node = None if self._node is node else self._node
 
     def drop(self) -> None:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
@@ -312,16 +320,6 @@ def _nothing() -> None:
     pass
 
 
-def _tune_interpreter() -> None:
-    """Python's defaults cost a busy node a fifth of its time: see docs/design.md. Settings of the project's stand."""
-    if sys.getswitchinterval() == DEFAULT_SWITCH_INTERVAL:
-        sys.setswitchinterval(SWITCH_INTERVAL)
-    if gc.get_threshold()[0] in DEFAULT_GC_THRESHOLDS:
-        gc.collect()
-        gc.freeze()  # what is loaded now lives as long as the process
-        gc.set_threshold(GC_THRESHOLD, 10, 50)
-
-
 def _post(node: Node, call: Call) -> None:
     """Post from any thread; on the node's own loop at once, so that a tell stays ahead of the ask that follows it."""
     if asyncio._get_running_loop() is node.loop:
@@ -361,6 +359,7 @@ def _refuse_on_a_loop(message: MessageSchema) -> None:
 
 host = Host()
 os.register_at_fork(after_in_child=host.drop)
+interpreter.before_exit(host.leave)
 
 
 class NodeSwitchboard:

@@ -33,6 +33,7 @@ class Endpoint(NamedTuple):
     channel: str = ""  # of the channel layer
     roles: str = ""  # separated by spaces
     network: int = 0  # what its links call it, for all its incarnations; 0: it has none
+    load: int = 0  # how many actors it has in memory, as of its last heartbeat
 
 
 def new_incarnation() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -12,7 +12,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_la
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connections, router
 
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.carriers.redis import quick
@@ -24,16 +24,21 @@ from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.process import this_process
+from lightmoon_django.persistence.silence import at_most
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.storage import DatabaseStorage
 
 logger = logging.getLogger("lightmoon")
 
+USER_PATIENCE = 5.0  # seconds
+
 
 class Links:
     """The cluster of this process's node, and the next one when the lease has ended. On the node's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Iterable[str] = ()) -> None:
+        """`roles` are this process's, see `Placement`."""
+        self._roles = frozenset(roles)
         self._node: Node
         self._storage: DatabaseStorage
         self._endpoint: Endpoint | None = None
@@ -42,7 +47,7 @@ class Links:
 
     def endpoint(self) -> Endpoint | None:
         """How others reach this process; None when they can't. From any thread."""
-        return self._endpoint
+        return self._endpoint._replace(load=self._node.load) if self._endpoint is not None else None
 
     def open(self, node: Node, storage: DatabaseStorage) -> None:
         """Let that node reach others. Without a place for sockets it hosts its actors alone."""
@@ -70,13 +75,19 @@ class Links:
             clock=self._node.clock,
             secrets=[django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS],
             carriers=carriers,
+            layer=layer,
             query=self._survey,
             load_user=_load_user,
             close_thread=connections.close_all,
+            roles=self._roles,
             on_access=changes.apply,
         )
         self._endpoint = Endpoint(
-            host, unix.socket if unix is not None else "", layer.channel if layer is not None else "", network=me
+            host,
+            unix.socket if unix is not None else "",
+            layer.channel if layer is not None else "",
+            roles=" ".join(sorted(self._roles)),
+            network=me,
         )
         self._node.elsewhere = cluster
         self._spawn(self._start(cluster))
@@ -97,9 +108,9 @@ class Links:
     def _survey(self) -> Mapping[int, Endpoint]:
         """In a thread: all living nodes of all databases. What one that is away last told stands meanwhile."""
         for alias in self._storage.aliases:
-            own_connection(alias)
             try:
-                self._seen[alias] = Nodes(alias).survey()
+                with at_most(own_connection(alias), self._node.settings.LEASE_SECONDS):
+                    self._seen[alias] = Nodes(alias).survey()
             except Exception:
                 logger.debug("The nodes in %r can't be read now.", alias, exc_info=True)
                 connections[alias].close()
@@ -119,7 +130,8 @@ def _layer(me: int, alias: str) -> LayerCarrier | None:
     layer = get_channel_layer(alias) if alias in channel_layers.configs else None
     if layer is None or isinstance(layer, InMemoryChannelLayer):
         return None
-    return LayerCarrier(me, quick(layer, ChannelFull), full=ChannelFull)
+    remembered = getattr(layer, "group_expiry", 86_400.0)
+    return LayerCarrier(me, quick(layer, ChannelFull), full=ChannelFull, group_expiry=remembered)
 
 
 def _load_user(key: str) -> Any:
@@ -128,5 +140,6 @@ def _load_user(key: str) -> Any:
         return AnonymousUser()
     close_old_connections()
     model = get_user_model()
-    found = model._default_manager.filter(pk=key).first()
+    with at_most(connections[router.db_for_read(model)], USER_PATIENCE):
+        found = model._default_manager.filter(pk=key).first()
     return found if found is not None and found.is_active else AnonymousUser()

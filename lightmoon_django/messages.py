@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from lightmoon_django import errors
-from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.errors import LightMoonError
+from lightmoon_django.identity import Position
 
 MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
 
@@ -44,8 +45,11 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
+    """The call's result. `position`: epoch and seq that the stream's followers must have got before it."""
+
     id: int
     payload: bytes
+    position: tuple[str, int] | None = None
 
 
 class Failure(msgspec.Struct, tag="failure", array_like=True, frozen=True):
@@ -56,6 +60,7 @@ class Failure(msgspec.Struct, tag="failure", array_like=True, frozen=True):
     message: str
     code: str
     detail: bytes  # what else its class carries, encoded
+    position: tuple[str, int] | None = None  # as an answer's
 
 
 class Bounce(msgspec.Struct, tag="bounce", array_like=True, frozen=True):
@@ -76,7 +81,8 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
 
     call: Remote
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
-    hidden: tuple[str, ...] = ()  # events that it may not see
+    grouped: bool  # the sender had better get the stream as casts to its group
+    hidden: tuple[str, ...] = ()  # events that the session may not see
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -103,20 +109,15 @@ class Split(msgspec.Struct, tag="split", array_like=True, frozen=True):
     others: tuple[tuple[str, tuple[str, ...]], ...]  # a frame, and the sessions that get it
 
 
-class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
-    """Frames of one actor's stream, in order, encoded for clients."""
+StreamFrame = str | Guarded | Split
+
+
+class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
+    """Something for all who follow a stream that has no place in its sequence."""
 
     actor: str
     key: str
-    frames: tuple[str | Guarded | Split, ...]
-
-
-class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
-    """A stream ended at its owner."""
-
-    actor: str
-    key: str
-    reason: str
+    frame: str
 
 
 class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
@@ -127,11 +128,69 @@ class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
     login: str | None = None  # the fingerprint of the one that is over; None: all of the user's
 
 
+class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
+    """Frames of one actor's stream, in order, encoded for clients. By a link, or cast to a group."""
+
+    actor: str
+    key: str
+    epoch: str
+    first: int  # the number of the first of them
+    frames: tuple[StreamFrame, ...]
+
+
+class Positions(msgspec.Struct, tag="positions", array_like=True, frozen=True):
+    """How far streams of the sender's have got whose frames are cast: actor, key, epoch, seq."""
+
+    streams: tuple[tuple[str, str, str, int], ...]
+
+
+class Lag(msgspec.Struct, tag="lag", array_like=True, frozen=True):
+    """What the sender has of a stream. It is sent the frames that follow, if there are any."""
+
+    actor: str
+    key: str
+    epoch: str
+    seq: int
+
+
+class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
+    """A stream ended at its owner."""
+
+    actor: str
+    key: str
+    reason: str
+
+
 class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
 
-Frame = Remote | Answer | Failure | Bounce | Cancel | Follow | Unfollow | Streamed | Ended | AccessChange | Leaving
+class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
+    """The sender has started. Whoever gets it looks for it in the table of nodes."""
+
+
+class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
+    """The sender is stopping: it takes no more actors."""
+
+
+Frame = (
+    Remote
+    | Answer
+    | Failure
+    | Bounce
+    | Cancel
+    | Follow
+    | Unfollow
+    | Streamed
+    | Positions
+    | Lag
+    | Aside
+    | Ended
+    | AccessChange
+    | Leaving
+    | Hello
+    | Draining
+)
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode
@@ -142,15 +201,30 @@ def decode(data: bytes) -> Frame:
     return _decoder.decode(data)
 
 
+class _Followed(msgspec.Struct):
+    epoch: str
+    seq: int
+
+
+_followed = msgspec.json.Decoder(_Followed)
+
+
+def position_in(payload: bytes) -> Position:
+    """Where a stream stood when its subscription was answered with that."""
+    found = _followed.decode(payload)
+    return Position(found.epoch, found.seq)
+
+
 _CARRIED = ("retry_after", "path", "data", "cycle", "error_id", "detail")
 
 
-def failure(id: int, error: LightMoonError) -> Failure:
+def failure(id: int, error: LightMoonError, position: Position | None = None) -> Failure:
     """An error on its way to another node. A declared one arrives as the same class."""
     cls = type(error)
     kind = f"{cls.__module__}:{cls.__qualname__}"
     detail = {name: getattr(error, name) for name in _CARRIED if getattr(error, name, None) is not None}
-    return Failure(id, kind, error.message if hasattr(error, "message") else str(error), error.code, _packed(detail))
+    message = error.message if hasattr(error, "message") else str(error)
+    return Failure(id, kind, message, error.code, _packed(detail), position)
 
 
 def _packed(detail: dict[str, Any]) -> bytes:
@@ -163,20 +237,7 @@ def _packed(detail: dict[str, Any]) -> bytes:
 
 def error_of(found: Failure) -> LightMoonError:
     """The error as it was raised on the other node."""
-    detail = msgspec.msgpack.decode(found.detail)
-    cls = _error_class(found.kind)
-    error = cls.__new__(cls)
-    Exception.__init__(error, found.message)
-    error.message, error.retry_after, error.path = found.message, None, None
-    if found.code != cls.code:
-        error.code = found.code
-    if isinstance(error, errors.Rejected):
-        error.data = None
-    if isinstance(error, InternalError):
-        error.error_id, error.detail = "", None
-    for name, value in detail.items():
-        setattr(error, name, value)
-    return error
+    return errors.revive(_error_class(found.kind), found.message, found.code, msgspec.msgpack.decode(found.detail))
 
 
 def _error_class(kind: str) -> type[LightMoonError]:

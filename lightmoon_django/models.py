@@ -36,6 +36,9 @@ class Node(models.Model):
     network: models.BigIntegerField[Any, int] = models.BigIntegerField(
         default=0, db_default=0
     )  # what its process is called on links; 0 when it has none
+    load: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField(
+        default=0, db_default=0
+    )  # actors in its process's memory, as of the last heartbeat
 
     class Meta:
         app_label = "lightmoon"

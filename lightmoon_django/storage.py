@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.db import router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.placement import CALLER, GATEWAY, role_of
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
@@ -22,10 +24,19 @@ from lightmoon_django.persistence.stores import open_store
 
 logger = logging.getLogger("lightmoon")
 
+LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that answers others
+
 
 def database_of(schema: ActorSchema) -> str | None:
     """The alias of the database that keeps an actor class; None for one in memory only."""
     return router.db_for_write(schema.cls) if issubclass(schema.cls, Model) else None
+
+
+def unhosted(roles: Iterable[str]) -> list[str]:
+    """The wire names of actor classes that a process with those roles can't host. One without any can host all."""
+    own = set(roles) - {GATEWAY, CALLER}
+    named = {registry.name_of(cls): role_of(registry.options_of(cls).placement) for cls in registry.registered()}
+    return [name for name, role in named.items() if own and role and role not in own]
 
 
 class _Storage:
@@ -81,13 +92,18 @@ class DatabaseStorage(_Storage):
         loop: asyncio.AbstractEventLoop,
         on_lost: Callable[[StoreQueue], None],
         endpoint: Callable[[], Endpoint | None],
+        unhosted: Collection[str] = (),
     ) -> None:
         """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat.
 
-        `endpoint` tells how other processes reach this one. It is called in any thread.
+        `endpoint` tells how other processes reach this one. It is called in any thread. `unhosted` are the wire names
+        of actor classes that can't live in this process.
         """
         super().__init__(loop)
-        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint)
+        self._threads: dict[str, StoreThread] = {}
+        self._beats: dict[str, Any] = {}
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat)
+        self._unhosted = unhosted
 
     @property
     def aliases(self) -> list[str]:
@@ -98,15 +114,33 @@ class DatabaseStorage(_Storage):
         return None
 
     def _store(self, alias: str) -> Store:
-        return open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        store = open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        store.leave_alone(self._unhosted)
+        return store
 
     def _trusted(self, alias: str) -> Callable[[], bool]:
         return self.lease.of(alias).valid
 
     def _executor(self, alias: str, store: Store) -> Executor:
-        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close)
+        hang_up = getattr(store, "hang_up", lambda: None)
+        thread = StoreThread(f"lightmoon-store-{alias}", self._loop.call_soon_threadsafe, store.close, hang_up)
+        self._threads[alias] = thread
+        self._beats[alias] = getattr(store, "beat", None)
         thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
         return thread
+
+    def _break_off(self, alias: str) -> None:
+        """In a heartbeat's thread: the store need not wait for longer than the lease, once that has ended."""
+        if (thread := self._threads.get(alias)) is not None:
+            valid = self.lease.of(alias).valid()
+            thread.break_off(LONGEST_JOB if valid else conf.settings().LEASE_SECONDS)
+
+    def _beat(self, alias: str, heartbeat: Callable[[], bool]) -> bool | None:
+        """In a heartbeat's thread: let the store do it, where that wants to and is not too busy."""
+        beat = self._beats.get(alias)
+        if beat is None:
+            return None
+        return self._threads[alias].lend(lambda: bool(beat(heartbeat)), conf.settings().LEASE_SECONDS / 10)
 
     def stop(self) -> None:
         self.lease.stopping.set()
@@ -120,15 +154,30 @@ class Leases:
     What happens to one, or to its database, is no concern of the actors that another database keeps.
     """
 
-    def __init__(self, on_lost: Callable[[str], None], endpoint: Callable[[], Endpoint | None]) -> None:
+    def __init__(
+        self,
+        on_lost: Callable[[str], None],
+        endpoint: Callable[[], Endpoint | None],
+        on_beat: Callable[[str], None],
+        beat: Callable[[str, Callable[[], bool]], bool | None],
+    ) -> None:
         self._on_lost = on_lost
         self._endpoint = endpoint
+        self._on_beat = on_beat
+        self._beat = beat
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
     def open(self, alias: str) -> Membership:
         """The membership in one database, not started yet."""
-        self._members[alias] = Membership(alias, conf.settings(), lambda: self._on_lost(alias), endpoint=self._endpoint)
+        self._members[alias] = Membership(
+            alias,
+            conf.settings(),
+            lambda: self._on_lost(alias),
+            endpoint=self._endpoint,
+            deputy=lambda heartbeat: self._beat(alias, heartbeat),
+            on_beat=lambda: self._on_beat(alias),
+        )
         return self._members[alias]
 
     def of(self, alias: str) -> Membership:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,12 @@ class Postgres:
         return found
 
     @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        settings = database_settings(self.uri)
+        return f"{settings['HOST']}/.s.PGSQL.{settings['PORT'] or 5432}"
+
+    @property
     def pid(self) -> int:
         return int(self._server.get_pid() or 0)
 
@@ -53,9 +60,26 @@ class Postgres:
         """Stop it; open connections break."""
         self._server.stop()
 
+    def crash(self) -> None:
+        """End it without a checkpoint, as a machine does that loses its power."""
+        pid = self.pid
+        os.kill(pid, signal.SIGQUIT)
+        until = time.monotonic() + 20.0
+        while _exists(pid):
+            assert time.monotonic() < until, "PostgreSQL did not end within 20 seconds."
+            time.sleep(0.01)
+
     def start(self) -> None:
         """Start it again on the same data and the same socket."""
         self._server.ensure_postgres_running()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -86,6 +110,11 @@ class Redis:
     @property
     def url(self) -> str:
         return f"unix://{self._socket}"
+
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        return str(self._socket)
 
     def start(self) -> None:
         """Start it, on the same socket each time. Returns when it answers."""

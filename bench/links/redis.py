@@ -47,6 +47,14 @@ class Redis:
                     raise RuntimeError("Redis did not start.") from None
                 time.sleep(0.02)
 
+    def sent(self) -> int:
+        """Messages that were put into channels until now."""
+        import redis
+
+        with redis.Redis.from_url(self.url) as client:
+            found = client.info("commandstats").get("cmdstat_zadd", {})
+        return int(found.get("calls", 0))
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -18,6 +18,7 @@ from lightmoon_django.identity import Endpoint
 
 ASKING, ANSWERING = 1, 2  # incarnations
 SIZE = 100  # bytes of a request, and of its answer
+MOST_CLIENTS = 100
 POOL = 1000  # connections; redis-py's own limit of 100 is too few for a hundred clients and their readers
 
 Ask = Callable[[int, bytes], Awaitable[None]]
@@ -64,6 +65,7 @@ async def _network(me: int, where: pathlib.Path, layered: bool, on_frame: Callab
         carrier = UnixCarrier(me, host="here", directory=where)
     network = Network(me, secrets=["bench"], carriers=[carrier], lookup=lookup, on_frame=on_frame)
     await network.start()
+    _kept.append(network)
     return network
 
 
@@ -88,6 +90,39 @@ async def ask_by_layer_link(where: pathlib.Path) -> Ask:
 
 async def answer_by_layer_link(where: pathlib.Path) -> None:
     await answer_by_link(where, layered=True)
+
+
+# Messages of actors that the answering process has in memory, by whatever links there are.
+
+
+async def ask_by_ref(where: pathlib.Path) -> Ask:
+    models = _project()
+    from lightmoon_django import ref
+
+    async def ask(client: int, frame: bytes) -> None:
+        await ref(models.Counter, client + 1).echo(frame.decode())
+
+    await ask(0, b"")  # now the other process is known
+    return ask
+
+
+async def answer_by_ref(where: pathlib.Path) -> None:
+    models = _project()
+    from lightmoon_django import ref
+
+    await asyncio.gather(*(ref(models.Counter, key).echo("") for key in range(1, MOST_CLIENTS + 1)))
+
+
+def _project() -> Any:
+    """Settings and database come from the environment."""
+    import django
+
+    django.setup()
+    from bench.project import models
+    from lightmoon_django.host import host
+
+    host.on_this_loop()
+    return models
 
 
 # A bare Unix socket: frames of one length, as written.
@@ -191,8 +226,11 @@ async def answer_by_redis(where: pathlib.Path) -> None:
 
 
 _running: list[asyncio.Task[None]] = []
+_kept: list[Network] = []  # a server that nobody refers to is closed
 
 WAYS: dict[str, tuple[Callable[[pathlib.Path], Awaitable[Ask]], Callable[[pathlib.Path], Awaitable[None]]]] = {
+    "ask": (ask_by_ref, answer_by_ref),
+    "layer ask": (ask_by_ref, answer_by_ref),
     "link": (ask_by_link, answer_by_link),
     "layer link": (ask_by_layer_link, answer_by_layer_link),
     "socket": (ask_by_socket, answer_by_socket),

@@ -35,6 +35,33 @@ class Counter(models.Model):
         self.count += n
         return self.count
 
+    @message
+    async def echo(self, text: str) -> str:
+        """Change nothing: what is left is the way there and back."""
+        return text
+
+    @message
+    async def spin(self, microseconds: int) -> None:
+        """Use the processor for so long."""
+        end = time.thread_time_ns() + 1000 * microseconds
+        while time.thread_time_ns() < end:
+            pass
+
+
+@actor(permission_classes=[AllowAny], create=True)
+class Bulletin(models.Model):
+    """Tells everybody, also on other nodes."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+
+    @message(exposed=True)
+    async def publish(self, text: str) -> None:
+        self.said(text=text)
+
+    @event
+    def said(self, text: str) -> None:
+        """Somebody published."""
+
 
 @actor(permission_classes=[AllowAny])
 class Channel:

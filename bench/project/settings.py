@@ -27,7 +27,9 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+if redis := os.environ.get("BENCH_REDIS"):
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis]}}}
 
 # One client of the load generator is a thousand people, and an activation must not leave while it is counted.
 LIGHTMOON = {"RATE_LIMIT": 0, "IDLE_AFTER": 3600, "MAX_SUBSCRIPTIONS": 100_000}

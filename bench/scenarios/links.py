@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from bench.report import Aim, Report
 from bench.servers import ROOT
 
 LABELS = {
-    "link": "LightMoon, Unix socket",
+    "ask": "ask of an actor, Unix socket",
+    "link": "link, Unix socket",
     "socket": "bare Unix socket",
-    "layer link": "LightMoon, Redis layer",
+    "layer ask": "ask of an actor, Redis layer",
+    "layer link": "link, Redis layer",
     "channels": "channels_redis by hand",
     "redis": "bare Redis",
 }
@@ -29,48 +32,60 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     """All ways in turn, first with one client and then with many. No database has a part in it."""
     with tempfile.TemporaryDirectory(prefix="lm-links-") as name, redis.serve(pathlib.Path(name)) as server:
         where = pathlib.Path(name)
-        one = _all(plan, report, where, server.pid, clients=1)
-        many = _all(plan, report, where, server.pid, clients=CLIENTS)
+        one = _all(plan, report, where, server.pid, database, clients=1)
+        many = _all(plan, report, where, server.pid, database, clients=CLIENTS)
     report.title("Links, against what they are made of")
-    report.aim(Aim("Unix, one client: p50 against a bare socket", one["link"].p50 / one["socket"].p50, at_most=3))
-    report.aim(Aim(f"Unix, {CLIENTS} clients", many["link"].rate, at_least=25_000, unit="replies/s"))
-    report.aim(
-        Aim("Redis, one client: p50 against channels_redis", one["layer link"].p50 / one["channels"].p50, at_most=0.7)
-    )
-    report.aim(
-        Aim(
-            f"Redis, {CLIENTS} clients: against channels_redis",
-            many["layer link"].rate / many["channels"].rate,
-            at_least=12,
+    report.aim(Aim("Unix, one client: p50 of a link against a bare socket", _p50(one, "link", "socket"), at_most=3))
+    report.line(f"of an ask, with an actor's turn at the other end: {_p50(one, 'ask', 'socket'):.1f} ×")
+    for way in ("link", "ask"):
+        report.aim(Aim(f"Unix, {CLIENTS} clients: {way}", many[way].rate, at_least=25_000, unit="replies/s"))
+    for way, name in (("layer link", "a link"), ("layer ask", "an ask")):
+        report.aim(
+            Aim(f"Redis, one client: p50 of {name} against channels_redis", _p50(one, way, "channels"), at_most=0.7)
         )
-    )
+        ratio = many[way].rate / many["channels"].rate
+        report.aim(Aim(f"Redis, {CLIENTS} clients: {name} against channels_redis", ratio, at_least=12))
     report.line(
         f"against bare Redis: p50 {one['layer link'].p50 / one['redis'].p50:.2f} × with one client, "
         f"rate {many['layer link'].rate / many['redis'].rate:.1f} × with {CLIENTS}"
     )
 
 
-def _all(plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, *, clients: int) -> dict[str, Measured]:
+def _p50(found: dict[str, Measured], way: str, against: str) -> float:
+    return found[way].p50 / found[against].p50
+
+
+def _all(
+    plan: Plan, report: Report, where: pathlib.Path, redis_pid: int, database: Database, *, clients: int
+) -> dict[str, Measured]:
     report.title(f"Request and reply of 100 bytes between two processes, {clients} at once")
     found = interleaved(
         plan,
-        {way: lambda way=way: _run(plan, way, where, redis_pid, clients) for way in LABELS},  # type: ignore[misc]
+        {way: lambda way=way: _run(plan, way, where, redis_pid, clients, database) for way in LABELS},  # type: ignore[misc]
     )
     for way, measured in found.items():
         cores = (
             f"{measured.load_cpu:.2f} asking, {measured.server_cpu:.2f} answering, {measured.database_cpu:.2f} Redis"
         )
         report.line(
-            f"{LABELS[way]:24} {measured.rate:>9,.0f} replies/s, "
+            f"{LABELS[way]:28} {measured.rate:>9,.0f} replies/s, "
             f"p50 {measured.p50:.3f} ms, p99 {measured.p99:.3f} ms; cores: {cores}"
         )
     return found
 
 
-def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int) -> Measured:
+def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int, database: Database) -> Measured:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "bench.project.settings",
+        "BENCH_DATABASE": database.where,
+        **({"BENCH_REDIS": f"unix://{where}/redis.sock"} if "layer" in way else {}),
+    }
+    machine = "layer" in way  # of its own, for each
     answering = subprocess.Popen(
         [sys.executable, "-m", "bench.links.answer", way, str(where)],
         cwd=ROOT,
+        env={**environment, **({"BENCH_MACHINE": "answering"} if machine else {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -83,6 +98,7 @@ def _run(plan: Plan, way: str, where: pathlib.Path, redis_pid: int, clients: int
         asking = subprocess.run(
             [sys.executable, "-m", "bench.links.ask", *map(str, arguments)],
             cwd=ROOT,
+            env={**environment, **({"BENCH_MACHINE": "asking"} if machine else {})},
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,

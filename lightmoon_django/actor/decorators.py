@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from django.db.models import Model
 
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.placement import Placement
 from lightmoon_django.actor.ref import BoundMessage, of_instance, ref_class
 from lightmoon_django.actor.schema import ActorOptions, Options
 from lightmoon_django.actor.timer import Timer
@@ -207,7 +208,7 @@ def actor(
     presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
-    placement: str = "local",
+    placement: Placement = "local",
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -221,7 +222,7 @@ def actor(
     presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
-    placement: str = "local",
+    placement: Placement = "local",
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
@@ -231,7 +232,9 @@ def actor(
     that doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence`
     tells those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users
     besides their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its
-    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`.
+    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of
+    several processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or
+    on those of a `Role`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
-from lightmoon_django.actor import reminder, view
+from lightmoon_django.actor import placement, reminder, view
 from lightmoon_django.actor.schema import (
     ActorOptions,
     ActorSchema,
@@ -107,6 +107,9 @@ def _build(cls: type) -> ActorSchema:
         options = _registered.get(cls)
         if options is None:
             raise UsageError(f"{cls.__qualname__} is not an actor. Decorate the class with @actor.")
+        wrong = placement.mistake(name_of(cls), options.placement)
+        if wrong is not None:
+            raise wrong
         schema = ActorSchema(
             cls=cls,
             name=name_of(cls),
@@ -217,6 +220,7 @@ def _add_methods(schema: ActorSchema) -> None:
     setting.creates = False
     schema.system[setting.name] = setting
     schema.system[PASS] = MessageSchema(schema, PASS, _pass, Options())
+    schema.system[PASS].creates = False
 
 
 async def _pass(self: Any) -> None:

@@ -214,7 +214,7 @@ class ActorOptions:
     presence: tuple[str, ...] | None = None  # attributes of users that are shown; None: nobody is told who is there
     create: bool = False
     idle_after: float | None = None  # seconds
-    placement: str = "local"
+    placement: Any = "local"  # a `placement.Placement`, which is checked when the schema is built
 
 
 class ActorSchema:
@@ -305,6 +305,11 @@ class ActorSchema:
         options = Options(permission_classes=self.subscription_permission_classes)
         self.subscription = MessageSchema(self, "on_subscribe", self.hooks.get("on_subscribe", _nothing), options)
         self.lifecycle.update((name, MessageSchema(self, name, hook, Options())) for name, hook in self.hooks.items())
+
+    @property
+    def castable(self) -> bool:
+        """Whether its stream is the same for everybody and nothing beside it, so that it may be cast to a group."""
+        return self.view_for is None and self.presence is None
 
     @property
     def reachable(self) -> bool:

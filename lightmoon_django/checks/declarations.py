@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db.models import Model
 
 from lightmoon_django import conf
-from lightmoon_django.actor import registry
+from lightmoon_django.actor import placement, registry
 from lightmoon_django.actor.decorators import Event, Message
 from lightmoon_django.actor.schema import SchemaError
 from lightmoon_django.checks import members, names, rows
@@ -85,13 +85,9 @@ def _options(cls: type) -> Iterator[CheckMessage]:
     options = registry.options_of(cls)
     yield from members.check_permissions(cls, cls.__name__, options.permission_classes)
     yield from members.check_permissions(cls, cls.__name__, options.subscription_permission_classes)
-    if options.placement != "local":
-        yield Error(
-            f"{cls.__name__} has placement={options.placement!r}, which this version doesn't know.",
-            hint="Leave it out: an actor lives where it is first called.",
-            obj=cls,
-            id="lightmoon.E012",
-        )
+    wrong = placement.mistake(cls.__name__, options.placement)
+    if wrong is not None:
+        yield Error(str(wrong), hint=wrong.hint, obj=cls, id="lightmoon.E012")
 
 
 def _schema(cls: type) -> Iterator[CheckMessage]:

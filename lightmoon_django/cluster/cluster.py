@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -16,34 +17,41 @@ from typing import Any, Protocol
 import msgspec
 
 from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.arrivals import Arrivals
+from lightmoon_django.cluster.balance import Balance, Removals
+from lightmoon_django.cluster.carriers.layer import LayerCarrier
+from lightmoon_django.cluster.dispatch import Dispatch, Rows
 from lightmoon_django.cluster.forwarding import Forwarding
-from lightmoon_django.cluster.incoming import Foreign, Incoming
-from lightmoon_django.cluster.lookups import Lookups
-from lightmoon_django.cluster.mirrors import Mirrors
+from lightmoon_django.cluster.incoming import Incoming
 from lightmoon_django.cluster.network import Network
-from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.peers import Peers, Query
+from lightmoon_django.cluster.placement import Placement
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.route import Carrier
-from lightmoon_django.cluster.translation import user_key
+from lightmoon_django.cluster.streaming import Home as Streams
+from lightmoon_django.cluster.streaming import Streaming
 from lightmoon_django.cluster.users import Users
 from lightmoon_django.errors import Unavailable
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 from lightmoon_django.messages import (
     AccessChange,
     Answer,
+    Aside,
     Bounce,
     Cancel,
+    Draining,
     Ended,
     Failure,
     Follow,
     Frame,
+    Hello,
+    Lag,
     Leaving,
+    Positions,
     Remote,
     Streamed,
-    Unfollow,
     decode,
     encode,
 )
@@ -54,15 +62,14 @@ DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
 
-class Home(Protocol):
+class Home(Rows, Removals, Streams, Protocol):
     """The actors of this node. Implemented by `runtime.node`."""
 
-    def post(self, call: Call) -> None: ...
+    @property
+    def load(self) -> int:
+        """How many there are."""
 
     def cancel(self, call: Call) -> None: ...
-
-    def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
-        """A session on another node has left; `outlet` names that node if it was the last one there, else empty."""
 
 
 class Cluster:
@@ -76,25 +83,31 @@ class Cluster:
         clock: Clock,
         secrets: Sequence[str],
         carriers: Sequence[Carrier],
+        layer: LayerCarrier | None,
         query: Query,
         load_user: Callable[[str], Any],
         close_thread: Callable[[], None],
+        roles: frozenset[str] = frozenset(),
         on_access: Callable[[AccessChange], None] = lambda change: None,
     ) -> None:
         """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends.
 
-        `on_access` hears of what others announce.
+        `layer` is the one of the carriers that casts can go by. `on_access` hears of what others announce.
         """
         self.me = me
         self._home = home
         self._clock = clock
         self._pid = os.getpid()
         self._stopped = False
-        self._draining = False
         self._close_thread = close_thread
         self._on_access = on_access
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
+        self.placement = Placement(
+            me, roles, living=self.peers.living, looked=lambda: self.peers.looked, load=lambda: home.load
+        )
+        self._balance = Balance(self.placement, home)
+        self.peers.on_look = self._balance.look
         self.network = Network(
             me,
             secrets=secrets,
@@ -105,30 +118,38 @@ class Cluster:
             clock=clock,
         )
         self._postbox = Postbox(self.network.send, clock)
-        self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined)
-        self._mirrors = Mirrors()
-        self._outlets = Outlets(
-            self._postbox.offer,
-            self._postbox.post,
-            lambda flush: asyncio.get_running_loop().call_soon(flush),
-            self._drop,
-        )
+        self._streaming = Streaming(me, home, clock, self.network, self._postbox, layer)
+        self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined, self._streaming.grouped)
         turn_of = self._forwarding.turns.get
-        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._outlets)
+        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
         self._users = Users(load_user, self._in_thread, clock)
         self._arrivals = Arrivals(self._users, self._handle, self._refuse)
-        self._lookups = Lookups(me, self.peers, clock, self._forwarding.send, home.post)
+        self._dispatch = Dispatch(
+            me, rows=home, peers=self.peers, placement=self.placement, forwarding=self._forwarding, clock=clock
+        )
+        self._lookups = self._dispatch.lookups
 
     async def start(self) -> None:
-        """Listen. Raises `OSError`."""
+        """Listen, and let the others know. Raises `OSError`."""
         await self.network.start()
+        self.peers.refresh(self._greet)
+
+    def _greet(self) -> None:
+        if self.placement.hosting and not self._stopped:
+            for peer in self.peers.living():
+                self._postbox.post(peer, encode(Hello()))
+
+    @property
+    def hosting(self) -> bool:
+        """Whether this node takes actors at all."""
+        return self.placement.hosting
 
     async def drain(self, until: float) -> None:
         """Wait, until a moment of the clock, for what was sent on and what came from others to end.
 
         This node's own new calls are refused meanwhile; one that was accepted before and has bounced is sent again.
         """
-        self._draining = True
+        self._dispatch.draining = True
         while (len(self._forwarding) or len(self._incoming) or len(self._lookups)) and self._clock.monotonic() < until:
             await asyncio.sleep(DRAIN_STEP)
 
@@ -136,16 +157,16 @@ class Cluster:
         """Leave the links. Others get what was answered, within `linger` seconds. Again: does nothing."""
         if self._stopped or self._pid != os.getpid():
             return
-        self._stopped = True
+        self._stopped = self._dispatch.stopped = True
+        self._streaming.leave_off()  # answers that wait for it are let through
         self._lookups.stop()
         self._forwarding.stop()
         self.peers.stop()
-        self._mirrors.stop()
-        self._outlets.flush()
         self._arrivals.stop()
         if not len(self._incoming):  # else what others have open here may still run
             for peer in {*self.network.peers, *self.peers.living()}:
                 self._postbox.post(peer, encode(Leaving()))
+        await self._streaming.stop()
         await self.network.stop(linger)
         self._postbox.stop()
         if self._thread is not None:
@@ -156,36 +177,20 @@ class Cluster:
     # What the node asks
 
     def takes(self, call: Call) -> bool:
-        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
-        if self._stopped or call.finishes:
-            return False
-        address = call.address
-        if isinstance(call, Foreign):
-            if address not in self._lookups and not self._forwarding.busy(address):
-                return False
-            call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
-            return True
-        if address in self._lookups:
-            self._lookups.join(call)
-            return True
-        owner = self._forwarding.owner_of(address)
-        if owner is None:
-            return False
-        if self._draining and not call.hops:
-            call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-        else:
-            self._forwarding.send(call, owner)
-        return True
+        """Send a call to the node that has its actor or is to have it. False: this one is to claim the row."""
+        return self._dispatch.takes(call)
 
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the process whose incarnation owns their actor's row."""
-        for call in calls:
-            if isinstance(call, Foreign):
-                call.bounce(owner)
-            elif call.finishes or self._stopped:
-                call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
-            else:
-                self._lookups.send(call, owner)
+        self._dispatch.send(calls, owner)
+
+    def give(self, schema: ActorSchema, key: str, calls: list[Call], target: int | None) -> None:
+        """This node has given an actor's row back: let `target` have it, or whoever is chosen."""
+        self._dispatch.give(schema, key, calls, target)
+
+    def hand_on(self, calls: list[Call]) -> None:
+        """This node is stopping and has given the row back: let another one run them."""
+        self._dispatch.hand_on(calls)
 
     def cancel(self, call: Call) -> bool:
         """Take back a call that was sent. False: it wasn't."""
@@ -193,9 +198,7 @@ class Cluster:
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
-        source = self._mirrors.leave(address, subscriber)
-        if source is not None:
-            self._reply(source, encode(Unfollow(*address, subscriber, user_key(user))))
+        self._streaming.leave(address, subscriber, user)
 
     def announce(self, change: AccessChange) -> None:
         """Tell every other node, as soon as it is known who is there."""
@@ -210,28 +213,18 @@ class Cluster:
             self.peers.refresh(tell)
 
     async def company(self) -> bool:
-        """Whether another node is alive that can take actors over."""
+        """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
         if self._stopped:
             return False
         looked = asyncio.Event()
         self.peers.refresh(looked.set)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(looked.wait(), LOOK_PATIENCE)
-        return bool(self._staying())
-
-    def _staying(self) -> list[int]:
-        return sorted(self.peers.living().keys() - self._lookups.leaving)
-
-    def hand_on(self, calls: list[Call]) -> None:
-        """This node is stopping and has given the row back: let another one run them."""
-        living = self._staying()
-        for call in calls:
-            if isinstance(call, Foreign):
-                call.bounce(None)
-            elif not living or call.finishes or self._stopped or (self._draining and not call.hops):
-                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-            else:
-                self._forwarding.send(call, living[hash(call.address) % len(living)])
+        self.placement.draining = bool(self.placement.others())
+        if self.placement.draining:
+            for peer in self.peers.living():
+                self._postbox.post(peer, encode(Draining()))
+        return self.placement.draining
 
     # What others send
 
@@ -250,56 +243,54 @@ class Cluster:
 
     def _handle(self, sender: int, frame: Frame, user: Any) -> None:
         if isinstance(frame, (Answer, Failure)):
-            self._forwarding.ended(sender, frame)
+            self._ended(sender, frame)
         elif isinstance(frame, (Remote, Follow)):
             if not self._stopped:  # else the sender was told, and sends it another way
                 self._incoming.run(sender, frame, user)
         elif isinstance(frame, Streamed):
-            if not self._mirrors.receive(sender, frame):
-                self._reply(sender, encode(Unfollow(frame.actor, frame.key, "", None)))
+            self._streaming.streamed(sender, frame)
+        elif isinstance(frame, Aside):
+            self._streaming.aside(sender, frame)
+        elif isinstance(frame, AccessChange):
+            self._users.forget(frame.user)
+            self._on_access(frame)
+        elif isinstance(frame, Positions):
+            self._streaming.told(sender, frame)
+        elif isinstance(frame, Lag):
+            self._streaming.lagging(sender, frame)
         elif isinstance(frame, Ended):
-            self._mirrors.ended(sender, frame)
+            self._streaming.stream_ended(sender, frame)
         elif isinstance(frame, Bounce):
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
-        elif isinstance(frame, AccessChange):
-            self._users.forget(frame.user)
-            self._on_access(frame)
+        elif isinstance(frame, Hello):
+            self.peers.refresh()
+        elif isinstance(frame, Draining):
+            self.placement.closing.add(sender)
         elif isinstance(frame, Leaving):
+            self.placement.closing.add(sender)
             self._lookups.leaving.add(sender)
+            self._streaming.mirrors.died(sender)  # first, so that answers which wait for a stream count as such
             self._forwarding.left(sender)
-            self._mirrors.died(sender)
         else:
-            self._unfollowed(sender, frame, user)
+            self._streaming.unfollowed(sender, frame, user)
+
+    def _ended(self, sender: int, frame: Answer | Failure) -> None:
+        """End a call, when those who follow its actor here have what it stands behind."""
+        address = self._forwarding.address_of(frame.id) if frame.position is not None else None
+        if address is None or frame.position is None:
+            self._forwarding.ended(sender, frame)
+        else:
+            then = functools.partial(self._forwarding.ended, sender, frame)
+            self._streaming.after(sender, address, Position(*frame.position), then)
 
     def _reply(self, peer: int, frame: bytes) -> None:
-        self._outlets.flush()
+        self._streaming.outlets.flush()
         self._postbox.post(peer, frame)
 
-    # Streams
-
-    def _joined(self, call: Subscription, source: int) -> None:
-        self._mirrors.join(call.address, source, call.subscriber)
-
-    def _unfollowed(self, peer: int, frame: Unfollow, user: Any) -> None:
-        outlet = self._outlets.find(peer, Address(frame.actor, frame.key))
-        if outlet is None:
-            return
-        if not frame.subscriber:  # the node is told that it ends, should somebody have joined there meanwhile
-            self._leave_all(outlet)
-            self._outlets.end(outlet, "nobody")
-        elif outlet.sessions.pop(frame.subscriber, None) is not None or not outlet.sessions:
-            if not outlet.sessions:
-                self._outlets.forget(outlet)
-            self._home.follower_left(outlet.address, "" if outlet.sessions else outlet.id, frame.subscriber, user)
-
-    def _leave_all(self, outlet: Outlet) -> None:
-        for subscriber, user in outlet.sessions.items():
-            self._home.follower_left(outlet.address, outlet.id, subscriber, user)
-
-    def _drop(self, outlet: Outlet) -> None:
-        self._leave_all(outlet)
+    def _joined(self, call: Subscription, source: int, position: Position) -> None:
+        self._streaming.joined(call.address, source, position, call.subscriber)
 
     # Deaths
 
@@ -307,14 +298,13 @@ class Cluster:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
         self._lookups.leaving.discard(network)
+        self.placement.forget(network)
         self.network.forget(network)
         self._postbox.died(network)
         self._arrivals.died(network)
         self._incoming.died(network)
-        for outlet in self._outlets.died(network):
-            self._leave_all(outlet)
+        self._streaming.died(network)
         self._forwarding.died(network, unsent)
-        self._mirrors.died(network)
 
     def _in_thread(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
         if self._thread is None:

@@ -26,8 +26,8 @@ from lightmoon_django.errors import (
     TooLarge,
     Unavailable,
 )
-from lightmoon_django.identity import Address
-from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, Remote, encode, error_of
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, encode, error_of
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.turn import Turn
@@ -73,15 +73,20 @@ class Forwarding:
         frames: Frames,
         clock: Clock,
         post: Callable[[Call], None],
-        follow: Callable[[Subscription, int], None],
+        follow: Callable[[Subscription, int, Position], None],
+        grouped: Callable[[int], bool],
     ) -> None:
-        """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer."""
+        """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer.
+
+        `grouped` tells whether a node's streams had better come as casts.
+        """
         self.me = me
         self.turns: weakref.WeakValueDictionary[int, Turn] = weakref.WeakValueDictionary()  # that wait for other nodes
         self._frames = frames
         self._clock = clock
         self._post = post
         self._follow = follow
+        self._grouped = grouped
         self._ids = itertools.count(1)
         self._routes: dict[Address, ActorRoute] = {}
         self._open: dict[int, ActorRoute] = {}
@@ -136,8 +141,12 @@ class Forwarding:
             return
         id = next(self._ids)
         frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
+        if isinstance(call, Subscription):
+            data = encode(Follow(frame, call.since, self._grouped(route.owner), tuple(call.hidden)))
+        else:
+            data = encode(frame)
         try:
-            self._frames.send(route.owner, encode(_following(call, frame) if isinstance(call, Subscription) else frame))
+            self._frames.send(route.owner, data)
         except Overloaded:
             call.reject(Overloaded("The link to the actor's node is full.", retry_after=0.1))
         except LinkClosed:  # it has died meanwhile
@@ -154,6 +163,11 @@ class Forwarding:
 
     # Back
 
+    def address_of(self, id: int) -> Address | None:
+        """Whose answer is open under that number."""
+        route = self._open.get(id)
+        return route.address if route is not None else None
+
     def ended(self, peer: int, frame: Answer | Failure) -> bool:
         """A call that was sent on has ended. False: nobody waits for it any more."""
         call = self._close(frame.id)
@@ -162,8 +176,8 @@ class Forwarding:
         if isinstance(frame, Failure):
             call.reject(error_of(frame))
             return True
-        if isinstance(call, Subscription):
-            self._follow(call, peer)
+        if isinstance(call, Subscription) and frame.position is not None:
+            self._follow(call, peer, Position(*frame.position))
         call.resolve(frame.payload)
         return True
 
@@ -261,10 +275,6 @@ def _may_be_repeated(call: Call) -> bool:
     """Whether running it again does no harm: it only reads or follows, or its first answer is stored with its turn."""
     options = call.message.options
     return options.read_only or isinstance(call, Subscription) or (call.identity is not None and options.once)
-
-
-def _following(call: Subscription, frame: Remote) -> Follow:
-    return Follow(frame, call.since, tuple(call.hidden))
 
 
 def _silence(call: Call) -> LightMoonError:

@@ -1,8 +1,7 @@
 """One message for all nodes that follow something: a Channels group whose members are nodes, never clients.
 
 A cast may get lost (channels_redis skips full members without a word), so what travels this way carries numbers of its
-own by which a gap is seen. Between the processes of one host there is no layer, and each node that the caller names
-is sent to by its link.
+own by which a gap is seen.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from lightmoon_django.cluster.carriers.layer import CAST
 from lightmoon_django.cluster.inbox import ChannelLayer
@@ -41,20 +40,15 @@ class Groups:
         wire: Wire,
         on_cast: Callable[[int, str, bytes], None],
         *,
-        unicast: Callable[[int, bytes], None],
         traffic: Traffic,
-        layer: ChannelLayer | None = None,
-        channel: str = "",
+        layer: ChannelLayer,
+        channel: str,
         group_expiry: float = 86_400.0,
     ) -> None:
-        """`on_cast(sender, group, data)` gets what arrives, this node's own casts excepted.
-
-        Without a layer, `unicast(incarnation, packet)` brings a packet to one node, where it goes to `receive`.
-        """
+        """`on_cast(sender, group, data)` gets what arrives in `channel`, this node's own casts excepted."""
         self._incarnation = incarnation
         self._wire = wire
         self._on_cast = on_cast
-        self._unicast = unicast
         self._traffic = traffic
         self._layer = layer
         self._channel = channel
@@ -65,8 +59,6 @@ class Groups:
     async def join(self, group: str) -> None:
         """Be a member from now on, until `leave`. Raises what the layer raises; it is tried again all the same."""
         self._joined[group_name(group)] = group
-        if self._layer is None:
-            return
         if self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         await self._layer.group_add(group_name(group), self._channel)
@@ -74,27 +66,19 @@ class Groups:
     async def leave(self, group: str) -> None:
         """Be a member no more. Casts that are on their way no longer reach `on_cast`."""
         self._joined.pop(group_name(group), None)
-        if self._layer is not None:
-            await self._layer.group_discard(group_name(group), self._channel)
+        await self._layer.group_discard(group_name(group), self._channel)
 
-    async def send(self, group: str, data: bytes, nodes: Collection[int] = ()) -> None:
-        """Cast once to the group. `nodes` are those that the caller knows to follow it, for want of a layer.
-
-        Raises `FrameTooLarge`, and what the layer or `unicast` raises.
-        """
+    async def send(self, group: str, data: bytes) -> None:
+        """Cast once to the group. Raises `FrameTooLarge`, and what the layer raises."""
         if len(data) > LARGEST:
             raise FrameTooLarge(f"A cast of {len(data)} bytes is over the limit of {LARGEST}.")
         name = group_name(group)
         packet = self._wire.seal(Cast(self._incarnation, name, data))
-        if self._layer is not None:
-            await self._layer.group_send(name, {"type": CAST, "data": packet})
-            return
-        for node in nodes:
-            if node != self._incarnation:
-                self._unicast(node, packet)
+        self._traffic.casts_sent += 1
+        await self._layer.group_send(name, {"type": CAST, "data": packet})
 
     def receive(self, packet: object) -> None:
-        """Take a packet from the layer or from a link. Never raises."""
+        """Take a packet from the layer. Never raises."""
         try:
             cast = self._wire.open_cast(packet)
         except Refused as refused:
@@ -103,6 +87,7 @@ class Groups:
         group = self._joined.get(cast.group)
         if cast.sender == self._incarnation or group is None:
             return
+        self._traffic.casts_received += 1
         try:
             self._on_cast(cast.sender, group, cast.data)
         except Exception:
@@ -120,7 +105,6 @@ class Groups:
                 logger.debug("A group could not be left; its membership will expire.", exc_info=True)
 
     async def _refresh(self) -> None:
-        assert self._layer is not None
         while True:
             await asyncio.sleep(self._every * random.uniform(0.8, 1.0))
             for group in list(self._joined.values()):

@@ -13,7 +13,18 @@ from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.translation import ForeignTurn, identity_of, message_of, subscription_of
 from lightmoon_django.errors import InternalError, LightMoonError, TooLarge
 from lightmoon_django.identity import Position
-from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Follow, Remote, Step, encode, failure
+from lightmoon_django.messages import (
+    MAX_PAYLOAD,
+    Answer,
+    Bounce,
+    Cancel,
+    Follow,
+    Remote,
+    Step,
+    encode,
+    failure,
+    position_in,
+)
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call as Base
@@ -44,10 +55,15 @@ class Foreign(Base):
         if len(payload) > MAX_PAYLOAD:
             self.reject(TooLarge(f"A result of {len(payload)} bytes is over the limit between nodes."))
         else:
-            self.incoming.answer(self, encode(Answer(self.id, payload)))
+            self.incoming.answer(self, encode(Answer(self.id, payload, self.position)))
 
     def reject(self, error: LightMoonError) -> None:
-        self.incoming.answer(self, encode(failure(self.id, error)))
+        self.incoming.answer(self, encode(failure(self.id, error, self.position)))
+
+    @property
+    def position(self) -> Position | None:
+        """What followers of the actor there must have got before the answer."""
+        return self.incoming.outlets.position(self.peer, self.address)
 
     def bounce(self, owner: int | None) -> None:
         """It didn't run: its actor isn't here."""
@@ -80,19 +96,25 @@ class RemoteCall(Foreign, Call):
 class RemoteSubscription(Foreign, Subscription):
     """A subscription of another node's session. What it gets goes to that node once, for all its sessions."""
 
-    __slots__ = (*_SLOTS, "hidden", "outlets")
+    __slots__ = (*_SLOTS, "followed", "grouped", "hidden")
 
-    outlets: Outlets
+    grouped: bool
     hidden: frozenset[str]
+    followed: Position | None
 
     @property
     def subscriber(self) -> Outlet:
         """Made when it is needed: the stream may have ended since the call came."""
-        return self.outlets.of(self.peer, self.address)
+        return self.incoming.outlets.of(self.peer, self.address, self.grouped)
 
     def resolve(self, payload: bytes) -> None:
-        self.subscriber.sessions[self.caller or ""] = self.user
+        self.followed = position_in(payload)
+        self.subscriber.joined(self.peer, self.caller or "", self.user, self.followed)
         super().resolve(payload)
+
+    @property
+    def position(self) -> Position | None:
+        return self.followed or super().position
 
 
 class Incoming:
@@ -115,7 +137,7 @@ class Incoming:
         self._post = post
         self._cancel = cancel
         self._turn_of = turn_of
-        self._outlets = outlets
+        self.outlets = outlets
         self._calls: dict[tuple[int, int], Foreign] = {}
         self._bounced: OrderedDict[tuple[int, str, str], int] = OrderedDict()
 
@@ -148,7 +170,7 @@ class Incoming:
         if isinstance(frame, Follow):
             remote = frame.call
             call = self._built(RemoteSubscription, subscription_of(remote), remote, user)
-            call.outlets = self._outlets
+            call.grouped, call.followed = frame.grouped and call.schema.castable, None
             call.hidden = frozenset(frame.hidden)
             call.since = Position(*frame.since) if frame.since is not None else None
         else:

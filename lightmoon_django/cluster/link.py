@@ -5,7 +5,9 @@ floor higher; and Erlang's distribution, which keeps one ordered stream per pair
 channel layer is no stream, and a Unix socket that breaks does not say how much of what was written had been read. An
 acknowledgement here says that the frame was handed to the receiving program.
 
-All frames of one pass of the event loop leave in one batch: sealing, framing and the write are paid once for all.
+All frames of one pass of the event loop leave in one batch: sealing, framing and the write are paid once for all. Where
+a packet is cheap, a frame with nothing unacknowledged before it leaves at once (Nagle's rule, RFC 896, with the pass in
+place of the round trip): a lone ask does not wait for company, and a hundred of them still share a few packets.
 
 `link` and `peer` in each batch name the two ends, and frames count only at the end that they were meant for: so
 the first batch between two nodes is no more than a greeting, and is sent again as soon as it is answered. A node that
@@ -32,6 +34,7 @@ ACK_WITHIN = 0.02  # seconds that an acknowledgement may wait for frames to trav
 ACK_EVERY = WINDOW // 8  # bytes after which it doesn't wait
 HEAD = 128  # bytes of a batch beside its frames
 
+_NO_MORE: list[int] = []
 _starts = itertools.count(1)  # an incarnation is one process, so counting there orders its ends of links
 
 
@@ -53,6 +56,14 @@ class Path(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it takes another packet now. When it does again, it calls the link's `resume`."""
+
+    @property
+    def private(self) -> bool:
+        """Whether only this node can write to it: then packets need no seal."""
+
+    @property
+    def prompt(self) -> bool:
+        """Whether a packet costs so little that a lone frame needn't wait for others of the same pass."""
 
     def send(self, packet: bytes) -> None:
         """Take a packet. Only called while it is ready; never raises."""
@@ -100,7 +111,7 @@ class Link:
         self._ack_now = False
         self._ack_timer = False
         self._bytes_to_ack = 0
-        self._deadline = 0.0
+        self._since = 0.0  # the time-out counts from here
         self._timer = False
 
     @property
@@ -114,12 +125,17 @@ class Link:
         return not self._out.held and not self._ack_due
 
     def send(self, frame: bytes) -> None:
-        """Let a frame leave at the end of this pass. Raises `LinkFull`, `FrameTooLarge` and `LinkClosed`."""
+        """Let a frame leave in this pass. Raises `LinkFull`, `FrameTooLarge` and `LinkClosed`."""
         if self._closed:
             raise LinkClosed(f"There is no link to incarnation {self.peer} any more.")
         self._out.push(frame)
         self._traffic.frames_sent += 1
-        self._schedule()
+        if self._scheduled:
+            return
+        if self._path.prompt and not self._out.in_flight:
+            self._transmit_all()
+        else:
+            self._schedule()
 
     def receive(self, batch: Batch) -> None:
         """Take what the peer has sent."""
@@ -175,8 +191,9 @@ class Link:
             return
         now = self._clock.monotonic()
         self._trips.acked(upto, now)
-        self._deadline = now + self._trips.timeout(self._path.patience)
-        self._schedule()
+        self._since = now
+        if self._out.sendable:
+            self._schedule()
 
     def _accept(self, batch: Batch) -> None:
         before = self._in.duplicates
@@ -213,51 +230,51 @@ class Link:
         self._scheduled = False
         if self._closed:
             return
-        while self._out.sendable and self._path.ready and (self._there or not self._out.in_flight):
-            self._transmit(self._out.take(self._path.limit - HEAD))
+        self._transmit_all()
         if self._ack_now and self._path.ready:
             self._transmit([])
 
+    def _transmit_all(self) -> None:
+        while self._out.sendable and self._path.ready and (self._there or not self._out.in_flight):
+            self._transmit(self._out.take(self._path.limit - HEAD))
+
     def _transmit(self, pieces: list[Piece]) -> None:
         upto = self._out.next
-        batch = Batch(
-            sender=self._me,
-            receiver=self.peer,
-            link=self._here,
-            peer=self._there,
-            first=upto - len(pieces),
-            ack=self._in.expected,
-            frames=[piece.data for piece in pieces],
-            more=[position for position, piece in enumerate(pieces) if piece.more],
-        )
+        first = upto - len(pieces)
+        frames, more = [piece.data for piece in pieces], _NO_MORE
+        if len(frames) > 1 or (frames and pieces[0].more):
+            more = [position for position, piece in enumerate(pieces) if piece.more]
+        batch = Batch(self._me, self.peer, self._here, self._there, first, self._in.expected, frames, more)
         self._ack_due = self._ack_now = False
         self._bytes_to_ack = 0
         self._traffic.batches_sent += 1
         if pieces:
-            self._watch(upto, alone=upto - len(pieces) == self._out.base)
-        self._path.send(self._wire.seal(batch))
+            self._watch(upto, alone=first == self._out.base)
+        self._path.send(self._wire.encode(batch) if self._path.private else self._wire.seal(batch))
 
     def _watch(self, upto: int, *, alone: bool) -> None:
         """See to it that what is on its way is sent again some time. One timer per link, moved only when it fires."""
         now = self._clock.monotonic()
         self._trips.sent(upto, now)
         if alone or not self._timer:
-            self._deadline = now + self._trips.timeout(self._path.patience)
+            self._since = now
         if not self._timer:
             self._timer = True
-            self._clock.call_at(self._deadline, self._waited)
+            self._clock.call_at(now + self._trips.timeout(self._path.patience), self._waited)
 
     def _waited(self) -> None:
         self._timer = False
         if self._closed or not self._out.in_flight:
             return
         now = self._clock.monotonic()
-        if now >= self._deadline:
+        until = self._since + self._trips.timeout(self._path.patience)
+        if now >= until:
             if self._path.ready:  # else it is not lost but stuck, and more of it would not help
                 self._resend()
-            self._deadline = now + self._trips.timeout(self._path.patience)
+            self._since = now
+            until = now + self._trips.timeout(self._path.patience)
         self._timer = True
-        self._clock.call_at(self._deadline, self._waited)
+        self._clock.call_at(until, self._waited)
 
     def _resend(self) -> None:
         if count := self._out.rewind():

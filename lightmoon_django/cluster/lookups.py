@@ -1,4 +1,4 @@
-"""Calls whose actor belongs to an incarnation of which it isn't known yet which process has it."""
+"""Calls that wait until it is known which process has their actor, or is to have it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import functools
 from collections.abc import Callable
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.placement import role_of
+from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.cluster.forwarding import HOP_LIMIT
 from lightmoon_django.cluster.peers import Peers
 from lightmoon_django.errors import DeadlineExceeded, Unavailable
 from lightmoon_django.identity import Address
+
+Told = Callable[[int | Exception | None], None]
 
 LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
 SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
@@ -26,14 +30,24 @@ class Lookups:
         clock: Clock,
         send: Callable[[Call, int], None],
         post: Callable[[Call], None],
+        owner: Callable[[ActorSchema, str, Told], None],
+        choose: Callable[[ActorSchema], int | None],
+        stay: Callable[[list[Call]], None],
     ) -> None:
-        """`send` brings a call to another process; `post` lets the store decide anew."""
+        """`send` brings a call to another process; `post` lets the store decide anew.
+
+        `owner` asks the store which incarnation has a row: 0 is this node's own, None nobody's. `choose` says which
+        process is to have an actor that nobody has; `stay` takes the calls of one that is to live here.
+        """
         self.leaving: set[int] = set()  # processes that are stopping, and about to give back all that they have
         self._me = me
         self._peers = peers
         self._clock = clock
         self._send = send
         self._post = post
+        self._owner = owner
+        self._choose = choose
+        self._stay = stay
         self._calls: dict[Address, list[Call]] = {}
         self._sweeping: Cancellable | None = None
         self._stopped = False
@@ -59,6 +73,52 @@ class Lookups:
             self._calls[call.address] = [call]
             self._peers.refresh(functools.partial(self._found, call.address, owner))
             self._watch()
+
+    def place(self, call: Call) -> None:
+        """Send a call to whoever has its actor, and if nobody has, to whoever is to have it."""
+        self._calls[call.address] = [call]
+        self._owner(call.schema, call.key, functools.partial(self._told, call.schema, call.key))
+        self._watch()
+
+    def _told(self, schema: ActorSchema, key: str, owner: int | Exception | None) -> None:
+        address = Address(schema.name, key)
+        """Where nobody or the database can't tell, whoever is chosen finds out."""
+        if self._stopped:
+            return
+        if not self._calls.get(address):
+            self._calls.pop(address, None)  # their deadlines have passed
+        elif owner == 0:
+            self._stay(self._calls.pop(address))
+        elif isinstance(owner, int):
+            network = self._peers.network_of(owner)
+            if network and network not in self.leaving:
+                self._go(self._calls.pop(address), network)
+            else:
+                self._peers.refresh(functools.partial(self._found, address, owner))
+        elif (target := self._choose(schema)) is not None:
+            self._go(self._calls.pop(address), target)
+        else:  # nobody is known that may have it
+            self._peers.refresh(functools.partial(self._last_choice, schema, address))
+
+    def _last_choice(self, schema: ActorSchema, address: Address) -> None:
+        if self._stopped:
+            return
+        target = self._choose(schema)
+        calls = self._calls.pop(address, [])
+        if target is not None:
+            self._go(calls, target)
+            return
+        role = role_of(schema.placement)
+        wanted = f"has the role {role!r}, which {address} needs" if role else f"hosts actors, as {address}"
+        for call in calls:
+            call.reject(Unavailable(f"No living process {wanted}. Start one, see docs/cluster.md.", retry_after=1.0))
+
+    def _go(self, calls: list[Call], target: int) -> None:
+        if target == self._me:
+            self._stay(calls)
+            return
+        for call in calls:
+            self._send(call, target)
 
     def stop(self) -> None:
         """Nothing is looked for any more."""

@@ -20,10 +20,13 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.identity import Endpoint
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
+from lightmoon_django.persistence.silence import at_most
 
 logger = logging.getLogger("lightmoon")
 
 BEATS_PER_LEASE = 3  # two may fail before the lease ends
+
+Deputy = Callable[[Callable[[], bool]], bool | None]
 
 
 def boot_time() -> float:
@@ -41,18 +44,24 @@ class Membership:
         on_lost: Callable[[], None],
         *,
         endpoint: Callable[[], Endpoint | None] = lambda: None,
+        on_beat: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = boot_time,
+        deputy: Deputy = lambda beat: None,
     ) -> None:
         """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
 
         When it returns, every activation of the old incarnation must be unable to answer: a new one is taken then.
         `endpoint` tells how other processes reach this one; it is asked in that thread and the one that calls `start`.
+        `deputy` may run a heartbeat on a connection where it is no outside write, and tell its result; None: not now.
+        `on_beat` is called in the heartbeat's thread after each beat, whether or not it reached the database.
         """
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
         self._on_lost = on_lost
         self._clock = clock
         self._endpoint = endpoint
+        self._deputy = deputy
+        self._on_beat = on_beat
         self._announced: Endpoint | None = None
         self._nodes = Nodes(alias)
         self._incarnation = 0
@@ -92,7 +101,7 @@ class Membership:
     def beat(self) -> None:
         """One heartbeat; a new incarnation if it comes too late. Raises what the database raises."""
         sent = self._clock()
-        if self._nodes.heartbeat(self._incarnation, self._lease):
+        if self._extend():
             self._valid_until = sent + self._lease
             self._announce()
             return
@@ -105,17 +114,26 @@ class Membership:
         self._on_lost()
         self._register()
 
+    def _extend(self) -> bool:
+        alive = self._deputy(lambda: self._nodes.heartbeat(self._incarnation, self._lease))
+        if alive is None:
+            with at_most(connections[self.alias], self._lease):  # a later answer would say no
+                alive = self._nodes.heartbeat(self._incarnation, self._lease)
+        return alive
+
     def _register(self) -> None:
         incarnation, sent = identity.new_incarnation(), self._clock()
         self._announced = self._endpoint()
-        self._nodes.register(incarnation, self._lease, self._announced)
+        with at_most(connections[self.alias], self._lease):
+            self._nodes.register(incarnation, self._lease, self._announced)
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
 
     def _announce(self) -> None:
         endpoint = self._endpoint()
         if endpoint is not None and endpoint != self._announced:
-            self._nodes.announce(self._incarnation, endpoint)
+            with at_most(connections[self.alias], self._lease):
+                self._nodes.announce(self._incarnation, endpoint)
             self._announced = endpoint
 
     def _run(self) -> None:
@@ -130,11 +148,13 @@ class Membership:
                     logger.exception("A heartbeat failed; trying again.", extra={"action": "heartbeat_failed"})
                 failing = True
                 self._reset_connection()
+            self._on_beat()
         self._leave()
 
     def _leave(self) -> None:
         try:
-            self._nodes.leave(self._incarnation)
+            with at_most(connections[self.alias], self._lease):
+                self._nodes.leave(self._incarnation)
         except Exception:
             logger.info(
                 "The node could not be signed off; its lease will end by itself.", extra={"action": "leave_failed"}

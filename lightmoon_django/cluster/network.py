@@ -15,7 +15,7 @@ from lightmoon_django.clock import Clock, SystemClock
 from lightmoon_django.cluster.link import Link, LinkClosed
 from lightmoon_django.cluster.route import Carrier, Route
 from lightmoon_django.cluster.traffic import Traffic
-from lightmoon_django.cluster.wire import Refused, Wire
+from lightmoon_django.cluster.wire import Batch, Refused, Wire
 from lightmoon_django.identity import Endpoint
 
 logger = logging.getLogger("lightmoon")
@@ -24,6 +24,17 @@ LOOK_AGAIN = 0.05  # seconds until an unknown node is looked up again, doubling
 LOOK_AGAIN_LONGEST = 2.0  # seconds
 REMEMBERED = 10_000  # dead incarnations, so that what is still on its way from one opens no link to it
 LINGER_STEP = 0.005  # seconds between two looks at whether everything has arrived, while stopping
+
+
+_forks = 0  # between this process and the one that was started; asked for with each frame, where a pid costs a call
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class State(enum.Enum):
@@ -71,7 +82,7 @@ class Network:
         """
         self.incarnation = incarnation
         self.traffic = Traffic()
-        self._wire = Wire(secrets)
+        self.wire = Wire(secrets)
         self._carriers = list(carriers)
         self._lookup = lookup
         self._on_frame = on_frame
@@ -83,21 +94,21 @@ class Network:
         self._routes: dict[int, Route] = {}
         self._dead: dict[int, None] = {}  # in the order of their deaths
         self._state = State.NEW
-        self._pid = 0
+        self._forks = -1
         self._call_soon: Callable[[Callable[[], None]], object]
 
     async def start(self) -> None:
         """Open the carriers. Raises `OSError` when one can't be; then none is open. Again: does nothing."""
-        if self._state is State.RUNNING and self._pid == os.getpid():
+        if self._state is State.RUNNING and self._forks == _forks:
             return
         if self._state is not State.NEW:
             raise RuntimeError("A network is started once. Another start needs another incarnation.")
-        self._pid = os.getpid()
+        self._forks = _forks
         self._call_soon = asyncio.get_running_loop().call_soon
         self._state = State.RUNNING
         for position, carrier in enumerate(self._carriers):
             try:
-                await carrier.start(self.receive)
+                await carrier.start(self)
             except BaseException:
                 self._state = State.STOPPED
                 for opened in self._carriers[:position]:
@@ -110,7 +121,7 @@ class Network:
         Waits up to `linger` seconds for the peers to acknowledge what was sent to them, and always acknowledges what
         has arrived here.
         """
-        if self._state is not State.RUNNING or self._pid != os.getpid():
+        if self._state is not State.RUNNING or self._forks != _forks:
             return {}
         await self._settle(linger)
         self._state = State.STOPPED
@@ -129,13 +140,13 @@ class Network:
         back.
         """
         link = self._links.get(incarnation)
-        if link is None or self._pid != os.getpid():
+        if link is None or self._forks != _forks:
             link = self._open(incarnation)
         link.send(frame)
 
     def forget(self, incarnation: int) -> list[bytes]:
         """That node is dead, for good. Returns the frames to it that may not have arrived, in order."""
-        if self._pid != os.getpid():
+        if self._forks != _forks:
             return []
         self._dead[incarnation] = None
         while len(self._dead) > REMEMBERED:
@@ -143,6 +154,12 @@ class Network:
         self._routes.pop(incarnation, None)
         link = self._links.pop(incarnation, None)
         return link.close() if link else []
+
+    def carrier_to(self, incarnation: int) -> str:
+        """The name of the carrier by which frames go there now; empty when none leads there. Raises `LinkClosed`."""
+        if incarnation not in self._links:
+            self._open(incarnation)
+        return self._routes[incarnation].carrier
 
     @property
     def peers(self) -> list[int]:
@@ -165,12 +182,35 @@ class Network:
 
     def receive(self, packet: object) -> None:
         """Take a packet from a carrier. What is not for this node from a living one is counted and dropped."""
-        if self._state is not State.RUNNING:
-            return
         try:
-            batch = self._wire.open_batch(packet)
+            batch = self.wire.open_batch(packet)
         except Refused as refused:
             self.traffic.drop(refused.reason)
+        else:
+            self._take(batch)
+
+    def receive_private(self, packet: bytes) -> None:
+        """Likewise, of a connection whose opener has proved itself."""
+        try:
+            batch = self.wire.decode_batch(packet)
+        except Refused as refused:
+            self.traffic.drop(refused.reason)
+        else:
+            self._take(batch)
+
+    def proof(self, challenge: bytes, place: str) -> bytes:
+        """What proves this node to who listens at that place."""
+        return self.wire.proof(challenge, place)
+
+    def proves(self, proof: bytes, challenge: bytes, place: str) -> bool:
+        """Whether that is a node of ours. If not, it is counted."""
+        if self.wire.proves(proof, challenge, place):
+            return True
+        self.traffic.drop("forged", "connection")
+        return False
+
+    def _take(self, batch: Batch) -> None:
+        if self._state is not State.RUNNING:
             return
         if batch.receiver != self.incarnation:
             self.traffic.drop("misdirected", batch.receiver)
@@ -181,7 +221,7 @@ class Network:
             (self._links.get(batch.sender) or self._open(batch.sender)).receive(batch)
 
     def _open(self, incarnation: int) -> Link:
-        if self._state is not State.RUNNING or self._pid != os.getpid():
+        if self._state is not State.RUNNING or self._forks != _forks:
             raise LinkClosed("This process's network is not running.")
         if incarnation in self._dead or incarnation == self.incarnation:
             raise LinkClosed(f"Incarnation {incarnation} is {'dead' if incarnation in self._dead else 'this node'}.")
@@ -189,7 +229,7 @@ class Network:
         link = Link(
             self.incarnation,
             incarnation,
-            self._wire,
+            self.wire,
             route,
             clock=self._clock,
             call_soon=self._call_soon,

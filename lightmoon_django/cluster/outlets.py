@@ -1,26 +1,41 @@
-"""Other nodes as subscribers of streams here: each frame goes once to a node, however many follow there."""
+"""Other nodes as subscribers of streams here: each frame goes once to a node, however many follow there.
+
+Nodes that are reached by the channel layer share one outlet per stream, whose frames go to a group in one message for
+all of them. Any other node has an outlet of its own, which sends by the link.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from lightmoon_django.identity import Address
-from lightmoon_django.messages import Ended, Guarded, Split, Streamed, encode
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, StreamFrame, encode
+
+MOST_PENDING = 1024 * 1024  # characters that wait for a layer; what is beyond is left for the nodes to ask for
 
 
 class Outlet:
-    """One node as a subscriber of one stream. Implements `runtime.streams.Subscriber`."""
+    """One node, or a group of nodes, as a subscriber of one stream. Implements `runtime.streams.Subscriber`."""
 
-    __slots__ = ("_outlets", "address", "id", "peer", "pending", "sessions")
+    __slots__ = ("_outlets", "_weight", "address", "epoch", "grouped", "id", "pending", "sending", "seq", "sessions")
 
-    def __init__(self, outlets: Outlets, peer: int, address: Address) -> None:
+    def __init__(self, outlets: Outlets, id: str, address: Address, grouped: bool) -> None:
         self._outlets = outlets
+        self._weight = 0
         self.address = address
-        self.id = f"node-{peer}"
-        self.peer = peer
-        self.pending: list[str | Guarded | Split] = []
-        self.sessions: dict[str, Any] = {}  # who follows there, and as which user
+        self.epoch = ""
+        self.grouped = grouped
+        self.id = id
+        self.pending: list[StreamFrame] = []
+        self.sending = False  # a cast is on its way to the layer
+        self.seq = 0  # of the last frame that was pushed
+        self.sessions: dict[int, dict[str, Any]] = {}  # who follows on which node, and as which user
+
+    def joined(self, peer: int, session: str, user: Any, position: Position) -> None:
+        """A session there follows; every frame after that position is pushed here."""
+        self.epoch, self.seq = position
+        self.sessions.setdefault(peer, {})[session] = user
 
     def push(self, frame: str) -> None:
         self._add(frame)
@@ -29,21 +44,55 @@ class Outlet:
         self._add(frame)
 
     def push_split(self, frames: Mapping[str, str], skip: str) -> None:
-        """Most sessions of that node see the same: only the others are named."""
+        """Most sessions of a node see the same: only the others are named."""
         groups: dict[str, list[str]] = {}
-        for id in self.sessions:
+        for id in (id for sessions in self.sessions.values() for id in sessions):
             groups.setdefault(frames.get(id, skip), []).append(id)
         rest = max(groups, key=lambda frame: len(groups[frame]), default=skip)
         others = tuple((frame, tuple(ids)) for frame, ids in groups.items() if frame != rest)
         self._add(Split(rest, others) if others else rest)
 
-    def _add(self, frame: str | Guarded | Split) -> None:
-        if not self.pending:
+    def push_aside(self, frame: str) -> None:
+        self._outlets.tell(self, frame)
+
+    def _add(self, frame: StreamFrame) -> None:
+        self.seq += 1
+        if not self.pending or self.sending:  # the nodes must hear of it, though it can't be cast yet
             self._outlets.hurry(self)
         self.pending.append(frame)
+        self._weight += _size(frame)
+        if self.grouped and self._weight > MOST_PENDING:
+            self.pending, self._weight = [], 0
 
     def reset(self, address: Address, reason: str) -> None:
         self._outlets.end(self, reason)
+
+    def take(self, limit: int) -> Streamed:
+        """The oldest frames that wait, up to about that many characters, and at least one."""
+        first, count, size = self.seq - len(self.pending) + 1, 0, 0
+        for frame in self.pending:
+            size += _size(frame)
+            if count and size > limit:
+                break
+            count += 1
+        frames, self.pending = tuple(self.pending[:count]), self.pending[count:]
+        self._weight = sum(map(_size, self.pending))
+        return Streamed(*self.address, self.epoch, first, frames)
+
+
+def _size(frame: StreamFrame) -> int:
+    if isinstance(frame, str):
+        return len(frame)
+    if isinstance(frame, Guarded):
+        return len(frame.frame) + len(frame.skip)
+    return len(frame.rest) + sum(len(one) + sum(map(len, ids)) for one, ids in frame.others)
+
+
+class Caster(Protocol):
+    """How frames get to groups. Implemented by `casts.Casts`."""
+
+    def send(self, outlet: Outlet) -> None:
+        """Send what is pending, soon."""
 
 
 class Outlets:
@@ -54,24 +103,43 @@ class Outlets:
         offer: Callable[[int, bytes], bool],
         post: Callable[[int, bytes], None],
         call_soon: Callable[[Callable[[], None]], object],
-        drop: Callable[[Outlet], None],
+        left: Callable[[Outlet, str, str, Any], None],
     ) -> None:
-        """`offer` tells whether the frame was taken; else `drop` takes that node out of the stream, and it is reset."""
+        """`offer` tells whether the frame was taken; else that node is taken out of the stream, and it is reset.
+
+        `left(outlet, id, session, user)` hears of each session that is gone, with the outlet's id if it was the last.
+        """
         self._offer = offer
         self._post = post
         self._call_soon = call_soon
-        self._drop = drop
+        self._left = left
         self._all: dict[tuple[int, Address], Outlet] = {}
+        self._groups: dict[Address, Outlet] = {}
         self._full: list[Outlet] = []
+        self.caster: Caster | None = None  # set where there is a layer
 
-    def of(self, peer: int, address: Address) -> Outlet:
+    def of(self, peer: int, address: Address, grouped: bool) -> Outlet:
+        """The outlet by which that node follows; made if there is none."""
         found = self._all.get((peer, address))
         if found is None:
-            found = self._all[peer, address] = Outlet(self, peer, address)
+            if grouped and self.caster is not None:
+                found = self._groups.get(address)
+                if found is None:
+                    found = self._groups[address] = Outlet(self, "nodes", address, True)
+            else:
+                found = Outlet(self, f"node-{peer}", address, False)
+            self._all[peer, address] = found
         return found
 
     def find(self, peer: int, address: Address) -> Outlet | None:
         return self._all.get((peer, address))
+
+    def position(self, peer: int, address: Address) -> Position | None:
+        """What that node must have got before an answer of the actor's; None where the link sees to the order."""
+        if not self._groups:
+            return None
+        found = self._all.get((peer, address))
+        return Position(found.epoch, found.seq) if found is not None and found.grouped else None
 
     def hurry(self, outlet: Outlet) -> None:
         if not self._full:
@@ -82,22 +150,76 @@ class Outlets:
         """Send what waits. Also called before anything else is sent to those nodes, to keep the order."""
         outlets, self._full = self._full, []
         for outlet in outlets:
-            frames, outlet.pending = tuple(outlet.pending), []
-            if not self._offer(outlet.peer, encode(Streamed(*outlet.address, frames))):
-                self._drop(outlet)
-                self.end(outlet, "overflow")
+            if outlet.grouped:
+                if self.caster is not None:
+                    self.caster.send(outlet)
+            elif outlet.pending:
+                self.deliver(outlet, outlet.take(2**63))
+
+    def tell(self, outlet: Outlet, frame: str) -> None:
+        """Send what has no place in the stream's sequence to its nodes, behind what waits for them."""
+        self.flush()
+        data = encode(Aside(*outlet.address, frame))
+        for peer in list(outlet.sessions):
+            if not self._offer(peer, data):
+                self.drop(outlet, peer, "overflow")
+
+    def deliver(self, outlet: Outlet, frames: Streamed) -> None:
+        """Send frames by the links of its nodes."""
+        data = encode(frames)
+        for peer in list(outlet.sessions):
+            if not self._offer(peer, data):
+                self.drop(outlet, peer, "overflow")
+
+    def drop(self, outlet: Outlet, peer: int, reason: str) -> None:
+        """That node can't follow any longer: take it out, and say so."""
+        self.leave_all(outlet, peer)
+        self._post(peer, encode(Ended(*outlet.address, reason)))
 
     def end(self, outlet: Outlet, reason: str) -> None:
-        """The stream is over for that node."""
+        """The stream is over for all nodes."""
         self.flush()
-        if self._all.get((outlet.peer, outlet.address)) is outlet:
-            del self._all[outlet.peer, outlet.address]
-            self._post(outlet.peer, encode(Ended(*outlet.address, reason)))
+        if outlet.pending:  # that were to be cast
+            self.deliver(outlet, outlet.take(2**63))
+        self._groups = {key: one for key, one in self._groups.items() if one is not outlet}
+        frame = encode(Ended(*outlet.address, reason))
+        for peer in outlet.sessions:
+            if self._all.get((peer, outlet.address)) is outlet:
+                del self._all[peer, outlet.address]
+                self._post(peer, frame)
+        outlet.sessions = {}
+        outlet.pending = []
 
-    def forget(self, outlet: Outlet) -> None:
-        """Nobody follows there any more."""
-        self._all.pop((outlet.peer, outlet.address), None)
+    def leave(self, peer: int, address: Address, session: str, user: Any) -> None:
+        """A session there has gone."""
+        outlet = self._all.get((peer, address))
+        if outlet is None:
+            return
+        sessions = outlet.sessions.get(peer, {})
+        if session in sessions:
+            del sessions[session]
+        elif sessions:
+            return
+        if not sessions:
+            self._forget(outlet, peer)
+        self._left(outlet, "" if outlet.sessions else outlet.id, session, user)
 
-    def died(self, peer: int) -> list[Outlet]:
-        """Forget a dead node; its outlets, for the streams to forget too."""
-        return [self._all.pop(key) for key in list(self._all) if key[0] == peer]
+    def leave_all(self, outlet: Outlet, peer: int) -> None:
+        """All sessions there have gone."""
+        sessions = outlet.sessions.get(peer, {})
+        self._forget(outlet, peer)
+        for session, user in sessions.items():
+            self._left(outlet, "" if outlet.sessions else outlet.id, session, user)
+
+    def died(self, peer: int) -> None:
+        """Forget a dead node."""
+        for key, outlet in list(self._all.items()):
+            if key[0] == peer:
+                self.leave_all(outlet, peer)
+
+    def _forget(self, outlet: Outlet, peer: int) -> None:
+        outlet.sessions.pop(peer, None)
+        if self._all.get((peer, outlet.address)) is outlet:
+            del self._all[peer, outlet.address]
+        if not outlet.sessions and self._groups.get(outlet.address) is outlet:
+            del self._groups[outlet.address]

@@ -1,7 +1,7 @@
 """The other processes: who is alive, and how they are reached.
 
 A process is known by its network id. It may have several incarnations, one per database that hosts its actors; it is
-dead when none of them is alive any more. Nobody is asked for before another process was met.
+dead when none of them is alive any more. The table is read once at the start, and then while another process is known.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Peers:
         self._timer: Cancellable | None = None
         self._pause = PERIOD
         self._stopped = False
+        self.looked = False  # somebody has, at least in vain
+        self.on_look: Callable[[], None] = lambda: None  # called after each look that found others
 
     def network_of(self, incarnation: int) -> int | None:
         """The process that has it; None when it isn't known to be alive. 0 when it has no links."""
@@ -61,9 +63,9 @@ class Peers:
             self.refresh()
         return found
 
-    def living(self) -> dict[int, Endpoint]:
+    def living(self) -> Mapping[int, Endpoint]:
         """All other processes that have links, as of the last look."""
-        return dict(self._others)
+        return self._others
 
     def refresh(self, then: Callable[[], None] | None = None) -> None:
         """Look now; `then` is called after a look that began after this."""
@@ -101,7 +103,8 @@ class Peers:
                 logger.warning("The table of nodes can't be read now.", exc_info=True, extra={"action": "peers_failed"})
             else:
                 self._learn(alive)
-            self._tell(waiting)
+            self.looked = True
+            self._tell([*waiting, self.on_look] if self._others else waiting)
             again = bool(self._waiting)
         self._task = None
         self._plan()

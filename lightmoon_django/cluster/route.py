@@ -12,6 +12,22 @@ from lightmoon_django.identity import Endpoint
 Changed = Callable[[bool], None]
 
 
+class Receiver(Protocol):
+    """What carriers bring packets to. Implemented by `network.Network`. Never raises."""
+
+    def receive(self, packet: object) -> None:
+        """Take a sealed packet, or whatever else has come."""
+
+    def receive_private(self, packet: bytes) -> None:
+        """Take a packet of a connection whose opener has proved itself."""
+
+    def proof(self, challenge: bytes, place: str) -> bytes:
+        """What proves this node to who listens at that place."""
+
+    def proves(self, proof: bytes, challenge: bytes, place: str) -> bool:
+        """Whether that is a node of ours. If not, it is counted."""
+
+
 class CarrierPath(Path, Protocol):
     """A carrier's way to one node."""
 
@@ -27,8 +43,8 @@ class Carrier(Protocol):
     def name(self) -> str:
         """One word, for people."""
 
-    async def start(self, receive: Callable[[object], None]) -> None:
-        """From now on give every incoming packet to `receive`, which takes anything and never raises."""
+    async def start(self, receiver: Receiver) -> None:
+        """From now on give it every incoming packet."""
 
     async def stop(self) -> None:
         """Receive no more. Started and stopped at most once."""
@@ -50,7 +66,11 @@ class Route:
     def __init__(self) -> None:
         self._paths: list[CarrierPath] = []
         self._names: list[str] = []
-        self._best: CarrierPath | None = None  # kept, for every batch asks for it
+        self._best: CarrierPath | None = None  # kept, for every batch asks for it, as are the next four
+        self.limit = 2 * PIECE
+        self.patience = 0.0
+        self.private = False
+        self.prompt = False
 
     def lead(self, endpoint: Endpoint, carriers: list[Carrier], changed: Changed) -> bool:
         """Open a path by each carrier that leads there. False when none does."""
@@ -72,14 +92,6 @@ class Route:
         return self._names[self._paths.index(self._best)] if self._best else ""
 
     @property
-    def limit(self) -> int:
-        return self._best.limit if self._best else 2 * PIECE
-
-    @property
-    def patience(self) -> float:
-        return self._best.patience if self._best else 0.0
-
-    @property
     def ready(self) -> bool:
         return self._best is not None and self._best.ready
 
@@ -93,4 +105,8 @@ class Route:
         self._paths, self._names, self._best = [], [], None
 
     def _choose(self) -> None:
-        self._best = next((path for path in self._paths if path.alive), None)
+        best = self._best = next((path for path in self._paths if path.alive), None)
+        if best is None:
+            self.limit, self.patience, self.private, self.prompt = 2 * PIECE, 0.0, False, False
+        else:
+            self.limit, self.patience, self.private, self.prompt = best.limit, best.patience, best.private, best.prompt

@@ -81,6 +81,13 @@ class SendWindow:
 
     def take(self, limit: int) -> list[Piece]:
         """The next pieces, for one batch of at most `limit` bytes, as far as the window is open. They leave now."""
+        if len(self._waiting) == 1 and self.in_flight < WINDOW:  # nearly always, when little goes on
+            piece = self._waiting.popleft()
+            self._flying.append(piece)
+            self.in_flight += piece.size
+            if self._sent < self.next:
+                self._sent = self.next
+            return [piece]
         taken: list[Piece] = []
         room = limit
         while self._waiting and self.in_flight < WINDOW:

@@ -17,6 +17,8 @@ class Traffic:
     frames_received: int = 0
     batches_sent: int = 0
     batches_received: int = 0
+    casts_sent: int = 0
+    casts_received: int = 0
     resent: int = 0  # pieces of frames that were sent again
     duplicates: int = 0  # pieces that came again
     dropped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)

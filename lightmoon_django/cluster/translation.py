@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Tell
 from lightmoon_django.actor.repeat import Identity
-from lightmoon_django.errors import MethodNotFound
+from lightmoon_django.errors import LightMoonError, MethodNotFound
 from lightmoon_django.identity import Address
 from lightmoon_django.messages import Remote, Step
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
-    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.actor.schema import ActorSchema, MessageSchema
+
+logger = logging.getLogger("lightmoon")
+
+NO_ARGUMENTS = b"\x90"
 
 
 class ForeignTurn:
@@ -32,6 +38,19 @@ class ForeignTurn:
     @property
     def address(self) -> Address:
         return self.actor
+
+
+class Wake(Tell):
+    """Has an actor claimed and loaded where it is sent. Nothing else depends on it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, schema: ActorSchema, key: str, deadline: float) -> Wake:
+        return cls(schema.system[registry.PASS], key, (), NO_ARGUMENTS, deadline)
+
+    def reject(self, error: LightMoonError) -> None:
+        logger.debug("%s has moved, but was not woken: %s", self.address, error)
 
 
 def described(call: Call, id: int, generation: int, now: float, me: int) -> Remote:

@@ -1,8 +1,11 @@
-"""What travels between nodes: sealed batches of frames, and casts to groups.
+"""What travels between nodes: batches of frames, and casts to groups.
 
-Msgpack and never pickle, because whoever can write to the carrier must not thereby run code here. Everything is sealed
-with a key made from Django's SECRET_KEY: a shared Redis, or a directory that others can write to, is not trusted.
-Replaying a sealed batch does nothing, since it names its sender, receiver, link and place in the link.
+Msgpack and never pickle, because whoever can write to the carrier must not thereby run code here. What goes through a
+channel layer is sealed with a key made from Django's SECRET_KEY, as a shared Redis is not trusted. Replaying a sealed
+batch does nothing, since it names its sender, receiver, link and place in the link.
+
+A connection that only its two ends can write to needs no seal on each batch: its opener proves once that it has the
+secret, by sealing a challenge that is new each time.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import msgspec
 
 MAX_PACKET = 1024 * 1024  # bytes; carriers announce smaller limits, so that a larger one is a mistake or an attack
 TAG = 16  # bytes of the seal: HMAC-SHA256, truncated
+CHALLENGE = 32  # bytes, random
+PROOF = 32  # bytes: HMAC-SHA256
 MAX_GROUP = 100  # characters of a group's name in the layer
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -58,23 +63,35 @@ class Wire:
             raise ValueError("A link needs a secret to seal its frames with.")
         self._batch_keys = [_key(secret, b"batch") for secret in secrets]
         self._cast_keys = [_key(secret, b"cast") for secret in secrets]
-        self._encoder = msgspec.msgpack.Encoder()
+        self._connection_keys = [_key(secret, b"connection") for secret in secrets]
+        self.encode = msgspec.msgpack.Encoder().encode
         self._batches = msgspec.msgpack.Decoder(Batch)
         self._casts = msgspec.msgpack.Decoder(Cast)
 
     def seal(self, message: Batch | Cast) -> bytes:
         """The packet for a carrier."""
-        body = self._encoder.encode(message)
+        body = self.encode(message)
         keys = self._batch_keys if type(message) is Batch else self._cast_keys
         return _tag(keys[0], body) + body
 
     def open_batch(self, packet: object) -> Batch:
         """Raises `Refused` for everything that no node with one of the secrets has sealed as a batch."""
-        body = _opened(packet, self._batch_keys)
+        return self.decode_batch(_opened(packet, self._batch_keys))
+
+    def decode_batch(self, body: bytes | memoryview) -> Batch:
+        """A batch without its seal, as `encode` makes it. Raises `Refused`."""
         try:
             return self._batches.decode(body)
         except (msgspec.MsgspecError, RecursionError):
             raise Refused("malformed") from None
+
+    def proof(self, challenge: bytes, place: str) -> bytes:
+        """Shows that this process has the secret, to who has made the challenge and listens at that place."""
+        return _proof(self._connection_keys[0], challenge, place)
+
+    def proves(self, proof: bytes, challenge: bytes, place: str) -> bool:
+        """Whether who answered the challenge has one of the secrets."""
+        return any(hmac.compare_digest(proof, _proof(key, challenge, place)) for key in self._connection_keys)
 
     def open_cast(self, packet: object) -> Cast:
         """Likewise."""
@@ -92,6 +109,10 @@ def _key(secret: str | bytes, purpose: bytes) -> bytes:
 
 def _tag(key: bytes, body: bytes | memoryview) -> bytes:
     return hmac.digest(key, body, "sha256")[:TAG]
+
+
+def _proof(key: bytes, challenge: bytes, place: str) -> bytes:
+    return hmac.digest(key, challenge + place.encode(), "sha256")
 
 
 def _opened(packet: object, keys: Sequence[bytes]) -> memoryview:

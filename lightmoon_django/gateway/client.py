@@ -115,6 +115,11 @@ class Client:
             self._calls[ident] = call
         self.hub.post(call)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a call of its is in flight."""
+        return bool(self._calls)
+
     def settle(self, call: Wired, frame: str, lasting: bool) -> None:
         """A call with an id is answered by `frame`. A `lasting` answer is given again to the same id."""
         ident = call.ident

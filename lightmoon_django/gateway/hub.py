@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django import codec
 from lightmoon_django.actor import registry
-from lightmoon_django.errors import ActorNotFound, MethodNotFound
-from lightmoon_django.gateway import farewell, frames, tokens
+from lightmoon_django.errors import ActorNotFound, MethodNotFound, Unavailable
+from lightmoon_django.gateway import farewell, frames, lifespan, tokens
 from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
 from lightmoon_django.gateway.rates import Rates
@@ -18,13 +19,17 @@ from lightmoon_django.gateway.routes import Route, StreamRoute
 from lightmoon_django.gateway.sweep import Sweep
 
 if TYPE_CHECKING:
+    from lightmoon_django.actor.call import Call
     from lightmoon_django.actor.schema import ActorSchema
     from lightmoon_django.gateway.poll import Poll
     from lightmoon_django.gateway.session import Session
     from lightmoon_django.gateway.sse import EventStream
     from lightmoon_django.gateway.switchboard import Switchboard
 
-RETRY_AFTER = 1.0  # seconds after which clients come back when a server was told to stop
+RETRY_AFTER = 0.5  # seconds after which clients come back at the earliest when a server was told to stop
+RETURNS_PER_SECOND = 500  # clients of one server that come back elsewhere
+ANSWERS_WITHIN = 3.0  # seconds that a server which stops waits for its clients' calls to end before it closes
+_LOOK_AGAIN = 0.02  # seconds between looks whether they have
 _KNOWN_KEYS = 16_384  # of one actor class; a primary key's validators cost more than the rest of a call's way in
 
 
@@ -36,7 +41,7 @@ class Hub:
         self.settings = switchboard.settings
         self.clock = switchboard.clock
         self.monotonic = switchboard.clock.monotonic
-        self.post = switchboard.post
+        self.post: Callable[[Call], None] = switchboard.post
         self.cancel = switchboard.cancel
         self.closing = False  # the node is about to stop
         self.request_limit = self.settings.MAX_REQUEST_BYTES
@@ -53,7 +58,7 @@ class Hub:
         self.rates = Rates(self.settings, self.monotonic)
         self._streams: dict[str, StreamRoute] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
-        farewell.prepare(lambda: self.say_closing("shutdown", RETRY_AFTER))
+        farewell.prepare(self._say_goodbye)
 
     def find(self, method: str) -> Route:
         """The way of an exposed message. Raises `MethodNotFound` for anything else, and doesn't say what it is."""
@@ -91,12 +96,25 @@ class Hub:
             absent.end()
         return not self.closing
 
-    def say_closing(self, reason: str, retry_after: float) -> None:
-        """Tell every client, let nobody in any more, and end the responses that would go on for ever."""
+    async def _say_goodbye(self) -> None:
+        """The server is told to stop, and does so when this returns."""
+        self.say_closing("shutdown", RETRY_AFTER, max(RETRY_AFTER, len(self.sessions) / RETURNS_PER_SECOND))
+        until = self.monotonic() + ANSWERS_WITHIN
+        while any(session.waits for session in self.sessions.values()) and self.monotonic() < until:
+            await asyncio.sleep(_LOOK_AGAIN)
+        self.post = _refuse  # the answers of calls that still come would not get out any more
+        if not lifespan.lives():
+            await lifespan.end()
+
+    def say_closing(self, reason: str, retry_after: float, spread: float = 0.0) -> None:
+        """Tell every client, let nobody in any more, and end the responses that would go on for ever.
+
+        Each is told another time to come back at, within `spread` seconds, or they would overrun the servers that stay.
+        """
         self.closing = True
-        frame = frames.closing(reason, retry_after)
         for session in tuple(self.sessions.values()):
-            session.outbox.send(frame)
+            later = round(retry_after + random.random() * spread, 3)
+            session.outbox.send(frames.closing(reason, later))
             if session.carrier is not None and not session.carrier.portable:
                 session.carrier.end(GOING_AWAY)
 
@@ -155,6 +173,10 @@ class Hub:
         from lightmoon_django.proxies import manifest
 
         return manifest.schema_hash()
+
+
+def _refuse(call: Call) -> None:
+    call.reject(Unavailable("This server is stopping. The call did not run.", retry_after=RETRY_AFTER))
 
 
 _current: Hub | None = None

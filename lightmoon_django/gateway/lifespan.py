@@ -10,6 +10,8 @@ from django.core.handlers.asgi import ASGIHandler
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
 
+_lives = False  # the server speaks the protocol
+
 BEGINS = "lifespan.startup.complete"
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
@@ -24,7 +26,7 @@ async def serve(app: Any, scope: Any, receive: Receive, send: Send) -> None:
         if message["type"] == BEGINS:
             _start()
         elif message["type"] in ENDS:
-            await _stop()
+            await end()
         await send(message)
 
     await app(scope, receive, sent)
@@ -37,18 +39,26 @@ async def _alone(receive: Receive, send: Send) -> None:
             _start()
             await send({"type": BEGINS})
         elif message["type"] == "lifespan.shutdown":
-            await _stop()
+            await end()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
 
+def lives() -> bool:
+    """Whether the server will say when it ends. Daphne doesn't."""
+    return _lives
+
+
 def _start() -> None:
+    global _lives
     from lightmoon_django.host import host
 
+    _lives = True
     host.on_this_loop()
 
 
-async def _stop() -> None:
+async def end() -> None:
+    """The server ends: turns finish, actors go to other processes."""
     from lightmoon_django.host import host
 
     await host.shut_down()

@@ -59,6 +59,13 @@ def claim(taker: Taker, nodes: Nodes, table: Table, keys: Sequence[str], me: int
     return outcomes
 
 
+def whereabouts(taker: Taker, nodes: Nodes, table: Table, keys: Sequence[str]) -> dict[str, int]:
+    """Which of the rows a living node owns, and which one. Takes nothing."""
+    owners = {key: owner for key, owner in taker.owners(table, keys).items() if owner is not None}
+    dead = nodes.dead_among(set(owners.values()))
+    return {key: owner for key, owner in owners.items() if owner not in dead}
+
+
 def _final(
     owners: Mapping[str, int | None], mine: Collection[int], dead: Collection[int], nodes: Nodes
 ) -> dict[str, LoadOutcome]:

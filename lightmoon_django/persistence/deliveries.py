@@ -6,7 +6,7 @@ Whatever is done with a claimed row afterwards names the generation and the atte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ class Deliveries:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.unhosted: Collection[str] = ()  # wire names of classes whose reminders are for other nodes
 
     def due(self, now: int, until: int, limit: int) -> list[Due]:
         """Claim the earliest ones until then, passing over those that somebody has locked."""
@@ -39,7 +40,7 @@ class Deliveries:
         return [_reminder(row) if type(row) is Reminder else _tell(row) for row in found]
 
     def next_due(self) -> int | None:
-        times = [self._all(model).aggregate(Min("wake_at"))["wake_at__min"] for model in (Reminder, Outgoing)]
+        times = [self._hosted(model).aggregate(Min("wake_at"))["wake_at__min"] for model in (Reminder, Outgoing)]
         return min((time for time in times if time is not None), default=None)
 
     def postpone(self, due: Due, wake_at: int, error: str, counts: bool) -> None:
@@ -65,7 +66,7 @@ class Deliveries:
 
     def _waiting(self, model: type[Any], now: int, limit: int) -> list[Any]:
         features = connections[self._alias].features
-        rows = self._all(model).filter(wake_at__lte=now).order_by("wake_at")
+        rows = self._hosted(model).filter(wake_at__lte=now).order_by("wake_at")
         locked = rows.select_for_update(
             skip_locked=features.has_select_for_update_skip_locked, no_key=features.has_select_for_no_key_update
         )
@@ -82,6 +83,11 @@ class Deliveries:
             generation=due.schedule.generation,
             attempts=due.attempts,
         )
+
+    def _hosted(self, model: type[Any]) -> QuerySet[Any]:
+        """Without the reminders of actors that can't live here. Tells find their way from anywhere."""
+        rows = self._all(model)
+        return rows.exclude(actor__in=self.unhosted) if self.unhosted and model is Reminder else rows
 
     def _all(self, model: type[Any]) -> QuerySet[Any]:
         return model._base_manager.using(self._alias)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ its groups, which is what makes group commit cheap (prior art: PostgreSQL's own 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -52,7 +53,16 @@ class Executor(Protocol):
 class StoreThread:
     """The one thread of a store."""
 
-    def __init__(self, name: str, call_soon: Callable[..., object], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        call_soon: Callable[..., object],
+        close: Callable[[], None],
+        hang_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`close` ends its connection, in the thread; `hang_up` breaks it, from any."""
+        self._busy_since = math.inf
+        self._hang_up = hang_up
         self._jobs: queue.SimpleQueue[tuple[Job, Done] | None] = queue.SimpleQueue()
         self._call_soon = call_soon
         self._close = close
@@ -62,18 +72,43 @@ class StoreThread:
     def submit(self, job: Job, done: Done) -> None:
         self._jobs.put((job, done))
 
+    def lend(self, job: Callable[[], T], patience: float) -> T | None:
+        """Run a job there for another thread, which waits. None after `patience` seconds, or where it fails."""
+        found: list[T] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                found.append(job())
+            except Exception:
+                logger.info("A job failed in the store's thread.", exc_info=True, extra={"action": "lent_job_failed"})
+            finally:
+                ended.set()
+
+        self._jobs.put((run, lambda _: None))
+        ended.wait(patience)
+        return found[0] if found else None
+
     def stop(self) -> None:
         self._jobs.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=10.0)  # seconds; a database that hangs must not hold up the exit
 
+    def break_off(self, longest: float) -> None:
+        """Break the connection if a job has waited for the database for longer than that. From any thread."""
+        if time.monotonic() - self._busy_since > longest:
+            logger.warning("The database has gone silent.", extra={"action": "store_silent"})
+            self._hang_up()
+
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, done = item
+            self._busy_since = time.monotonic()
             try:
                 result = job()
             except Exception as error:
                 result = error
+            self._busy_since = math.inf
             try:
                 self._call_soon(done, result)
             except RuntimeError:  # the loop is closed: nobody waits any more

@@ -152,6 +152,12 @@ class MemoryStore:
                 if row is not None and row.owner == self.incarnation():
                     self._forget_or_free(schema, key, row)
 
+    def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+        with self.memory.lock:
+            rows = {(schema.name, key): self.memory.rows.get((schema.name, key)) for schema, key in keys}
+            owners = {address: row.owner for address, row in rows.items() if row is not None}
+            return {one: owner for one, owner in owners.items() if owner is not None and owner not in self.memory.dead}
+
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         with self.memory.lock:
             now = self.wall_clock()

@@ -138,7 +138,7 @@ def _columns(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _endpoint(row: Node) -> Endpoint:
-    return Endpoint(row.host, row.socket, row.channel, row.roles, row.network)
+    return Endpoint(row.host, row.socket, row.channel, row.roles, row.network, row.load)
 
 
 def _process(row: Node) -> Process:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.conf import Settings
 from lightmoon_django.persistence import barrier as barriers
-from lightmoon_django.persistence.claims import claim
+from lightmoon_django.persistence.claims import claim, whereabouts
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.grouping import Grouping
 from lightmoon_django.persistence.nodes import Nodes
@@ -26,6 +26,7 @@ from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.recordstore import RecordStore
 from lightmoon_django.persistence.rows import Row, Rows
 from lightmoon_django.persistence.settling import settle
+from lightmoon_django.persistence.silence import hang_up
 from lightmoon_django.persistence.store import (
     Barrier,
     Columns,
@@ -104,9 +105,24 @@ class OrmStore(RecordStore):
             # Nothing depends on it: without it, whoever wants the rows waits until this node's lease has ended.
             logger.info("Rows could not be given back.", exc_info=True, extra={"action": "disown_failed"})
 
+    def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+        grouped = defaultdict(list)
+        for schema, key in keys:
+            grouped[schema].append(key)
+        found: dict[tuple[str, str], int] = {}
+        with self._asking(writing=False):
+            for schema, its_keys in grouped.items():
+                owners = whereabouts(self, self.nodes, self.table(schema), its_keys)
+                found.update(((schema.name, key), owner) for key, owner in owners.items())
+        return found
+
     def close(self) -> None:
         if self.exclusive:
             connections[self.alias].close()
+
+    def hang_up(self) -> None:
+        """From any thread: break the connection, whose server has gone silent. What waits for it ends as lost."""
+        hang_up(self._raw)
 
     # What a barrier asks, in its worker's thread.
 
@@ -189,11 +205,11 @@ class OrmStore(RecordStore):
             self._write(connection, [write for write in good if write.changes])
             self.keep(connection, good)
             fresh = self._regenerated(connection, good)
-        committed = iter(good)
-        return [outcome if outcome is not None else self._committed(next(committed), fresh) for outcome in outcomes]
-
-    def _committed(self, write: Write, fresh: Mapping[Write, Any]) -> Committed:
-        return Committed(self.version(), fresh.get(write))
+        stored = Committed(self.version())
+        if fresh:
+            made = {write: Committed(stored.version, snapshot) for write, snapshot in fresh.items()}
+            return [outcome or made.get(write, stored) for write, outcome in zip(writes, outcomes, strict=True)]
+        return [outcome or stored for outcome in outcomes]
 
     def reconnect(self) -> None:
         self._connected()
@@ -256,6 +272,8 @@ class OrmStore(RecordStore):
     def _regenerated(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> dict[Write, Any]:
         """What the database made of written rows that have generated columns."""
         found: dict[Write, Any] = {}
+        if not any(self.table(schema).columns.generated for schema in {write.schema for write in writes}):
+            return found
         for write in writes:
             table = self.table(write.schema)
             if write.changes and table.columns.generated:

@@ -16,10 +16,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.arrayrecorder import ArrayRecorder
 from lightmoon_django.persistence.orm import OrmStore
+from lightmoon_django.persistence.ownconnection import one_more_connection
 from lightmoon_django.persistence.postgresgroup import Group
 from lightmoon_django.persistence.recorder import Recorder
 from lightmoon_django.persistence.rows import Row
 from lightmoon_django.persistence.settling import PATIENCE, PAUSE
+from lightmoon_django.persistence.silence import at_most
 from lightmoon_django.persistence.statements import Statement, Statements
 from lightmoon_django.persistence.store import CommitOutcome, Loaded, Write
 from lightmoon_django.persistence.table import Table
@@ -156,17 +158,23 @@ class PostgresStore(OrmStore):
     def settled(self, transaction_id: str) -> bool | None:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            try:
-                with connections[self.alias].cursor() as cursor:
-                    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
-                    status = cursor.fetchone()[0]
-            except DatabaseError:
-                connections[self.alias].close()
-                status = None
+            status = self._status(transaction_id)
             if status in ("committed", "aborted"):
                 return bool(status == "committed")
             time.sleep(PAUSE)
         return None
+
+    def _status(self, transaction_id: str) -> str | None:
+        connection = one_more_connection(self.alias)
+        try:
+            with at_most(connection, PATIENCE), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+                found: str | None = cursor.fetchone()[0]
+                return found
+        except DatabaseError:
+            return None
+        finally:
+            connection.close()
 
     def _release(self, table: Table, keys: Sequence[str]) -> None:
         if table.inherited:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -51,6 +51,10 @@ class RecordStore:
         """The same, with wire name and key of the actor for each."""
         if records:
             self.recorder(connection).store(Batch(records), self.wall_clock())
+
+    def leave_alone(self, unhosted: Collection[str]) -> None:
+        """Reminders of actor classes with these wire names are for other nodes."""
+        self._deliveries.unhosted = unhosted
 
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         connection = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -51,11 +51,13 @@ class SqliteStore(OrmStore):
     whole_lock = True
 
     _generation = 0
+    _updates: dict[tuple[Table, tuple[int, ...], int], str]
     _seen: tuple[int, int] = (-1, -1)  # data_version and total_changes after the last look
 
     def _set_up(self, connection: BaseDatabaseWrapper) -> None:
         self._generation += 1
         self._seen = (-1, -1)
+        self._updates = {}
         if self.exclusive:
             with quiet_cursor(connection) as cursor:
                 cursor.execute("PRAGMA synchronous = FULL")
@@ -65,6 +67,14 @@ class SqliteStore(OrmStore):
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def beat(self, heartbeat: Callable[[], bool]) -> bool:
+        """Run this node's heartbeat on the store's own connection.
+
+        From another one it would be an outside write, after which every actor's row is compared once.
+        """
+        with self._asking():
+            return heartbeat()
 
     def recorder(self, connection: BaseDatabaseWrapper) -> Recorder:
         return SqliteRecorder(connection)
@@ -80,12 +90,13 @@ class SqliteStore(OrmStore):
                 yield
             self._remember(connection)
             return
-        with quiet_cursor(connection) as cursor:
-            cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        with connection.wrap_database_errors:
+            execute = connection.connection.execute
+            execute("BEGIN IMMEDIATE" if writing else "BEGIN")
             try:
                 self._watch(connection)
                 yield
-                cursor.execute("COMMIT")
+                execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(Exception):
                     connection.connection.rollback()
@@ -95,9 +106,9 @@ class SqliteStore(OrmStore):
 
     def _watch(self, connection: BaseDatabaseWrapper) -> None:
         """Notice writes of others. The read lock or write lock is held, so that nothing can slip in behind the look."""
-        with quiet_cursor(connection) as cursor:
-            cursor.execute("PRAGMA data_version")
-            seen = (cursor.fetchone()[0], connection.connection.total_changes)
+        with connection.wrap_database_errors:
+            raw = connection.connection
+            seen = (raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes)
         if seen != self._seen:
             self._generation += 1
             self._seen = seen
@@ -116,9 +127,8 @@ class SqliteStore(OrmStore):
 
     def _judge(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> Judgements:
         # One that changes no column has no UPDATE of its own to show that the row is still this node's.
-        suspect = [
-            write for write in writes if write.version != self._generation or (write.locks and not write.changes)
-        ]
+        generation = self._generation
+        suspect = [write for write in writes if write.version != generation or (not write.changes and write.locks)]
         if not suspect:
             return [None] * len(writes)
         judged: dict[int, CommitOutcome | None] = dict(
@@ -134,19 +144,27 @@ class SqliteStore(OrmStore):
         if not _CAN_UPDATE_FROM or any(table.placeholder(i) != "%s" for i in positions):
             super()._update(connection, schema, positions, writes)
             return
-        rest = sorted(writes, key=lambda write: write.key)
-        updated = 0
-        with quiet_cursor(connection) as cursor:
-            while rest:
-                count = min(MOST_ROWS, 1 << (len(rest).bit_length() - 1))
-                some, rest = rest[:count], rest[count:]
-                parameters = [
-                    value for write in some for value in (table.pk_value(write.key), *map(write.changes.get, positions))
-                ]
-                cursor.execute(_update_many(table, positions, count), [*parameters, self.incarnation()])
-                updated += cursor.rowcount
+        updated, done, me = 0, 0, self.incarnation()
+        with connection.wrap_database_errors:
+            while done < len(writes):
+                count = min(MOST_ROWS, 1 << ((len(writes) - done).bit_length() - 1))
+                parameters: list[Any] = []
+                for write in writes[done : done + count]:
+                    parameters.append(table.pk_value(write.key))
+                    parameters += map(write.changes.__getitem__, positions)
+                parameters.append(me)
+                statement = self._update_many(table, positions, count)
+                updated += connection.connection.execute(statement, parameters).rowcount
+                done += count
         if updated != len(writes):
             raise Surprise(f"{updated} of {len(writes)} rows of {table.name} could be updated.")
+
+    def _update_many(self, table: Table, positions: tuple[int, ...], count: int) -> str:
+        """The driver's own SQL, kept: to translate Django's placeholders took as long as to run it."""
+        found = self._updates.get((table, positions, count))
+        if found is None:
+            found = self._updates[table, positions, count] = _update_many(table, positions, count)
+        return found
 
     def _now(self) -> int:
         return system_clock()
@@ -154,8 +172,8 @@ class SqliteStore(OrmStore):
 
 def _update_many(table: Table, positions: tuple[int, ...], count: int) -> str:
     assigned = ", ".join(f"{table.names[i]} = v.column{n}" for n, i in enumerate(positions, 2))
-    row = f"({', '.join(['%s'] * (len(positions) + 1))})"
+    row = f"({', '.join('?' * (len(positions) + 1))})"
     return (
         f"UPDATE {table.name} SET {assigned} FROM (VALUES {', '.join([row] * count)}) AS v "
-        f"WHERE {table.name}.{table.pk} = v.column1 AND {table.name}.{table.owner} = %s"
+        f"WHERE {table.name}.{table.pk} = v.column1 AND {table.name}.{table.owner} = ?"
     )

@@ -150,7 +150,7 @@ class Write:
     base: Snapshot  # what is stored, as far as this node knows
     changes: dict[int, Any]
     fence: bool = False
-    records: list[Record] = dataclasses.field(default_factory=list)  # at most one `ReminderChange` for each name
+    records: Sequence[Record] = ()  # at most one `ReminderChange` for each name
 
     @property
     def locks(self) -> bool:
@@ -208,6 +208,13 @@ class Store(Protocol):
 
     def disown(self, keys: Sequence[tuple[ActorSchema, str]]) -> None:
         """Give rows back, so that any node may claim them at once."""
+
+    @property
+    def incarnation(self) -> Callable[[], int]:
+        """Under which id this node owns rows now."""
+
+    def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+        """By wire name and key, the living nodes that own those rows. Raises the database's own errors."""
 
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         """The stored answers of `once` calls that have not expired; None where there is none."""

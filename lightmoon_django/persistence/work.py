@@ -23,6 +23,7 @@ from lightmoon_django.errors import UsageError
 from lightmoon_django.persistence import refusal
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.records import StaleReminder
+from lightmoon_django.persistence.silence import at_most
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -38,6 +39,8 @@ from lightmoon_django.persistence.trouble import CannotConnect, connect, is_lock
 from lightmoon_django.persistence.watch import Watch
 
 logger = logging.getLogger("lightmoon")
+
+SILENCE = 2.0  # seconds past its deadline that a turn waits for the server's last word
 
 watch = Watch()
 
@@ -73,7 +76,7 @@ class Work:
     def run(self) -> CommitOutcome:
         try:
             connect(self._connection)
-            with _lazily(self._connection, self._nested):
+            with _lazily(self._connection, self._nested), self._patiently():
                 self._transaction()
         except CannotConnect as error:
             return Down(error.error)
@@ -84,6 +87,12 @@ class Work:
         finally:
             self._end()
         return self._outcome
+
+    def _patiently(self) -> contextlib.AbstractContextManager[None]:
+        """A server ends what is past its deadline by itself, unless the way to it is dead."""
+        if self._nested:
+            return contextlib.nullcontext()
+        return at_most(self._connection, max(0.0, self._barrier.seconds_left()) + SILENCE)
 
     def holds_the_file(self) -> bool:
         """Whether it has written on SQLite."""

@@ -60,6 +60,7 @@ class Catalog:
         self._node = node
         self._all: dict[tuple[str, str], Activation] = {}
         self._scan: Iterator[Activation] = iter(())
+        self._leavers: Iterator[Activation] = iter(())
 
     def __len__(self) -> int:
         return len(self._all)
@@ -208,7 +209,23 @@ class Catalog:
         activation.mailbox[:0] = calls
         activation.schedule()
 
+    def movable(self, limit: int, wanted: Callable[[ActorSchema], bool]) -> list[Activation]:
+        """Those of the next `limit` that nothing is under way of and nobody follows, and whose class is wanted."""
+        found = []
+        for _ in range(min(limit, len(self._all))):
+            activation = next(self._leavers, None)
+            if activation is None:
+                self._leavers = iter(list(self._all.values()))
+            elif activation.settled and not activation.subscribed and wanted(activation.schema):
+                if activation.state is ActivationState.ACTIVE and activation.hook is None:
+                    found.append(activation)
+        return found
+
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
+        if activation.address in self._node.moves:
+            waiting = [one for call in waiting for one in _copies(call)]
+            self._node.moves.takes(activation.schema, activation.key, waiting)
+            return
         if self._node.handover is not None:
             waiting = [one for call in waiting for one in _copies(call)]
             self._node.handover.take(activation.schema, activation.key, waiting)

@@ -12,7 +12,7 @@ seen them (they never suspended), or end as `Conflict`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
@@ -178,10 +178,10 @@ class Gate:
             ticket = self._tickets[-1]
             if not ticket.taken and (not records or _fit(ticket.write.records, records)):
                 if records:
-                    ticket.write.records.extend(records)
+                    ticket.write.records = [*ticket.write.records, *records]
                 return ticket
         activation = self._activation
-        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}, records=list(records or ())), [])
+        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}, False, records or ()), [])
         self._tickets.append(ticket)
         if len(self._tickets) == 1:
             self._submit()
@@ -247,8 +247,9 @@ class Gate:
         self._submit()
 
     def _single(self, ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
-        records = list(turn.records or ())
-        write = Write(ticket.write.schema, ticket.write.key, None, turn.before, dict(changes), records=records)
+        write = Write(
+            ticket.write.schema, ticket.write.key, None, turn.before, dict(changes), False, turn.records or ()
+        )
         single = Ticket(self, write, [turn])
         single.taken = True
         return single
@@ -264,7 +265,7 @@ class Gate:
         recovery.lose(self._activation, f"The database refused a look at the row: {error}", unwound=entries)
 
 
-def _fit(earlier: list[Record], later: list[Record]) -> bool:
+def _fit(earlier: Sequence[Record], later: Sequence[Record]) -> bool:
     """Whether one write may carry both: it changes each reminder once."""
     names = {record.name for record in earlier if isinstance(record, ReminderChange)}
     return not any(isinstance(record, ReminderChange) and record.name in names for record in later)

@@ -1,4 +1,4 @@
-"""A node that stops gives its actors to those that stay.
+"""Actors that leave this node for another one: all of them when it stops, a few when others have less to do.
 
 Each actor finishes its turn and leaves memory; its row is given back; then whatever waits for it, and whatever comes
 later, goes to another node, in the order it came.
@@ -6,6 +6,7 @@ later, goes to another node, in the order it came.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call
@@ -15,40 +16,34 @@ from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
+    from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Elsewhere, Node
 
 
-class Handover:
-    """What is on its way to other nodes. On the node's loop."""
+class GivingBack:
+    """Rows that are being given back, and the calls that wait for it. On the node's loop."""
 
-    def __init__(self, node: Node, elsewhere: Elsewhere) -> None:
+    def __init__(self, node: Node, then: Callable[[ActorSchema, str, list[Call]], None]) -> None:
+        """`then` gets the calls of an actor whose row is nobody's now, as far as this node is concerned."""
         self._node = node
-        self._elsewhere = elsewhere
-        self._leaving: dict[Address, list[Call]] = {}  # their rows are being given back
-        self._left: set[Address] = set()
+        self._then = then
+        self._waiting: dict[Address, list[Call]] = {}
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._leaving)
+        return len(self._waiting)
 
-    def take(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
-        """Give an actor that is not in memory to another node, with its calls."""
-        address = Address(schema.name, key)
-        waiting = self._leaving.get(address)
-        if waiting is not None:
-            waiting += calls
-        elif address in self._left:
-            self._pass(calls)
-        else:
-            self._leaving[address] = calls
-            self._give_back(schema, key)
+    def join(self, address: Address, calls: list[Call]) -> bool:
+        """Let calls wait with the others. False: that row is not being given back."""
+        waiting = self._waiting.get(address)
+        if waiting is None:
+            return False
+        waiting += calls
+        return True
 
-    def _give_back(self, schema: ActorSchema, key: str) -> None:
-        store = self._node.store_of(schema)
-        if store is None:  # it lived here only
-            for call in self._leaving.pop(Address(schema.name, key)):
-                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-            return
+    def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
+        """Give a row back, together with all others of this pass of the loop."""
+        self._waiting[Address(schema.name, key)] = calls
         if not self._due:
             self._node.loop.call_soon(self._flush)
         self._due.setdefault(store, []).append((schema, key))
@@ -60,11 +55,86 @@ class Handover:
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
-            address = Address(schema.name, key)
-            self._left.add(address)
-            self._pass(self._leaving.pop(address))
+            self._then(schema, key, self._waiting.pop(Address(schema.name, key)))
+
+
+class Handover:
+    """A stop: whatever this node has, and whatever still comes to it, goes to others. On the node's loop."""
+
+    def __init__(self, node: Node, elsewhere: Elsewhere) -> None:
+        self._node = node
+        self._elsewhere = elsewhere
+        self._leaving = GivingBack(node, self._given_back)
+        self._left: set[Address] = set()
+
+    def __len__(self) -> int:
+        return len(self._leaving)
+
+    def take(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
+        """Give an actor that is not in memory to another node, with its calls."""
+        address = Address(schema.name, key)
+        if self._leaving.join(address, calls):
+            return
+        store = self._node.store_of(schema)
+        if address in self._left:
+            self._pass(calls)
+        elif store is None:  # it lived here only
+            for call in calls:
+                call.reject(Unavailable("This process is stopping.", retry_after=1.0))
+        else:
+            self._leaving.begin(schema, key, store, calls)
+
+    def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
+        self._left.add(Address(schema.name, key))
+        self._pass(calls)
 
     def _pass(self, calls: list[Call]) -> None:
         for call in calls:
             if not self._elsewhere.takes(call):
                 self._elsewhere.hand_on([call])
+
+
+class Moves:
+    """Single actors that move to another node while this one goes on. On the node's loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._targets: dict[Address, int] = {}  # of those that finish what they do
+        self._leaving = GivingBack(node, self._given_back)
+
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._targets) + len(self._leaving)
+
+    def __contains__(self, address: Address) -> bool:
+        return bool(self._targets) and address in self._targets
+
+    def begin(self, activation: Activation, target: int) -> None:
+        """Let an actor finish its turn, leave memory, and go on at the node `target`."""
+        self._targets[activation.address] = target
+        self._node.catalog.deactivate(activation)
+
+    def takes(self, schema: ActorSchema, key: str, calls: list[Call]) -> bool:
+        """Keep the calls of an actor that has left memory, where it moves. False: it doesn't."""
+        address = Address(schema.name, key)
+        if self._leaving.join(address, calls):
+            return True
+        if address not in self._targets:
+            return False
+        self.release(schema, key, calls)
+        return True
+
+    def release(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
+        """Give the row of an actor back that is not in memory, and let its calls go wherever it comes to live."""
+        store = self._node.store_of(schema)
+        assert store is not None
+        if not self._leaving.join(Address(schema.name, key), calls):
+            self._leaving.begin(schema, key, store, calls)
+
+    def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
+        target = self._targets.pop(Address(schema.name, key), None)
+        if self._node.elsewhere is not None:
+            self._node.elsewhere.give(schema, key, calls, target)
+            return
+        for call in calls:
+            self._node.post(call)

@@ -12,8 +12,8 @@ from lightmoon_django.actor.turn import Turn
 from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
-from lightmoon_django.identity import Address
-from lightmoon_django.messages import AccessChange
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import AccessChange, Guarded
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock, recovery
@@ -23,12 +23,13 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
-from lightmoon_django.runtime.handover import Handover
+from lightmoon_django.runtime.handover import Handover, Moves
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.presence import Presences
 from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
+from lightmoon_django.runtime.whereabouts import Told, Whereabouts
 from lightmoon_django.runtime.workers import WorkerPool
 
 VERIFY_AFTER = 1.0  # seconds that an unwritten row is trusted without a look at the database
@@ -62,7 +63,7 @@ class Elsewhere(Protocol):
     """The actors of other nodes. Implemented by `cluster`."""
 
     def takes(self, call: Call) -> bool:
-        """Send a call to the node that has its actor, if one is known. False: the store must be asked."""
+        """Send a call to the node that has its actor or is to have it. False: this one is to claim the row."""
 
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the node whose incarnation owns their actor's row."""
@@ -76,8 +77,15 @@ class Elsewhere(Protocol):
     def announce(self, change: AccessChange) -> None:
         """Tell every other node."""
 
+    @property
+    def hosting(self) -> bool:
+        """Whether this node takes actors at all."""
+
+    def give(self, schema: ActorSchema, key: str, calls: list[Call], target: int | None) -> None:
+        """This node has given an actor's row back: let `target` have it, or whoever is chosen."""
+
     async def company(self) -> bool:
-        """Whether another node is alive that can take actors over."""
+        """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
 
     def hand_on(self, calls: list[Call]) -> None:
         """This node is stopping and has given the row back: let another one run them."""
@@ -128,11 +136,14 @@ class Node:
             monotonic=clock.monotonic,
         )
         self.stopping = False
+        self._ending = False  # `stop` was called
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
         self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
         self.handover: Handover | None = None  # while this one stops, and others stay
+        self.moves = Moves(self)  # single actors on their way to other nodes
+        self._whereabouts = Whereabouts(self)
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
 
@@ -151,6 +162,8 @@ class Node:
             self.catalog.replace(activation, [], "rolled back")
             activation = None
         if activation is None:
+            if len(self.moves) and self.moves.takes(call.schema, call.key, [call]):
+                return
             if self.handover is not None:
                 self.handover.take(call.schema, call.key, [call])
                 return
@@ -201,6 +214,11 @@ class Node:
                 activation.stream.leave(outlet)
             self.left(activation, subscriber, user)
 
+    def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
+        """The frames of an actor's stream after a position; None when they are not held any more."""
+        activation = self.catalog.get(address)
+        return activation.stream.missed(since) if activation is not None and activation.followed else None
+
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""
         self.presences.left(activation.address, subscriber)
@@ -243,6 +261,41 @@ class Node:
             found = self._columns[schema] = self._storage.columns(schema)
         return found
 
+    # Where its actors live
+
+    @property
+    def hosting(self) -> bool:
+        """Whether actors come to live here at all."""
+        return self.elsewhere is None or self.elsewhere.hosting
+
+    @property
+    def load(self) -> int:
+        """How many actors are in memory. From any thread."""
+        return len(self.catalog)
+
+    @property
+    def moving(self) -> int:
+        """How many are on their way to other nodes."""
+        return len(self.moves)
+
+    def owner(self, schema: ActorSchema, key: str, told: Told) -> None:
+        """Ask which living incarnation owns a row: 0 is this node's own, None nobody's."""
+        store = self.store_of(schema)
+        assert store is not None
+        self._whereabouts.ask(schema, key, store, told)
+
+    def movable(self, limit: int, wanted: Callable[[ActorSchema], bool]) -> list[Activation]:
+        """Some actors that nothing is under way of, out of the next `limit`, in turn."""
+        return self.catalog.movable(limit, wanted)
+
+    def move(self, activation: Activation, target: int) -> None:
+        """Let an actor go on at another node."""
+        self.moves.begin(activation, target)
+
+    def release(self, call: Call) -> None:
+        """Give the row of an actor that isn't in memory back, if it is this node's; then the call goes on."""
+        self.moves.release(call.schema, call.key, [call])
+
     def schemas(self) -> list[ActorSchema]:
         """Of the actors that this node has had in memory."""
         return list(self._columns)
@@ -253,19 +306,22 @@ class Node:
     async def stop(self, grace: float = 10.0) -> None:
         """Let every activation finish, store and leave; then give the rows back. After `grace` seconds, just end.
 
-        Where other nodes stay, what is queued goes to them; else it is finished here.
+        Where other nodes stay, what is queued goes to them; else it is finished here. Again: does nothing.
         """
-        self.stopping = True
-        self._scan.cancel()
+        if self._ending:
+            return
+        self._ending = True
         until = self.clock.monotonic() + grace
-        await self.reminders.stop()
         if self.elsewhere is not None and grace and await self.elsewhere.company():
             self.handover = Handover(self, self.elsewhere)
+        self.stopping = True  # only now: until it is known who stays, calls are taken as ever
+        self._scan.cancel()
+        await self.reminders.stop()
         while self.clock.monotonic() < until:
             for activation in self.catalog:
                 if not activation.mailbox or self.handover is not None:
                     self.catalog.deactivate(activation)
-            if not len(self.catalog) and not self.handover:
+            if not len(self.catalog) and not self.handover and not self.moves:
                 break
             await asyncio.sleep(0.005)
         if self.elsewhere is not None:

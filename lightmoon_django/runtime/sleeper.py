@@ -93,6 +93,9 @@ class Sleeper:
         room = IN_FLIGHT - len(self._in_flight)
         if self._looking or self._stopped:
             return
+        if not self._node.hosting:  # others fire reminders, where the actors are
+            self._sleep(self._now(), NEVER)
+            return
         if room <= 0:
             self._starved = True
             return

@@ -29,6 +29,9 @@ class Subscriber(Protocol):
     def push_guarded(self, address: Address, frame: Guarded) -> None:
         """Likewise, where the subscriber knows which of the two it may see."""
 
+    def push_aside(self, frame: str) -> None:
+        """A notification that has no place in the stream's sequence."""
+
     def push_split(self, frames: Mapping[str, str], skip: str) -> None:
         """Likewise, where each session sees something else. Who isn't among `frames` gets `skip`."""
 
@@ -114,7 +117,7 @@ class Stream:
         """Send something that has no place in the sequence to everybody."""
         frame = f'{{"jsonrpc":"2.0","method":"{method}","params":{params.decode()}}}'
         for subscriber in tuple(self.subscribers.values()):
-            subscriber.push(frame)
+            subscriber.push_aside(frame)
 
     def end(self, reason: str) -> None:
         """Reset every subscriber; they subscribe again to whatever follows."""

@@ -27,7 +27,7 @@ from lightmoon_django.persistence.store import (
 )
 from lightmoon_django.testing.faults import Faults
 
-_FOR_MAINTENANCE = frozenset({"due", "next_due", "postpone", "delivered", "bury", "paused", "clean"})
+_FOR_MAINTENANCE = frozenset({"due", "next_due", "postpone", "delivered", "bury", "paused", "clean", "whereabouts"})
 
 
 class FaultyStore:

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests import services
 from tests.cluster import world
+from tests.cluster.nodes import Nodes, opened
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +62,31 @@ async def faithful(request: pytest.FixtureRequest) -> AsyncIterator[world.World]
     found = _open(request.param, request)
     yield found
     await found.stop()
+
+
+@pytest.fixture(scope="session")
+def nodes_postgres() -> Iterator[services.Postgres]:
+    """The one PostgreSQL under all shared nodes, which have a database for each carrier."""
+    with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def unix_nodes(nodes_postgres: services.Postgres) -> Iterator[Nodes]:
+    """Three processes of one host."""
+    with opened(nodes_postgres, "unix") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def redis_nodes(nodes_postgres: services.Postgres, shared_redis: services.Redis) -> Iterator[Nodes]:
+    """Three machines, as far as they know."""
+    with opened(nodes_postgres, "layer", shared_redis.url) as found:
+        yield found
+
+
+@pytest.fixture(params=["unix", "redis"])
+def nodes(request: pytest.FixtureRequest) -> Nodes:
+    """Long-lived processes that all tests share, over each carrier in turn. Those that a test kills are its guests."""
+    found: Nodes = request.getfixturevalue(f"{request.param}_nodes")
+    return found

@@ -1,6 +1,7 @@
 """A process that hosts the actors of `tests.live`, and does what lines of JSON on its standard input say.
 
 `python -m tests.cluster.member`, with the settings in the environment. Each line is answered by a line of its own.
+With MEMBER_PORT it also serves clients there (0: at any), under Uvicorn, and ends as a server does at SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import django
 
 from lightmoon_django.errors import LightMoonError
+from tests.cluster import machines
 
 
 class Member:
@@ -22,19 +24,47 @@ class Member:
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wires: dict[str, Any] = {}
+        self._load: Any = None
+        self._server: Any = None
 
     async def run(self) -> None:
+        if "MEMBER_PORT" not in os.environ:
+            await self._obey_all()
+            return
+        obeying = asyncio.get_running_loop().create_task(self._obey_all())
+        await self._serve(int(os.environ["MEMBER_PORT"]))
+        obeying.cancel()
+
+    async def _obey_all(self) -> None:
         from lightmoon_django.host import host
 
-        host.on_this_loop()
+        if "CALLER" in os.environ:
+            host.anywhere()  # as a process without a server
+        else:
+            host.on_this_loop()
         reader = asyncio.StreamReader(limit=2**24)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        self._say({"n": 0, "ok": None})
+        while self._server is not None and not self._server.started:
+            await asyncio.sleep(0.01)
+        self._say({"n": 0, "ok": self._port})
         while line := await reader.readline():
             order = json.loads(line)
             task = loop.create_task(self._obey(order))
             self._tasks[order["n"]] = task
+
+    @property
+    def _port(self) -> int:
+        return self._server.servers[0].sockets[0].getsockname()[1] if self._server is not None else 0
+
+    async def _serve(self, port: int) -> None:
+        import uvicorn
+
+        config = uvicorn.Config(
+            "tests.server.asgi:application", port=port, log_level="error", timeout_graceful_shutdown=10
+        )
+        self._server = uvicorn.Server(config)
+        await self._server.serve()
 
     async def _obey(self, order: dict[str, Any]) -> None:
         number = order.pop("n")
@@ -95,6 +125,40 @@ class Member:
         await asyncio.gather(*(one(key) for key in keys))
         return told
 
+    async def load(self, journal: str, seed: int, **what: Any) -> None:
+        """Let clients count until `rest`, or until this process is told to stop."""
+        from tests.cluster.load import Load
+
+        self._load = Load(journal, seed, lambda: self._server.should_exit)
+        self._load.start(**what)
+
+    async def rest(self) -> None:
+        await self._load.rest()
+
+    async def write_down(self, actor: str, keys: list[str], tag: str, seconds: float) -> Any:
+        """Tell and ask actors in turn to note numbers, until time is up: how many by key, errors, the longest wait."""
+        loop = asyncio.get_running_loop()
+        until, longest = loop.time() + seconds, 0.0
+        errors: list[str] = []
+        told = dict.fromkeys(keys, 0)
+
+        async def one(key: str) -> None:
+            nonlocal longest
+            found = self._ref(actor, key)
+            while loop.time() < until:
+                began = loop.time()
+                found.note.tell(f"{tag}{told[key]}")
+                try:
+                    await found.note(f"{tag}{told[key] + 1}")
+                except LightMoonError as error:
+                    errors.append(f"{type(error).__name__}: {error.message}")
+                told[key] += 2
+                longest = max(longest, loop.time() - began)
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(one(key) for key in keys))
+        return {"told": told, "errors": errors, "longest": longest}
+
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
 
@@ -135,6 +199,29 @@ class Member:
 
         assert host.node is not None
         return host.node.find(Address(actor, key)) is not None
+
+    async def held(self, actor: str) -> Any:
+        """The keys of that class's actors in memory."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
+
+    async def known(self) -> int:
+        """How many other processes it knows to be alive."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return len(elsewhere.peers.living())
+
+    async def load_of_others(self) -> Any:
+        """What each of them told of its load."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return [one.load for one in elsewhere.peers.living().values()]
 
     async def make(self, count: int) -> str:
         from tests.live.models import Tally
@@ -195,15 +282,7 @@ class Member:
         return dict(elsewhere.network.stats().carriers)
 
 
-def _as_on_another_machine() -> None:
-    """No socket leads anywhere."""
-    from lightmoon_django.cluster.carriers.unix import UnixCarrier
-
-    UnixCarrier.open = lambda *_: None  # type: ignore[method-assign]
-
-
 if __name__ == "__main__":
     django.setup()
-    if "LAYER_REDIS" in os.environ:
-        _as_on_another_machine()
+    machines.prepare()
     asyncio.run(Member().run())

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Generic, TypeVar
 
 import pytest
 
@@ -37,16 +37,20 @@ class Member:
     """One process, as the test sees it."""
 
     carrier = "unix"  # by which it is expected to reach the others
+    module = "tests.cluster.member"
+    number = 0  # in the order of starts, where a test counts them
+    port = 0  # where it serves clients, if it does
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], log: IO[str] | None = None, within: Sequence[str] = ()) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, concurrent.futures.Future[Any]] = {0: concurrent.futures.Future()}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.member"],
+            [*within, sys.executable, "-m", self.module],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
         )
         self._ready = self._open[0]
@@ -54,7 +58,7 @@ class Member:
         self._reader.start()
 
     def wait(self) -> Member:
-        self._ready.result(PATIENCE)
+        self.port = self._ready.result(PATIENCE) or 0
         return self
 
     def _read(self) -> None:
@@ -132,32 +136,53 @@ class Member:
             self.process.communicate(timeout=PATIENCE)
 
 
-class Group:
-    """The processes of one test, over one database."""
+M = TypeVar("M", bound=Member)
 
-    def __init__(self, environment: dict[str, str]) -> None:
+
+class Group(Generic[M]):
+    """The processes of one test, over one database. What they say goes to `log`, if there is one."""
+
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log: Path | None = None,
+        *,
+        kind: type[M] = Member,  # type: ignore[assignment]
+    ) -> None:
+        self._log = log.open("a") if log is not None else None
         self.environment = {**environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        self._members: list[Member] = []
+        self._kind = kind
+        self._members: list[M] = []
 
-    def start(self, how_many: int = 1, **environment: str) -> list[Member]:
-        members = [Member({**self.environment, **environment}) for _ in range(how_many)]
+    def start(self, how_many: int = 1, *, within: Sequence[str] = (), **environment: str) -> list[M]:
+        """Start processes; `within` stands in front of their command."""
+        members = [self._kind({**self.environment, **environment}, self._log, within) for _ in range(how_many)]
         self._members += members
-        return [one.wait() for one in members]
+        for one in members:
+            one.wait()
+        return members
 
     def close(self) -> None:
         for member in self._members:
             member.close()
+        if self._log is not None:
+            self._log.close()
 
 
 @contextlib.contextmanager
-def database(backend: str, directory: Path) -> Iterator[dict[str, str]]:
-    """A database with all tables, as an environment."""
+def database(backend: str, directory: Path, server: services.Postgres | None = None) -> Iterator[dict[str, str]]:
+    """A database with all tables, as an environment; on that server, or one of its own."""
     with contextlib.ExitStack() as stack:
         if backend == "postgresql":
-            found = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
+            found = {"SERVER_PG": (server or stack.enter_context(services.postgres())).uri}
         else:
             found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
-        environment = {**os.environ, **found, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-        command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        migrate(found)
         yield found
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Make all tables of the database that the environment names."""
+    found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
+    command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=found, check=True)

@@ -40,7 +40,7 @@ class Frames:
 
 def made() -> tuple[Forwarding, Frames, list[Call], list[Noted]]:
     frames, posted = Frames(), []
-    forwarding = Forwarding(1, frames, ManualClock(), posted.append, lambda *_: None)
+    forwarding = Forwarding(1, frames, ManualClock(), posted.append, lambda *_: None, lambda _: False)
     message = registry.schema_of(Scratch).messages["add"]
     calls = [Noted(message, "a", None, message.signature.bind((n,), {}), 2000.0) for n in range(4)]
     return forwarding, frames, posted, calls

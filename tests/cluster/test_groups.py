@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from channels_redis.core import RedisChannelLayer
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.groups import LARGEST, Groups, group_name
+from lightmoon_django.cluster.network import Network
 from lightmoon_django.cluster.sendwindow import FrameTooLarge
 from lightmoon_django.cluster.traffic import Traffic
 from lightmoon_django.cluster.wire import Wire
@@ -28,41 +28,36 @@ GROUP = "chat.Room:" + "ö" * 300
 class Member:
     """A node in groups."""
 
-    def __init__(self, layer: Any = None, others: dict[int, Member] | None = None, group_expiry: float = 86400) -> None:
+    def __init__(self, layer: Any, group_expiry: float = 86400) -> None:
         self.incarnation = new_incarnation()
         self.got: list[tuple[int, str, bytes]] = []
         self.traffic = Traffic()
-        self.carrier = LayerCarrier(self.incarnation, layer, full=ChannelFull, on_cast=lambda p: self.groups.receive(p))
+        self.carrier = LayerCarrier(self.incarnation, layer, full=ChannelFull)
         self.groups = Groups(
             self.incarnation,
             Wire([SECRET]),
             lambda *cast: self.got.append(cast),
-            unicast=lambda to, packet: (others or {})[to].groups.receive(packet),
             traffic=self.traffic,
             layer=layer,
             channel=self.carrier.channel,
             group_expiry=group_expiry,
         )
-        if others is not None:
-            others[self.incarnation] = self
+        self.carrier.on_cast = self.groups.receive
 
 
-@pytest_asyncio.fixture(params=["memory", "redis", "none"])
+@pytest_asyncio.fixture(params=["memory", "redis"])
 async def members(request: pytest.FixtureRequest) -> AsyncIterator[list[Member]]:
-    """Three nodes with a layer in common; or without one, who know each other."""
-    others: dict[int, Member] = {}
+    """Three nodes with a layer in common."""
+    found: list[Member] = []
     layers: list[Any] = []
     shared = InMemoryChannelLayer()
     for _ in range(3):
         if request.param == "redis":
             server: Redis = request.getfixturevalue("shared_redis")
             layers.append(RedisChannelLayer(hosts=[server.url]))
-        layer = {"memory": shared, "none": None, "redis": quick(layers[-1], ChannelFull) if layers else None}
-        Member(layer[request.param], others)
-    found = list(others.values())
-    if request.param != "none":
-        for member in found:
-            await member.carrier.start(lambda packet: None)
+        found.append(Member(quick(layers[-1], ChannelFull) if layers else shared))
+    for member in found:
+        await member.carrier.start(Network(1, secrets=[SECRET], carriers=[], lookup=lambda _: None, on_frame=print))
     yield found
     for member in found:
         await member.groups.stop()
@@ -76,9 +71,8 @@ async def test_a_cast_reaches_the_members_and_nobody_else(members: list[Member])
     for member in (first, second):
         await member.groups.join(GROUP)
     await third.groups.join("another")
-    nodes = [member.incarnation for member in members]
-    await first.groups.send(GROUP, b"news", nodes)
-    await third.groups.send(GROUP, b"more", nodes)
+    await first.groups.send(GROUP, b"news")
+    await third.groups.send(GROUP, b"more")
     news, more = (first.incarnation, GROUP, b"news"), (third.incarnation, GROUP, b"more")
     await until(lambda: second.got == [news, more], lambda: str(second.got))
     await until(lambda: first.got == [more], lambda: str(first.got))
@@ -91,7 +85,7 @@ async def test_who_left_hears_nothing(members: list[Member]) -> None:
     await second.groups.leave(GROUP)
     await second.groups.join("another")
     for group in (GROUP, "another"):
-        await first.groups.send(group, b"news", [second.incarnation])
+        await first.groups.send(group, b"news")
     await until(lambda: second.got, lambda: "nothing came")
     assert second.got == [(first.incarnation, "another", b"news")]
 
@@ -108,21 +102,21 @@ async def test_a_membership_is_renewed_before_it_expires(monkeypatch: pytest.Mon
 
 
 async def test_a_forged_cast_is_dropped() -> None:
-    member = Member()
+    layer = InMemoryChannelLayer()
+    member = Member(layer)
     await member.groups.join(GROUP)
-    evil = Groups(
-        1, Wire(["another"]), print, unicast=lambda _, packet: member.groups.receive(packet), traffic=Traffic()
-    )
-    await evil.send(GROUP, b"evil", [member.incarnation])
+    evil = Groups(1, Wire(["another"]), print, traffic=Traffic(), layer=layer, channel="evil")
+    await evil.send(GROUP, b"evil")
+    member.groups.receive((await layer.receive(member.carrier.channel))["data"])
     member.groups.receive(b"nonsense" * 10)
+    await member.groups.stop()
     assert member.got == []
     assert member.traffic.dropped == {"forged": 2}
 
 
 async def test_a_cast_over_the_limit_is_an_error() -> None:
     with pytest.raises(FrameTooLarge):
-        await Member().groups.send(GROUP, bytes(LARGEST + 1))
-    await asyncio.sleep(0)
+        await Member(InMemoryChannelLayer()).groups.send(GROUP, bytes(LARGEST + 1))
 
 
 def test_any_text_names_a_group() -> None:

@@ -130,7 +130,7 @@ async def test_a_full_channel_is_back_pressure_and_no_loss(
     )
     left, absent = await world.node(), new_incarnation()
     world.carriers(absent)  # it can be found, and does not read
-    layer: Any = left.network._carriers[0]._layer  # type: ignore[attr-defined]
+    layer: Any = left.network._carriers[0].layer  # type: ignore[attr-defined]
     with pytest.raises(ChannelFull):  # noqa: PT012
         for _ in range(11):
             await layer.send(channel_name(absent), {"type": "somebody else's"})
@@ -191,7 +191,7 @@ async def test_a_channel_has_one_reader() -> None:
 async def test_whatever_else_comes_into_the_channel_is_passed_over(stopping: Callable[[World], World]) -> None:
     world = stopping(over_memory())
     left, right = await world.node(), await world.node()
-    layer: Any = left.network._carriers[0]._layer  # type: ignore[attr-defined]
+    layer: Any = left.network._carriers[0].layer  # type: ignore[attr-defined]
     for message in ({}, {"type": "lightmoon.batch"}, {"type": "lightmoon.batch", "data": "text"}, {"type": 7}):
         await layer.send(channel_name(right.incarnation), message)
     left.network.send(right.incarnation, b"hello")

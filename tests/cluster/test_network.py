@@ -72,7 +72,7 @@ async def test_a_broken_carrier_is_gone_round_and_come_back_to(both: World, dire
     await right.expect(frames[:200])
     assert left.network.stats().carriers == {"layer": 1}
     again = UnixCarrier(right.incarnation, host=HOST, directory=directory)
-    await again.start(right.network.receive)
+    await again.start(right.network)
     await until(lambda: left.network.stats().carriers == {"unix": 1}, lambda: str(left.network.stats()))
     for frame in frames[200:]:
         left.network.send(right.incarnation, frame)

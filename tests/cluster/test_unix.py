@@ -9,20 +9,20 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from lightmoon_django.cluster.carriers import sockets
+from lightmoon_django.cluster.carriers import sockets, unixpath
 from lightmoon_django.cluster.carriers.framing import framed
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
 from lightmoon_django.cluster.carriers.unixpath import BUFFER, LIMIT
 from lightmoon_django.cluster.link import LinkClosed
 from lightmoon_django.cluster.sendwindow import WINDOW, LinkFull
-from lightmoon_django.cluster.wire import MAX_PACKET, Batch, Wire
+from lightmoon_django.cluster.wire import CHALLENGE, MAX_PACKET, Batch, Wire
 from lightmoon_django.identity import Endpoint, new_incarnation
 from tests.cluster.world import HOST, SECRET, Node, World, numbered, over_unix, until
 
@@ -264,13 +264,90 @@ async def test_a_stream_of_nonsense_is_closed_and_the_node_goes_on(world: World)
     left, right = await world.node(), await world.node()
     path = world.endpoints[right.incarnation].socket
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(framed(b"nonsense"))
+    challenge = await reader.readexactly(CHALLENGE)
+    writer.write(Wire([SECRET]).proof(challenge, path) + framed(b"nonsense"))
     await until(lambda: right.network.traffic.dropped["malformed"], lambda: str(right.network.stats()))
     writer.write((MAX_PACKET + 1).to_bytes(4, "big"))
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     left.network.send(right.incarnation, b"hello")
     await right.expect([b"hello"])
+
+
+async def test_a_process_without_the_secret_is_cut_off(world: World) -> None:
+    """Design §9.19: of one user's processes, only those of the same project are heard."""
+    node = await world.node()
+    path = world.endpoints[node.incarnation].socket
+    evil = framed(Wire([SECRET]).encode(Batch(7, node.incarnation, 1, 0, 0, 0, [b"evil"])))
+    reader, writer = await asyncio.open_unix_connection(path)
+    challenge = await reader.readexactly(CHALLENGE)
+    writer.write(Wire(["another"]).proof(challenge, path) + evil)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    assert node.network.traffic.dropped == {"forged": 1}
+    assert node.received == []
+
+
+async def test_a_proof_is_good_for_one_connection_to_one_place(world: World) -> None:
+    node = await world.node()
+    path = world.endpoints[node.incarnation].socket
+    wire, writers = Wire([SECRET]), []
+    evil = framed(wire.encode(Batch(7, node.incarnation, 1, 0, 0, 0, [b"evil"])))
+
+    async def open_with(proof: Callable[[bytes], bytes]) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writers.append(writer)
+        writer.write(proof(await reader.readexactly(CHALLENGE)) + evil)
+        return reader
+
+    recorded: list[bytes] = []
+    await open_with(lambda challenge: recorded.append(wire.proof(challenge, path)) or recorded[0])  # type: ignore[func-returns-value]
+    await until(lambda: node.network.traffic.batches_received == 1, lambda: str(node.network.stats()))
+    for proof in (lambda _: recorded[0], lambda challenge: wire.proof(challenge, "another place")):
+        assert await asyncio.wait_for((await open_with(proof)).read(), 10) == b""
+    assert node.network.traffic.dropped == {"forged": 2}
+    assert node.network.traffic.batches_received == 1
+    for writer in writers:
+        writer.close()
+
+
+async def test_a_proof_that_comes_in_bits_is_put_together(world: World) -> None:
+    node = await world.node()
+    path = world.endpoints[node.incarnation].socket
+    reader, writer = await asyncio.open_unix_connection(path)
+    wire = Wire([SECRET])
+    said = wire.proof(await reader.readexactly(CHALLENGE), path)
+    said += framed(wire.encode(Batch(7, node.incarnation, 1, 0, 0, 0, [b"hello"])))
+    for position in range(len(said)):
+        writer.write(said[position : position + 1])
+        await writer.drain()
+        await asyncio.sleep(0)
+    await until(lambda: node.network.traffic.batches_received == 1, lambda: str(node.network.stats()))
+    writer.close()
+
+
+async def test_a_listener_that_does_not_challenge_is_given_up(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    """A stopped process is connected to by the kernel. What is for it must not count as sent."""
+    monkeypatch.setattr(unixpath, "CHALLENGED_WITHIN", 0.05)
+    heard = list[bytes]()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.close()
+
+    where = str(directory / "stuck")
+    server = await asyncio.start_unix_server(listen, where)
+    node = await world.node()
+    world.endpoints[7] = Endpoint(HOST, where)
+    node.network.send(7, b"hello")
+    await until(lambda: len(heard) > 1, lambda: f"heard {heard}")
+    assert not any(heard)
+    assert node.network.stats().carriers == {"": 1}
+    assert node.network.unsent(7) == [b"hello"]
+    await node.network.stop()
+    server.close()
 
 
 def test_it_works_under_uvloop(directory: Path) -> None:

@@ -18,7 +18,7 @@ from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
 from lightmoon_django.cluster.link import Link
 from lightmoon_django.cluster.network import Network
-from lightmoon_django.cluster.route import Carrier, Changed
+from lightmoon_django.cluster.route import Carrier, Changed, Receiver
 from lightmoon_django.cluster.traffic import Traffic
 from lightmoon_django.cluster.wire import Wire
 from lightmoon_django.identity import Endpoint, new_incarnation
@@ -148,6 +148,8 @@ class Losses:
 
     limit = 256 * 1024
     patience = 0.0
+    private = False
+    prompt = False
     alive = True
     ready = True
 
@@ -177,8 +179,8 @@ class LossyCarrier:
         air[name] = self
         self.receive: Callable[[object], None] = lambda packet: None
 
-    async def start(self, receive: Callable[[object], None]) -> None:
-        self.receive = receive
+    async def start(self, receiver: Receiver) -> None:
+        self.receive = receiver.receive
 
     async def stop(self) -> None:
         pass

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connections
@@ -13,6 +14,7 @@ from django.db import connections
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.conf import Settings
 from lightmoon_django.models import Node
+from lightmoon_django.persistence.driver import StoreThread
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.process import Process, is_provably_dead, this_process
 from tests.persistence.world import World
@@ -106,6 +108,41 @@ def test_the_heartbeat_comes_by_itself(database: World) -> None:
     else:
         pytest.fail("No heartbeat came.")
     member.stop()
+
+
+def test_a_deputy_beats_for_it(database: World, clock: Clock) -> None:
+    """A store whose connection is the right one; what it can't do in time the heartbeat's own connection does."""
+    answers = iter((lambda beat: beat(), lambda beat: None))
+
+    def deputy(beat: Callable[[], bool]) -> bool | None:
+        return next(answers)(beat)
+
+    member = Membership(database.alias, Settings(LEASE_SECONDS=60.0), lambda: None, clock=clock, deputy=deputy)
+    member.start()
+    for _ in range(2):
+        clock.now += 50.0
+        member.beat()
+        clock.now += 50.0
+        assert member.valid()
+    assert next(answers, None) is None
+    member.stop()
+
+
+def test_a_store_thread_that_is_busy_or_fails_leaves_it_to_others() -> None:
+    thread = StoreThread("busy", lambda call, *args: None, lambda: None)
+    started, goes_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        started.set()
+        goes_on.wait(10)
+
+    thread.submit(busy, lambda _: None)
+    assert started.wait(10)
+    assert thread.lend(lambda: True, 0.01) is None
+    goes_on.set()
+    assert thread.lend(lambda: True, 10.0) is True
+    assert thread.lend(lambda: bool(1 // 0), 10.0) is None
+    thread.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork here.")

@@ -13,6 +13,7 @@ from django.db import connections
 
 from lightmoon_django.models import Node
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.rows import Rows
 from lightmoon_django.persistence.store import Committed, Failed, Loaded, Lost, Missing, OwnedElsewhere
 from tests.app.models import Computed, Counter, Device, Document, Member, Place, Restaurant, Room, Stamped
 from tests.persistence.world import World, in_thread
@@ -223,6 +224,21 @@ def test_giving_back_what_another_node_has_changes_nothing(world: World) -> None
     assert world.owner(Counter, counter.key) == second.incarnation
 
 
+def test_who_owns_a_row_is_told_without_taking_it(world: World) -> None:
+    """Design §4, resolve: only a living owner counts, and a missing row has none."""
+    first, second = world.node(), world.node()
+    free = world.insert(Counter)
+    one, other = first.activate(Counter, world.insert(Counter), world.insert(Counter))
+    asked = [(one.schema, key) for key in (one.key, other.key, free, "999999")]
+    name = one.schema.name
+    assert second.store.whereabouts(asked) == {(name, one.key): first.incarnation, (name, other.key): first.incarnation}
+    first.disown(one)
+    assert second.store.whereabouts(asked) == {(name, other.key): first.incarnation}
+    world.kill(first)
+    assert second.store.whereabouts(asked) == {}
+    assert world.owner(Counter, free) is None
+
+
 # Writes from outside.
 
 
@@ -270,6 +286,25 @@ def test_raw_sql_is_not_overwritten(database: World) -> None:
         cursor.execute("UPDATE testapp_counter SET count = count + 5 WHERE id = %s", [int(counter.key)])
     assert counter.commit(count=1) == Lost()
     assert database.stored(Counter, counter.key).count == 5
+
+
+def test_the_node_s_own_heartbeat_makes_nobody_look_at_the_rows(
+    database: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite tells only that the file was written, and then each actor's row is compared once."""
+    if database.backend != "sqlite":
+        pytest.skip("Other databases tell which row was written.")
+    node = database.node()
+    counter = node.activate(Counter, database.insert(Counter))[0]
+    looked: list[str] = []
+    read = Rows.read
+    monkeypatch.setattr(Rows, "read", lambda self, keys, **more: looked.extend(keys) or read(self, keys, **more))
+    assert node.run(lambda: node.store.beat(lambda: Nodes(database.alias).heartbeat(node.incarnation, 3600.0)))
+    assert isinstance(counter.commit(count=1), Committed)
+    assert looked == []
+    in_thread(lambda: Nodes(database.alias).heartbeat(node.incarnation, 3600.0))
+    assert isinstance(counter.commit(count=2), Committed)
+    assert looked == [counter.key]
 
 
 def test_an_outside_delete_is_noticed(world: World) -> None:

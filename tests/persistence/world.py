@@ -39,7 +39,7 @@ class Activation:
     def record(self, *records: Record, **values: Any) -> Write:
         """A write of changed fields and records."""
         write = self.write(**values)
-        write.records.extend(records)
+        write.records = records
         return write
 
     def write(self, **values: Any) -> Write:

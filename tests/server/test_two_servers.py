@@ -18,13 +18,16 @@ from tests.server.harness import Client, Server
 Pair = tuple[Server, Server]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    """Servers of one machine; with "redis", of two."""
     with contextlib.ExitStack() as stack:
         if request.param == "postgresql":
             environment = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
         else:
             environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+        if request.param == "redis":
+            environment["LAYER_REDIS"] = stack.enter_context(services.redis_server()).url
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
         one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):
@@ -99,3 +102,27 @@ def test_the_stream_is_reset_when_the_owner_dies(pair: Pair) -> None:
         assert after["epoch"] > before["epoch"]
         assert there.call("server.Room.say", key="c", text="y") == 2
         assert json.dumps(there.notifications).count("lm.event") == 1
+
+
+def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(tmp_path: Path) -> None:
+    """B44, B55: casts get lost, come twice and late, and Redis forgets everything, while a room talks."""
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(services.redis_server())
+        environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3"), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
+        one, other = Server("uvicorn", environment), Server("uvicorn", environment)
+        one.manage("migrate", "--run-syncdb", "--verbosity", "0")
+        for server in (one, other):
+            server.start()
+            stack.callback(server.stop)
+        here = stack.enter_context(one.client())
+        assert here.call("server.Room.say", key="a", text="first") == 1
+        guests = [stack.enter_context(other.client()) for _ in range(2)]
+        start = [enter(guest, "a")["seq"] for guest in guests]
+        for number in range(2, 62):
+            speaker = (here, guests[0])[number % 2]  # one of them hears itself, before its reply
+            assert speaker.call("server.Room.say", key="a", text="x") == number
+            if number in (20, 40):
+                redis.flush()
+        end = start[0] + 120
+        for guest, first in zip(guests, start, strict=True):
+            assert [one["params"]["seq"] for one in heard(guest, end)] == list(range(first + 1, end + 1))

@@ -24,7 +24,10 @@ class Packets:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The packets that are complete with this. Raises `TooLong`."""
-        if self._rest:
+        if not self._rest:
+            if len(data) >= HEAD and len(data) == HEAD + int.from_bytes(data[:HEAD], "big") <= HEAD + MAX_PACKET:
+                return [data[HEAD:]]  # nearly always
+        else:
             self._rest += data
             if len(self._rest) < self._needed:
                 return []

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from lightmoon_django.cluster.inbox import ChannelLayer, Inbox
-from lightmoon_django.cluster.route import Changed
+from lightmoon_django.cluster.route import Changed, Receiver
 from lightmoon_django.identity import Endpoint
 
 logger = logging.getLogger("lightmoon")
@@ -43,25 +43,21 @@ class LayerCarrier:
     name = "layer"
 
     def __init__(
-        self,
-        incarnation: int,
-        layer: ChannelLayer,
-        *,
-        full: type[Exception],
-        on_cast: Callable[[object], None] = _ignore,
+        self, incarnation: int, layer: ChannelLayer, *, full: type[Exception], group_expiry: float = 86_400.0
     ) -> None:
-        """`full` is what the layer raises over capacity. `on_cast` gets the packets of `groups.Groups`."""
+        """`full` is what the layer raises over capacity, `group_expiry` the seconds that it remembers a member."""
         self.channel = channel_name(incarnation)
-        self._layer = layer
+        self.layer = layer
+        self.group_expiry = group_expiry
+        self.on_cast: Callable[[object], None] = _ignore  # gets the packets of `groups.Groups`
         self._full = full
-        self._on_cast = on_cast
         self._sends = asyncio.Semaphore(ALL_AT_ONCE)
         self._inbox: Inbox | None = None
         self._failing = False
         self.sending: set[asyncio.Task[None]] = set()
 
-    async def start(self, receive: Callable[[object], None]) -> None:
-        self._inbox = Inbox(self._layer, self.channel, {BATCH: receive, CAST: self._on_cast})
+    async def start(self, receiver: Receiver) -> None:
+        self._inbox = Inbox(self.layer, self.channel, {BATCH: receiver.receive, CAST: self._cast})
         self._inbox.start()
 
     async def stop(self) -> None:
@@ -73,6 +69,9 @@ class LayerCarrier:
             for task in late:
                 task.cancel()
 
+    def _cast(self, packet: object) -> None:
+        self.on_cast(packet)
+
     def open(self, endpoint: Endpoint, changed: Changed) -> LayerPath | None:
         return LayerPath(self, endpoint.channel, changed) if endpoint.channel else None
 
@@ -80,7 +79,7 @@ class LayerCarrier:
         """Send one packet. False: the channel is full, or the layer failed; it should be tried again."""
         try:
             async with self._sends, asyncio.timeout(SEND_PATIENCE):
-                await self._layer.send(channel, {"type": BATCH, "data": packet})
+                await self.layer.send(channel, {"type": BATCH, "data": packet})
         except self._full:
             return False
         except Exception as error:
@@ -102,6 +101,8 @@ class LayerPath:
 
     limit = LIMIT
     patience = PATIENCE
+    private = False
+    prompt = False  # a packet is a task and a round trip to Redis
     alive = True  # whether anybody reads there, a layer can't tell
 
     def __init__(self, carrier: LayerCarrier, channel: str, changed: Changed) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
+from collections.abc import Callable
 from typing import cast
 
 from lightmoon_django.cluster.carriers import sockets
 from lightmoon_django.cluster.carriers.descriptors import Descriptors
 from lightmoon_django.cluster.carriers.framing import framed
 from lightmoon_django.cluster.route import Changed
+from lightmoon_django.cluster.wire import CHALLENGE
 
 LIMIT = 256 * 1024  # bytes of a packet
 BUFFER = 512 * 1024  # bytes that wait here for a slow reader before the path is full
 PATIENCE = 1.0  # seconds; what is lost is lost with the connection, and that is told at once
+CHALLENGED_WITHIN = 2.0  # seconds; who is stopped is connected to all the same, by the kernel
 RECONNECT = 0.05  # seconds, doubling
 RECONNECT_LONGEST = 2.0  # seconds; a connection that lasted longer starts anew at the shortest
 
@@ -34,9 +37,16 @@ class UnixPath(asyncio.Protocol):
 
     limit = LIMIT
     patience = PATIENCE
+    private = True
+    prompt = True
 
-    def __init__(self, where: str, descriptors: Descriptors, changed: Changed) -> None:
+    def __init__(
+        self, where: str, proof: Callable[[bytes, str], bytes], descriptors: Descriptors, changed: Changed
+    ) -> None:
+        """`proof(challenge, where)` is what the listener wants to see first."""
         self._where = where
+        self._proof = proof
+        self._challenge = b""
         self._descriptors = descriptors
         self._changed = changed
         self._state = State.CONNECTING
@@ -78,10 +88,27 @@ class UnixPath(asyncio.Protocol):
         self._fd = fd
         self._descriptors.add(fd)
         transport.set_write_buffer_limits(high=BUFFER)
+        self._challenge = b""
+        self._opened_at = 0.0
+        self._loop.call_later(CHALLENGED_WITHIN, self._unchallenged, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._opened_at or self._transport is None:  # nothing else is expected from there
+            return
+        self._challenge += data
+        if len(self._challenge) < CHALLENGE:
+            return
+        self._transport.write(self._proof(self._challenge[:CHALLENGE], self._where))
         self._opened_at = self._loop.time()
+        if self._state is State.CLOSED:
+            return
         again = self._state is State.BROKEN
         self._state = State.OPEN
         self._changed(again)
+
+    def _unchallenged(self, transport: asyncio.Transport) -> None:
+        if transport is self._transport and not self._opened_at:
+            transport.abort()
 
     def pause_writing(self) -> None:
         if self._state is State.OPEN:

@@ -1,0 +1,192 @@
+"""One stream of another node's, put into order for those who follow it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import Guarded, StreamFrame
+
+EARLY = 1024  # frames that are kept while an earlier one is missing; the rest is asked for
+
+
+class Subscriber(Protocol):
+    """Who listens; a session of the gateway."""
+
+    id: str
+
+    def push(self, frame: str) -> None: ...
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None: ...
+
+    def push_aside(self, frame: str) -> None: ...
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None: ...
+
+    def reset(self, address: Address, reason: str) -> None: ...
+
+
+def _push(address: Address, frame: StreamFrame, subscribers: Iterable[Subscriber]) -> None:
+    if isinstance(frame, str):
+        for subscriber in subscribers:
+            subscriber.push(frame)
+    elif isinstance(frame, Guarded):
+        for subscriber in subscribers:
+            subscriber.push_guarded(address, frame)
+    else:
+        others = {id: one for one, ids in frame.others for id in ids}
+        for subscriber in subscribers:
+            subscriber.push_split(others, frame.rest)
+
+
+class Order:
+    """Numbered frames that come late, twice or not at all, as a sequence without a gap."""
+
+    __slots__ = ("early", "seq")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq  # of the last frame that was in order
+        self.early: dict[int, StreamFrame] = {}
+
+    def take(self, number: int, frame: StreamFrame) -> list[StreamFrame]:
+        """The frames that are in order now."""
+        if number != self.seq + 1:
+            if number > self.seq and len(self.early) < EARLY:
+                self.early[number] = frame
+            return []
+        found = [frame]
+        self.seq = number
+        while self.early:
+            self.early.pop(self.seq, None)
+            following = self.early.pop(self.seq + 1, None)
+            if following is None:
+                break
+            found.append(following)
+            self.seq += 1
+        return found
+
+
+class Mirror:
+    """Who follows a stream here, and how far they have got."""
+
+    __slots__ = (
+        "_followers",
+        "_late",
+        "_order",
+        "_waiting",
+        "address",
+        "asked",
+        "epoch",
+        "grouped",
+        "known",
+        "source",
+        "stuck_at",
+        "stuck_since",
+    )
+
+    def __init__(self, address: Address, source: int, position: Position, grouped: bool) -> None:
+        """`grouped`: its frames come as casts to a group."""
+        self.address = address
+        self.source = source
+        self.epoch = position.epoch
+        self.grouped = grouped
+        self.known = position.seq  # how far the stream is known to have got
+        self.stuck_at = 0  # `wanted` when it was looked at last
+        self.stuck_since = 0.0
+        self.asked = False  # the owner, for what is missing there
+        self._order = Order(position.seq)
+        self._followers: dict[str, Subscriber] = {}
+        self._late: dict[str, tuple[Subscriber, Order]] = {}  # who joined at a position that this mirror had passed
+        self._waiting: list[tuple[int, Callable[[], object]]] = []
+
+    @property
+    def seq(self) -> int:
+        """The last frame that was handed out."""
+        return self._order.seq
+
+    @property
+    def empty(self) -> bool:
+        return not (self._followers or self._late)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something is missing, as far as this node knows."""
+        return self._order.seq < self.known or bool(self._late)
+
+    @property
+    def wanted(self) -> int:
+        """The position of who has least."""
+        return min([self._order.seq, *(order.seq for _, order in self._late.values())])
+
+    @property
+    def hears(self) -> bool:
+        """Whether later frames than the missing one have come."""
+        return bool(self._order.early)
+
+    def join(self, subscriber: Subscriber, seq: int) -> bool:
+        """Someone follows, who has what is up to that number. Whether something is missing now."""
+        self.leave(subscriber.id)
+        self.known = max(self.known, seq)
+        if seq < self.seq:
+            self._late[subscriber.id] = (subscriber, Order(seq))
+        else:
+            self._followers[subscriber.id] = subscriber
+        return self.behind
+
+    def leave(self, id: str) -> bool:
+        """Whether it was there."""
+        if self._late.pop(id, None) is not None:
+            self._tell(self.wanted)
+            return True
+        return self._followers.pop(id, None) is not None
+
+    def aside(self, frame: str) -> None:
+        """Hand out what has no number."""
+        for subscriber in self._everybody():
+            subscriber.push_aside(frame)
+
+    def accept(self, first: int, frames: tuple[StreamFrame, ...]) -> None:
+        """Hand out what is in order now, and keep what is early."""
+        for number, frame in enumerate(frames, first):
+            for one in self._order.take(number, frame):
+                _push(self.address, one, tuple(self._followers.values()))
+            for subscriber, order in tuple(self._late.values()):
+                for one in order.take(number, frame):
+                    _push(self.address, one, (subscriber,))
+        self.known = max(self.known, first + len(frames) - 1)
+        if self._late:
+            self._promote()
+        if self._waiting:
+            self._tell(self.wanted)
+
+    def _promote(self) -> None:
+        for id, (subscriber, order) in list(self._late.items()):
+            if order.seq >= self.seq:
+                del self._late[id]
+                self._followers[id] = subscriber
+
+    def wait(self, seq: int, then: Callable[[], object]) -> None:
+        """Call `then` once everybody has the frame of that number, or the stream is given up."""
+        self.known = max(self.known, seq)
+        self._waiting.append((seq, then))
+
+    def release(self) -> None:
+        """Nothing is waited for any more."""
+        self._tell(self.known)
+
+    def _tell(self, seq: int) -> None:
+        due = [then for number, then in self._waiting if number <= seq]
+        self._waiting = [one for one in self._waiting if one[0] > seq]
+        for then in due:
+            then()
+
+    def _everybody(self) -> list[Subscriber]:
+        return [*self._followers.values(), *(subscriber for subscriber, _ in self._late.values())]
+
+    def reset(self, reason: str) -> None:
+        """Tell those who followed that it is over."""
+        followers = self._everybody()
+        self._followers, self._late = {}, {}
+        for subscriber in followers:
+            subscriber.reset(self.address, reason)

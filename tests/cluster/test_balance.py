@@ -1,0 +1,58 @@
+"""Actors move to a node that joins, while they are called."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.processes import PATIENCE, Group, Member, database
+
+LEASE = "3"  # seconds; loads are told with heartbeats, three times as often
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
+    with database(request.param, tmp_path) as environment:
+        found = Group(environment)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+def held(actor: str, *members: Member) -> list[int]:
+    return [len(member.do("held", actor=actor)) for member in members]
+
+
+def until_held(actor: str, count: int, member: Member) -> None:
+    until = time.monotonic() + PATIENCE
+    while held(actor, member)[0] < count:
+        assert time.monotonic() < until, held(actor, member)
+        time.sleep(0.05)
+
+
+def test_actors_move_to_a_node_that_joins_under_load(group: Group) -> None:
+    """Design §4: no call fails, each sender's order is kept, and nobody waits long."""
+    actor = "live.Levelled"
+    three = group.start(3, LEASE_SECONDS=LEASE)
+    keys = [f"k{number}" for number in range(48)]
+    for key in keys:
+        assert three[0].ask(key, "add", actor=actor) == 1
+    loads = [
+        member.begin("write_down", actor=actor, keys=keys, tag=tag, seconds=6.0)
+        for member, tag in zip(three, "abc", strict=True)
+    ]
+    (fourth,) = group.start(1, LEASE_SECONDS=LEASE)
+    until_held(actor, 3, fourth)
+    told = [load.result(PATIENCE + 10) for load in loads]
+    assert [error for one in told for error in one["errors"]] == []
+    assert sum(held(actor, *three, fourth)) == len(keys)
+    for key in keys:
+        noted = three[0].ask(key, "noted", actor=actor)
+        for one, tag in zip(told, "abc", strict=True):
+            mine = [item for item in noted if item.startswith(tag)]
+            assert mine == [f"{tag}{number}" for number in range(one["told"][key])]
+    assert max(one["longest"] for one in told) < 2.0  # seconds; a busy machine's own pauses were at most 0.6

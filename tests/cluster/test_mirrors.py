@@ -1,0 +1,176 @@
+"""A stream of another node's, put into order for those who follow it here (B55, design §9.12)."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from lightmoon_django.cluster.mirror import EARLY, Mirror, Order
+from lightmoon_django.cluster.mirrors import GRACE, PATIENCE, Mirrors
+from lightmoon_django.identity import Position
+from lightmoon_django.testing.clock import ManualClock
+from tests.cluster.stations import ROOM, Session
+
+OWNER = 7
+
+
+def frame(seq: int, epoch: str = "e") -> str:
+    return json.dumps({"params": {"epoch": epoch, "seq": seq, "data": seq}})
+
+
+class Desk:
+    """Mirrors of one node, and what they want of others. Implements `mirrors.Source`."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.mirrors = Mirrors(self.clock, self)
+        self.asked: list[int] = []
+        self.groups: list[str] = []
+        self.unknown = 0
+
+    def ask(self, mirror: Mirror) -> None:
+        self.asked.append(mirror.wanted)
+
+    def began(self, mirror: Mirror) -> None:
+        self.groups.append("+")
+
+    def ended(self, mirror: Mirror, *, known: bool) -> None:
+        self.groups.append("-")
+        self.unknown += not known
+
+    def join(self, session: Session, seq: int, epoch: str = "e", owner: int = OWNER) -> None:
+        session.joined(ROOM, Position(epoch, seq))
+        self.mirrors.join(ROOM, owner, Position(epoch, seq), session, True)
+
+    def receive(self, *numbers: int, epoch: str = "e", owner: int = OWNER) -> None:
+        for number in numbers:
+            self.mirrors.receive(owner, ROOM, epoch, number, (frame(number, epoch),))
+
+    def after(self, seq: int, then: Any) -> None:
+        self.mirrors.after(OWNER, ROOM, Position("e", seq), then)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_mixture_comes_out_in_order_once_each(seed: int) -> None:
+    rng = random.Random(seed)
+    numbers = [number for number in range(1, 101) for _ in range(rng.choice((1, 1, 2)))]
+    numbers.sort(key=lambda number: number + rng.random() * 10)
+    order, found = Order(0), list[str]()
+    for number in numbers:
+        found += order.take(number, str(number))
+    assert found == [str(number) for number in range(1, 101)]
+    assert not order.early
+
+
+def test_what_is_kept_while_something_is_missing_is_bounded() -> None:
+    order = Order(0)
+    for number in range(2, 5 * EARLY):
+        assert order.take(number, "x") == []
+    assert len(order.early) == EARLY
+
+
+def test_a_gap_is_asked_for_after_a_moment_and_once() -> None:
+    desk, session = Desk(), Session("s")
+    desk.join(session, 0)
+    desk.receive(1, 3, 2)
+    desk.clock.advance(10 * GRACE)
+    assert desk.asked == [], "It was only out of order."
+    desk.receive(5, 6)
+    desk.clock.advance(GRACE / 2)
+    assert desk.asked == []
+    for _ in range(20):
+        desk.clock.advance(GRACE)
+    assert desk.asked == [3]
+    desk.receive(4)
+    assert session.heard == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_gap_that_nobody_closes_ends_in_a_reset() -> None:
+    """The owner is silent, and not known to be dead. It is told, should it live."""
+    desk, session = Desk(), Session("s")
+    desk.join(session, 0)
+    desk.mirrors.heard(OWNER, ROOM, Position("e", 2))
+    replies: list[str] = []
+    desk.after(2, lambda: replies.append("too late to wait longer"))
+    for _ in range(int(PATIENCE / GRACE) + 3):
+        desk.clock.advance(GRACE)
+    assert session.resets == ["gap"]
+    assert len(replies) == 1
+    assert (desk.groups, desk.unknown) == (["+", "-"], 1)
+    assert desk.mirrors.get(ROOM) is None
+
+
+def test_who_joins_behind_the_others_gets_what_they_have_and_then_the_same() -> None:
+    """A cast has overtaken the answer to the subscription."""
+    desk, early, late = Desk(), Session("early"), Session("late")
+    desk.join(early, 0)
+    desk.receive(1, 2, 3)
+    desk.join(late, 1)
+    replies: list[int] = []
+    desk.after(3, lambda: replies.append(late.position.seq))
+    desk.receive(4)
+    assert (early.position.seq, late.position.seq, replies) == (4, 1, [])
+    for _ in range(3):
+        desk.clock.advance(GRACE)
+    assert desk.asked == [1]
+    desk.receive(2, 3)
+    assert late.heard == [2, 3, 4]
+    desk.receive(5)
+    assert (early.position.seq, late.position.seq, replies) == (5, 5, [4])
+
+
+def test_a_reply_waits_no_longer_for_who_has_gone() -> None:
+    desk, early, late = Desk(), Session("early"), Session("late")
+    desk.join(early, 0)
+    desk.receive(1, 2)
+    desk.join(late, 1)
+    replies: list[int] = []
+    desk.after(2, lambda: replies.append(2))
+    assert replies == []
+    assert desk.mirrors.leave(ROOM, "late") == OWNER
+    assert replies == [2]
+    desk.after(3, lambda: replies.append(3))
+    assert desk.mirrors.leave(ROOM, "early") == OWNER
+    assert replies == [2, 3]
+    assert desk.groups == ["+", "-"]
+
+
+def test_frames_of_another_epoch_or_node_are_no_frames_of_this_stream() -> None:
+    desk, session = Desk(), Session("s")
+    desk.join(session, 0)
+    desk.receive(1, epoch="d")
+    desk.receive(1, epoch="f")
+    desk.receive(1, owner=8)
+    assert session.heard == []
+    desk.receive(1)
+    assert session.heard == [1]
+
+
+def test_a_stream_that_has_moved_is_reset_for_who_followed_it_there() -> None:
+    desk, old, new = Desk(), Session("old"), Session("new")
+    desk.join(old, 4)
+    desk.join(new, 0, epoch="f", owner=8)
+    assert old.resets == ["moved"]
+    desk.receive(1, epoch="f", owner=8)
+    assert new.heard == [1]
+    assert desk.unknown == 1, "The node where it was may not know."
+
+
+def test_a_reply_does_not_wait_for_a_stream_that_nobody_here_follows() -> None:
+    desk, replies = Desk(), list[int]()
+    desk.after(9, lambda: replies.append(1))
+    desk.join(Session("s"), 0, epoch="f")
+    desk.after(9, lambda: replies.append(2))
+    assert replies == [1, 2]
+
+
+def test_a_subscription_that_waits_when_the_stream_ends_is_answered_and_reset() -> None:
+    desk, first, second = Desk(), Session("first"), Session("second")
+    desk.join(first, 0)
+    desk.after(3, lambda: desk.join(second, 3))
+    desk.mirrors.ended(OWNER, ROOM, "it moved")
+    assert (first.resets, second.resets) == (["it moved"], ["it moved"])
+    assert desk.groups == ["+", "-"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import services
 from tests.cluster.processes import Group, Member, database
 
 SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
@@ -14,8 +15,9 @@ SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
 
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
-    with database("sqlite", tmp_path_factory.mktemp("cluster")) as environment:
-        group = Group(environment)
+    """By a channel layer: there a stream that is the same for everybody goes to all nodes by casts."""
+    with database("sqlite", tmp_path_factory.mktemp("cluster")) as environment, services.redis_server() as redis:
+        group = Group({**environment, "LAYER_REDIS": redis.url})
         try:
             yield group.start(3)
         finally:

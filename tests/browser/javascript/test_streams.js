@@ -280,5 +280,5 @@ test("where users see different things, who comes back gets the events and what 
   server.connection.answer("lm.subscribe", { epoch: "a", seq: 4, recovered: true, state: { hand: ["B"] }, events });
   await settle();
   said(server, 5);
-  equal(seen, [{ hand: ["A"], old: 1 }, 2, 4, { hand: ["B"] }, 5]);
+  equal(seen, [undefined, { hand: ["A"], old: 1 }, 2, 4, { hand: ["B"] }, 5]);
 });

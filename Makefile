@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test test-slow lint format bench screenshot chromium clean
+.PHONY: help demo cluster test test-slow lint format bench npm screenshot chromium clean
 
 help:
 	@echo 'make demo        the demo at http://127.0.0.1:$(PORT)/'
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint        ruff and mypy'
 	@echo 'make format      ruff, writing'
 	@echo 'make bench       the benchmark (BENCH_ARGS="--quick --only counter")'
+	@echo 'make npm         the JavaScript client as a package in dist/npm'
 	@echo 'make screenshot  docs/demo.png anew'
 
 # A stamp for what is installed, so that a second run starts at once.
@@ -75,6 +76,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+npm: $(BIN)/python
+	$(BIN)/python -m tools.npm
 
 screenshot: $(VENV)/.installed-dev chromium
 	LIGHTMOON_SCREENSHOT=docs/demo.png $(BIN)/python -m pytest tests/browser -k screenshot $(PYTEST_ARGS)

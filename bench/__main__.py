@@ -13,9 +13,24 @@ from contextlib import ExitStack
 
 from bench import databases
 from bench.databases import Database
+from bench.limits import raise_limit
 from bench.plan import FULL, QUICK, Plan
 from bench.report import Report
-from bench.scenarios import cold, counter, crossing, fanout, idle, links, neighbours, once, processes, reminders, timers
+from bench.scenarios import (
+    cold,
+    connections,
+    counter,
+    crossing,
+    fanout,
+    hot,
+    idle,
+    links,
+    neighbours,
+    once,
+    processes,
+    reminders,
+    timers,
+)
 from bench.servers import LoadError
 
 Scenario = Callable[[Plan, Report, Database], None]
@@ -26,6 +41,9 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "fanout": (fanout.measure, ("sqlite",)),
     "cold": (cold.measure, ("postgres", "sqlite")),
     "idle": (idle.measure, ("sqlite",)),
+    "connections": (connections.measure, ("sqlite",)),
+    "storm": (connections.storm, ("sqlite",)),
+    "hot": (hot.measure, ("sqlite",)),
     "views": (neighbours.views, ("sqlite", "postgres")),
     "timers": (timers.measure, ("sqlite",)),
     "reminders": (reminders.measure, ("postgres", "sqlite")),
@@ -43,6 +61,7 @@ QUIET = 0.5  # processes that want to run, on average over the last minute
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and databases removed
     options = _options()
+    raise_limit()  # for the servers and load generators too
     plan, report = (QUICK if options.quick else FULL), Report()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
     if (others := os.getloadavg()[0]) > QUIET:

@@ -20,13 +20,30 @@ class Plan:
     subscribers: tuple[int, ...] = (1000, 5000)
     cold_rows: int = 20_000
     idle_connections: int = 3000
+    connections: int = 10_000  # of one process
+    processes: int = 3  # with as many each
+    storm: int = 10_000  # clients that come back at once
+    rest: float = 5.0  # seconds in which nothing happens
+    hot: tuple[int, int] = (4000, 1000)  # subscribers over WebSocket, and over event streams
+    hot_seconds: float = 60.0
     tickers: tuple[int, ...] = (1, 200)
     reminders: int = 100_000  # pending
 
 
 FULL = Plan(rounds=3, warm_up=1.0, seconds=3.0)
 QUICK = Plan(
-    rounds=1, large_rounds=1, warm_up=0.5, seconds=1.5, subscribers=(1000,), cold_rows=10_000, idle_connections=1500
+    rounds=1,
+    large_rounds=1,
+    warm_up=0.5,
+    seconds=1.5,
+    subscribers=(1000,),
+    cold_rows=10_000,
+    idle_connections=1500,
+    connections=2000,
+    storm=2000,
+    rest=2.0,
+    hot=(800, 200),
+    hot_seconds=8.0,
 )
 
 

@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
+
 from bench.databases import Database
-from bench.load.jobs import Calls, Fanout, Idle, Measured, Target, to_json
+from bench.load.jobs import Calls, Fanout, Job, Measured, Target, to_json
 from bench.project import memory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -32,6 +34,7 @@ class Server:
     """One Uvicorn with one application. The same options for everybody, the fastest there are."""
 
     def __init__(self, application: str, database: Database, environment: dict[str, str]) -> None:
+        self.application = application
         self.port = _free_port()
         self._database = database
         self._process = subprocess.Popen(
@@ -70,6 +73,14 @@ class Server:
     def memory(self) -> int:
         """Bytes that the process holds after a collection."""
         return int(self.get(memory.PATH))
+
+    def cpu(self, seconds: float) -> float:
+        """Cores that the process uses in the next so many seconds."""
+        process = psutil.Process(self._process.pid)
+        process.cpu_percent()
+        time.sleep(seconds)
+        used: float = process.cpu_percent() / 100
+        return used
 
     def get(self, path: str) -> bytes:
         """The body of an answer with status 200; anything else is an `OSError`."""
@@ -111,17 +122,21 @@ class LoadError(Exception):
 class Load:
     """A running load generator."""
 
-    def __init__(self, job: Calls | Fanout | Idle) -> None:
+    def __init__(self, job: Job) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._tell(json.dumps(to_json(job)))
 
-    def wait_started(self) -> None:
-        self._read()
+    def wait_started(self) -> dict[str, Any]:
+        return self._read()
 
     def result(self) -> Measured:
-        found = Measured.read(self._read())
+        return Measured.read(self.outcome())
+
+    def outcome(self) -> dict[str, Any]:
+        """The result of a job that measures something else."""
+        found = self._read()
         self._process.wait()
         return found
 

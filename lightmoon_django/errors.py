@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 
 class LightMoonError(Exception):
@@ -212,3 +212,22 @@ class UsageError(LightMoonError, RuntimeError):
 
     code = "usage"
     public = False
+
+
+E = TypeVar("E", bound=LightMoonError)
+
+
+def revive(cls: type[E], message: str, code: str, carried: Mapping[str, Any]) -> E:
+    """An error as it was raised elsewhere. `carried` is what its class has besides; its constructor isn't called."""
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.message, error.retry_after, error.path = message, None, None
+    if code != cls.code:
+        error.code = code
+    if isinstance(error, Rejected):
+        error.data = None
+    if isinstance(error, InternalError):
+        error.error_id, error.detail = "", None
+    for name, value in carried.items():
+        setattr(error, name, value)
+    return error

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lightmoon_django import errors
-from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.errors import LightMoonError
 from lightmoon_django.identity import Position
 
 MAX_PAYLOAD = 31 * 1024 * 1024  # bytes of arguments or of a result; links take frames that are a little larger
@@ -82,7 +82,7 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
     call: Remote
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
     grouped: bool  # the sender had better get the stream as casts to its group
-    hidden: tuple[str, ...] = ()  # events that it may not see
+    hidden: tuple[str, ...] = ()  # events that the session may not see
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -109,6 +109,17 @@ class Split(msgspec.Struct, tag="split", array_like=True, frozen=True):
     others: tuple[tuple[str, tuple[str, ...]], ...]  # a frame, and the sessions that get it
 
 
+StreamFrame = str | Guarded | Split
+
+
+class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
+    """What clients may do has changed: they are to be judged again. Nobody answers."""
+
+    user: str | None  # the key of the user that it is about; None: anybody may be concerned
+    logged_out: bool = False  # what that user's logins began is over
+    login: str | None = None  # the fingerprint of the one that is over; None: all of the user's
+
+
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     """Frames of one actor's stream, in order, encoded for clients. By a link, or cast to a group."""
 
@@ -116,7 +127,7 @@ class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     key: str
     epoch: str
     first: int  # the number of the first of them
-    frames: tuple[str | Guarded | Split, ...]
+    frames: tuple[StreamFrame, ...]
 
 
 class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
@@ -152,14 +163,6 @@ class Ended(msgspec.Struct, tag="ended", array_like=True, frozen=True):
     reason: str
 
 
-class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
-    """What clients may do has changed: they are to be judged again. Nobody answers."""
-
-    user: str | None  # the key of the user that it is about; None: anybody may be concerned
-    logged_out: bool = False  # what that user's logins began is over
-    login: str | None = None  # the fingerprint of the one that is over; None: all of the user's
-
-
 class Leaving(msgspec.Struct, tag="leaving", array_like=True, frozen=True):
     """The sender is stopping. What it has accepted has ended; it runs nothing else of the receiver's."""
 
@@ -192,8 +195,8 @@ Frame = (
 )
 
 
-def size_of(frame: str | Guarded | Split) -> int:
-    """How many characters of a stream it is."""
+def size_of(frame: StreamFrame) -> int:
+    """How many characters it has."""
     if isinstance(frame, Guarded):
         return len(frame.frame) + len(frame.skip)
     if isinstance(frame, Split):
@@ -246,20 +249,7 @@ def _packed(detail: dict[str, Any]) -> bytes:
 
 def error_of(found: Failure) -> LightMoonError:
     """The error as it was raised on the other node."""
-    detail = msgspec.msgpack.decode(found.detail)
-    cls = _error_class(found.kind)
-    error = cls.__new__(cls)
-    Exception.__init__(error, found.message)
-    error.message, error.retry_after, error.path = found.message, None, None
-    if found.code != cls.code:
-        error.code = found.code
-    if isinstance(error, errors.Rejected):
-        error.data = None
-    if isinstance(error, InternalError):
-        error.error_id, error.detail = "", None
-    for name, value in detail.items():
-        setattr(error, name, value)
-    return error
+    return errors.revive(_error_class(found.kind), found.message, found.code, msgspec.msgpack.decode(found.detail))
 
 
 def _error_class(kind: str) -> type[LightMoonError]:

@@ -19,7 +19,7 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
     ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "interpreter", "testrun"),
-    ("actor", "models"),
+    ("actor", "models", "client"),
     ("persistence",),
     ("cluster",),
     ("runtime", "proxies"),
@@ -35,6 +35,7 @@ FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 ELSEWHERE = ("channels", "rest_framework")  # frameworks beside Django
 NEVER = {
     "actor": ("runtime", "persistence", "cluster", "gateway", "proxies", "contrib", "host", "storage", *ELSEWHERE),
+    "client": ("actor", "models", "conf", "django"),  # it needs no project
     "runtime": ("gateway", "contrib", "proxies", "host", "storage", "django.db", *ELSEWHERE),
     "gateway": ("runtime", "cluster", "persistence", "storage"),
     "cluster": ("runtime", "gateway", "proxies", "contrib", "host", *ELSEWHERE),
@@ -57,6 +58,8 @@ DJANGO_SETTINGS = {
     "host": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "checks.project": {"ASGI_APPLICATION"},
+    "proxies.devtools": {"DEBUG"},
+    "proxies.page": {"DEBUG"},
 }
 
 

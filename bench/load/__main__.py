@@ -5,25 +5,30 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-import resource
 import sys
+import time
 
-from bench.load import calls, fanout
+from bench.limits import raise_limit
+from bench.load import calls, fanout, hot, storm
 from bench.load.connections import Disconnected, Pool, ask_all
-from bench.load.jobs import Calls, Fanout, Idle, from_json
+from bench.load.jobs import Calls, Fanout, Heat, Hot, Idle, Measured, Storm, Stormed, from_json
 
 
 def main() -> int:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limit()
     gc.disable()  # nothing here makes cycles, and a pause would look like the server's
     job = from_json(json.loads(sys.stdin.readline()))
+    result: Measured | Stormed | Heat
     try:
         match job:
             case Calls():
                 result = calls.run(job, started)
             case Fanout():
                 result = fanout.run(job, started)
+            case Storm():
+                result = storm.run(job, started)
+            case Hot():
+                result = hot.run(job, started)
             case Idle():
                 hold(job)
                 return 0
@@ -36,14 +41,20 @@ def main() -> int:
 
 def hold(job: Idle) -> None:
     pool = Pool(job.target.host, job.target.port)
-    ask_all(pool, pool.open(job.target.path, job.connections), job.greeting.encode(), job.answer.encode(), 120.0)
-    started()
+    began = time.perf_counter()
+    opened = pool.open(job.target.path, job.connections)
+    ask_all(pool, opened, job.greeting.encode(), job.answer.encode(), 120.0)
+    if job.subscribe:
+        for connection in opened:
+            connection.ready = False
+        ask_all(pool, opened, job.subscribe.encode(), job.subscribed.encode(), 120.0)
+    started(seconds=time.perf_counter() - began)
     sys.stdin.readline()
     pool.close()
 
 
-def started() -> None:
-    say({"started": True})
+def started(**values: object) -> None:
+    say({"started": True, **values})
 
 
 def say(values: dict[str, object]) -> None:

@@ -53,12 +53,72 @@ class Fanout:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """Open connections, exchange one message on each, and hold them until a line comes on standard input."""
+    """Open connections, exchange one or two messages on each, and hold them until a line comes on standard input."""
 
     target: Target
     connections: int
     greeting: str
     answer: str
+    subscribe: str = ""
+    subscribed: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """Connections that greet and subscribe in peace, are all cut at once, and all come back at once.
+
+    `again` greets with the session of before in place of `{session}`; `recovered` is in the answer to that.
+    """
+
+    target: Target
+    connections: int
+    greeting: str
+    again: str
+    recovered: str
+    subscribe: str
+    subscribed: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Hot:
+    """One publisher who never waits for his readers, many subscribers over two transports, one of whom never reads."""
+
+    target: Target
+    events_path: str  # of event streams; calls of theirs go to `rpc` beside it
+    hello: str
+    subscribe: str
+    publish: str  # holds `{id}`
+    websockets: int
+    streams: int  # of server-sent events
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Heat:
+    """What came of it."""
+
+    published: int
+    delivered: int
+    seconds: float
+    gaps: int  # where an event was missing and nothing said so; must be none
+    first_gap: str
+    resets: int  # of those who read
+    stalled_told: bool  # who doesn't read finds a row without a gap in the end, and that it was reset if it isn't whole
+    behind: int  # subscribers who did not have the last event in the end, and were not told of a reset
+    memory: list[int]  # bytes of the server, every second
+    load_cpu: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Stormed:
+    """How the storm was weathered."""
+
+    seconds: float
+    errors: int
+    first_error: str
+    recovered: int
+    load_cpu: float
+    server_cpu: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +144,15 @@ class Measured:
         return cls(**values)
 
 
-KINDS: dict[str, type[Calls] | type[Fanout] | type[Idle]] = {"calls": Calls, "fanout": Fanout, "idle": Idle}
+Job = Calls | Fanout | Idle | Storm | Hot
+
+KINDS: dict[str, type[Job]] = {"calls": Calls, "fanout": Fanout, "idle": Idle, "storm": Storm, "hot": Hot}
 
 
-def to_json(job: Calls | Fanout | Idle) -> dict[str, Any]:
+def to_json(job: Job) -> dict[str, Any]:
     return {"kind": type(job).__name__.lower(), **dataclasses.asdict(job)}
 
 
-def from_json(values: dict[str, Any]) -> Calls | Fanout | Idle:
+def from_json(values: dict[str, Any]) -> Job:
     kind = KINDS[values.pop("kind")]
     return kind(**{**values, "target": Target(**values["target"])})

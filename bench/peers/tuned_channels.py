@@ -11,7 +11,9 @@ django_application = get_asgi_application()
 
 from typing import Any  # noqa: E402
 
+from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from bench.peers.consumers import CounterConsumer, FollowConsumer, PublishConsumer  # noqa: E402
@@ -23,11 +25,14 @@ routes: list[Any] = [
     path("follow", FollowConsumer.as_asgi()),  # type: ignore[arg-type]
     path("publish", PublishConsumer.as_asgi()),  # type: ignore[arg-type]
 ]
+# As Channels' tutorial mounts consumers: the origin is checked, and the visitor known by the session's cookie, as in
+# LightMoon.
+known: Any = AllowedHostsOriginValidator(AuthMiddlewareStack(FollowConsumer.as_asgi()))
 application = with_memory(
     ProtocolTypeRouter(
         {
             "http": django_application,
-            "websocket": URLRouter(routes),
+            "websocket": URLRouter([*routes, path("known", known)]),
         }
     )
 )

@@ -307,6 +307,11 @@ class ActorSchema:
         self.lifecycle.update((name, MessageSchema(self, name, hook, Options())) for name, hook in self.hooks.items())
 
     @property
+    def castable(self) -> bool:
+        """Whether the frames of its stream are the same for everybody, so that they may be cast to a group."""
+        return self.view_for is None
+
+    @property
     def reachable(self) -> bool:
         """Whether clients have any use for it."""
         return bool(self.exposed or self.events or self.view or self.presence is not None)

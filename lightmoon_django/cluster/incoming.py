@@ -170,7 +170,7 @@ class Incoming:
         if isinstance(frame, Follow):
             remote = frame.call
             call = self._built(RemoteSubscription, subscription_of(remote), remote, user)
-            call.grouped, call.followed = frame.grouped and call.schema.view_for is None, None
+            call.grouped, call.followed = frame.grouped and call.schema.castable, None
             call.hidden = frozenset(frame.hidden)
             call.since = Position(*frame.since) if frame.since is not None else None
         else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Guarded, Split
+from lightmoon_django.messages import Guarded, Split, StreamFrame
 
 EARLY = 1024  # frames that are kept while an earlier one is missing; the rest is asked for
 
@@ -34,9 +34,9 @@ class Order:
 
     def __init__(self, seq: int) -> None:
         self.seq = seq  # of the last frame that was in order
-        self.early: dict[int, str | Guarded | Split] = {}
+        self.early: dict[int, StreamFrame] = {}
 
-    def take(self, number: int, frame: str | Guarded | Split) -> list[str | Guarded | Split]:
+    def take(self, number: int, frame: StreamFrame) -> list[StreamFrame]:
         """The frames that are in order now."""
         if number != self.seq + 1:
             if number > self.seq and len(self.early) < EARLY:
@@ -128,7 +128,7 @@ class Mirror:
             return True
         return self._followers.pop(id, None) is not None
 
-    def accept(self, first: int, frames: tuple[str | Guarded | Split, ...]) -> None:
+    def accept(self, first: int, frames: tuple[StreamFrame, ...]) -> None:
         """Hand out what is in order now, and keep what is early."""
         for number, frame in enumerate(frames, first):
             for one in self._order.take(number, frame):
@@ -142,7 +142,7 @@ class Mirror:
         if self._waiting:
             self._tell()
 
-    def _give(self, frame: str | Guarded | Split, subscribers: Iterable[Subscriber]) -> None:
+    def _give(self, frame: StreamFrame, subscribers: Iterable[Subscriber]) -> None:
         if isinstance(frame, Guarded):
             for subscriber in subscribers:
                 subscriber.push_guarded(self.address, frame)

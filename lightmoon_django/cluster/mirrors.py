@@ -17,7 +17,7 @@ from typing import Protocol
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.cluster.mirror import Mirror, Subscriber
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Guarded, Split
+from lightmoon_django.messages import StreamFrame
 
 GRACE = 0.03  # seconds that something may be late before it counts as lost
 PATIENCE = 5.0  # seconds without progress after which a stream with a gap is given up
@@ -73,9 +73,7 @@ class Mirrors:
             mirror.release()
         return mirror.source
 
-    def receive(
-        self, source: int, address: Address, epoch: str, first: int, frames: tuple[str | Guarded | Split, ...]
-    ) -> bool:
+    def receive(self, source: int, address: Address, epoch: str, first: int, frames: tuple[StreamFrame, ...]) -> bool:
         """Hand out what the owner sent. False: nobody here follows that."""
         mirror = self._all.get(address)
         if mirror is None or mirror.source != source:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, encode, size_of
+from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, StreamFrame, encode, size_of
 
 MOST_PENDING = 1024 * 1024  # characters that wait for a layer; what is beyond is left for the nodes to ask for
 
@@ -27,7 +27,7 @@ class Outlet:
         self.epoch = ""
         self.grouped = grouped
         self.id = id
-        self.pending: list[str | Guarded | Split] = []
+        self.pending: list[StreamFrame] = []
         self.sending = False  # a cast is on its way to the layer
         self.seq = 0  # of the last frame that was pushed
         self.sessions: dict[int, dict[str, Any]] = {}  # who follows on which node, and as which user
@@ -56,7 +56,7 @@ class Outlet:
     def push_aside(self, frame: str) -> None:
         self._outlets.aside(self, frame)
 
-    def _add(self, frame: str | Guarded | Split) -> None:
+    def _add(self, frame: StreamFrame) -> None:
         self.seq += 1
         if not self.pending or self.sending:  # the nodes must hear of it, though it can't be cast yet
             self._outlets.hurry(self)

@@ -98,7 +98,7 @@ class Streaming:
         Not where sessions see different things: what a cast loses comes from the history, which holds none of that.
         """
         schema = registry.by_name(actor)
-        if schema is not None and schema.view_for is not None:
+        if schema is not None and not schema.castable:
             return False
         try:
             return self._layer is not None and self._network.carrier_to(owner) == self._layer.name

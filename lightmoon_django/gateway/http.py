@@ -77,6 +77,7 @@ class Post(Client):
     def begin_session(self) -> Session | None:
         if self._scope is None:
             return None
+        self.spend(self.hub.monotonic())  # it is kept when this request is gone
         if not self.hub.has_room():
             raise Overloaded("This server has as many clients as it may have.", retry_after=1.0)
         headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _OF_THE_BODY]

@@ -14,12 +14,15 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from lightmoon_django.proxies import manifest as manifests
+from lightmoon_django.proxies.jsdoc import comment
 from lightmoon_django.proxies.manifest import Actor, Event, Manifest, Message
 
 RUNTIME = "lightmoon/client"
 PROXIES = "lightmoon"
 
-PROXY_WORDS = frozenset({"constructor", "getSnapshot", "key", "on", "presence", "state", "subscribe", "then", "toJSON"})
+PROXY_WORDS = frozenset(
+    {"constructor", "getSnapshot", "key", "on", "optimistic", "presence", "state", "subscribe", "then", "toJSON"}
+)
 """What a proxy has of its own. A message of that name can't be called from JavaScript."""
 STREAM_WORDS = frozenset({"error", "presence", "reset", "state"})
 """What `on` tells besides the actor's events. An event of that name can't be told apart from it."""
@@ -62,10 +65,10 @@ def render(manifest: Manifest) -> str:
 
 
 def _actor(actor: Actor) -> Iterable[str]:
-    yield from _comment(actor.doc, 2)
+    yield from comment(actor.doc, 2)
     yield f"  {_text(actor.name)}: actor({_text(actor.wire_name)}, {{"
     for message in actor.messages:
-        yield from _comment(_message_doc(message), 4)
+        yield from comment(_message_doc(message), 4)
         yield f"    {_text(message.name)}: {_text([value.name for value in message.parameters])},"
     yield "  }),"
     for event in actor.events:
@@ -80,20 +83,6 @@ def _message_doc(message: Message) -> str:
 def _event_doc(event: Event) -> list[str]:
     data = ", ".join(value.name for value in event.data)
     return [f"{{{data}}} {line}".strip() for line in event.doc.splitlines()[:1] or [""]]
-
-
-def _comment(doc: str, indent: int) -> Iterable[str]:
-    """A JSDoc comment, which nothing in a docstring can end."""
-    if not doc:
-        return
-    space = " " * indent
-    lines = doc.replace("*/", "*\\/").splitlines()
-    if len(lines) == 1:
-        yield f"{space}/** {lines[0]} */"
-        return
-    yield f"{space}/**"
-    yield from (f"{space} * {line}".rstrip() for line in lines)
-    yield f"{space} */"
 
 
 def _text(value: object) -> str:

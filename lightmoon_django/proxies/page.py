@@ -12,6 +12,7 @@ import json
 import posixpath
 from typing import Any
 
+from django.conf import settings
 from django.templatetags.static import static
 from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString, mark_safe
@@ -31,8 +32,10 @@ MODULES = (
     "dialer.js",
     "emitter.js",
     "errors.js",
+    "overlay.js",
     "page.js",
     "presence.js",
+    "reload.js",
     "renewal.js",
     "state.js",
     "stream.js",
@@ -45,6 +48,23 @@ MODULES = (
     "transports/websocket.js",
     "wake.js",
 )
+"""What every page loads."""
+EXTRAS = {
+    "alpine": ("alpine.js", "address.js"),
+    "bindings": (
+        "bindings.js",
+        "address.js",
+        "elements.js",
+        "bindings/calls.js",
+        "bindings/events.js",
+        "bindings/paths.js",
+        "bindings/render.js",
+    ),
+    "devtools": ("devtools.js",),
+    "htmx": ("htmx.js", "address.js", "elements.js"),
+}
+"""What a page may load besides, by the names it asks for; the first module is the one to import."""
+UNDER_DEBUG = {"devtools"}  # left out elsewhere, so that a template may always ask for it
 
 CONFIG_ID = "lightmoon-config"  # index.js looks for it
 WEBSOCKET = "ws"  # beside the proxies: `lightmoon(app, prefix=…)` and the URLconf agree on the prefix
@@ -60,21 +80,38 @@ class Page:
     config: SafeString
     config_id: str
     preloads: tuple[str, ...]
+    scripts: tuple[str, ...]
 
 
-def page() -> Page:
-    """For the current script prefix and static storage. Raises `UsageError` without LightMoon's URLs."""
+def page(*extras: str, **options: Any) -> Page:
+    """For the current script prefix and static storage.
+
+    `extras` are modules that the page starts besides, `options` those of its client.
+
+    Raises `UsageError` without LightMoon's URLs, and for an extra that there isn't.
+    """
     proxies = _proxies_url()
-    stored = {name: static(f"{FOLDER}/{name}") for name in MODULES}
-    imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **_moved(stored)}
+    wanted = [name for extra in extras for name in _modules_of(extra)]
+    extras = tuple(extra for extra in extras if settings.DEBUG or extra not in UNDER_DEBUG)
+    stored = {name: static(f"{FOLDER}/{name}") for name in dict.fromkeys((*MODULES, *sum(EXTRAS.values(), ())))}
+    named = {f"{javascript.PROXIES}/{name}": stored[modules[0]] for name, modules in EXTRAS.items()}
+    imports = {javascript.PROXIES: proxies, javascript.RUNTIME: stored[ENTRY], **named, **_moved(stored)}
     url = posixpath.join(posixpath.dirname(proxies), WEBSOCKET)
-    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": url}
+    config = {"protocol": manifest.PROTOCOL, "schema": manifest.schema_hash(), "url": url, **options}
     return Page(
         import_map=_json({"imports": imports}),
         config=_json(config),
         config_id=CONFIG_ID,
-        preloads=(proxies, *stored.values()),
+        preloads=(*([] if extras else [proxies]), *(stored[name] for name in dict.fromkeys((*MODULES, *wanted)))),
+        scripts=tuple(stored[EXTRAS[extra][0]] for extra in extras),
     )
+
+
+def _modules_of(extra: str) -> tuple[str, ...]:
+    try:
+        return EXTRAS[extra]
+    except KeyError:
+        raise UsageError(f'{{% lightmoon_js %}} knows no "{extra}". There are: {", ".join(EXTRAS)}.') from None
 
 
 def _proxies_url() -> str:

@@ -7,7 +7,7 @@ from django.urls import path, reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_safe
 
-from lightmoon_django.proxies import javascript, manifest, openrpc
+from lightmoon_django.proxies import javascript, manifest, openrpc, typescript
 
 FOREVER = 365 * 24 * 3600  # seconds
 
@@ -29,6 +29,7 @@ def proxies(request: HttpRequest, hash: str) -> HttpResponse:
         response = HttpResponse(module.source, content_type="text/javascript; charset=utf-8")
         patch_cache_control(response, public=True, max_age=FOREVER, immutable=True)
     response["X-Content-Type-Options"] = "nosniff"
+    response["X-TypeScript-Types"] = reverse("lightmoon:types")  # Deno and editors look there
     return response
 
 
@@ -45,7 +46,18 @@ def openrpc_document(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_safe
+@condition(etag_func=_etag)
+def types(request: HttpRequest) -> HttpResponse:
+    """The TypeScript declarations of the current proxies."""
+    response = HttpResponse(typescript.declarations(), content_type="application/typescript; charset=utf-8")
+    patch_cache_control(response, no_cache=True)
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 urlpatterns = [
     path("proxies.<slug:hash>.js", proxies, name="proxies"),
+    path("proxies.d.ts", types, name="types"),
     path("openrpc.json", openrpc_document, name="openrpc"),
 ]

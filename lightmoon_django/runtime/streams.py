@@ -33,7 +33,7 @@ class Subscriber(Protocol):
         """Likewise, where each session sees something else. Who isn't among `frames` gets `skip`."""
 
     def push_aside(self, frame: str) -> None:
-        """Likewise, of one that has no place in the stream's sequence."""
+        """A notification that has no place in the stream's sequence."""
 
     def reset(self, address: Address, reason: str) -> None:
         """The stream ended here; the subscriber is already forgotten and must subscribe anew."""

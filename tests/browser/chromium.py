@@ -98,12 +98,16 @@ class Browser:
     def window(self, url: str, *, width: int = 1280, height: int = 800) -> Window:
         """A new window with cookies and storage of its own, at `url`."""
         context = self.send("Target.createBrowserContext", {})["browserContextId"]
+        return self.window_in(context, url, width=width, height=height)
+
+    def window_in(self, context: str, url: str, *, width: int = 1280, height: int = 800) -> Window:
+        """A new window that shares cookies and storage with those of its context."""
         target = self.send(
             "Target.createTarget",
-            {"url": "about:blank", "browserContextId": context, "width": width, "height": height},
+            {"url": "about:blank", "browserContextId": context, "width": width, "height": height, "newWindow": True},
         )["targetId"]
         session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        window = self._windows[session] = Window(self, session, target)
+        window = self._windows[session] = Window(self, session, target, context)
         for domain in ("Page", "Runtime", "Network", "Log"):
             window.send(f"{domain}.enable")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -151,13 +155,18 @@ class Browser:
 class Window:
     """One page. `troubles` collects uncaught errors, console errors and violations of the security policy."""
 
-    def __init__(self, browser: Browser, session: str, target: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str, context: str) -> None:
+        self._context = context
         self._browser = browser
         self._session = session
         self._target = target
         self.troubles: list[str] = []
         self.requests: list[str] = []
         self.frames: collections.deque[str] = collections.deque(maxlen=FRAMES_KEPT)
+
+    def beside(self, url: str, **size: int) -> Window:
+        """Another window of the same user."""
+        return self._browser.window_in(self._context, url, **size)
 
     def send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._browser.send(method, params or {}, self._session)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import npm
 from tests.browser.chromium import Browser
 from tests.browser.demo import Demo
 
@@ -34,3 +35,17 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path, fresh_database: Path) -
         yield demo
     finally:
         demo.stop()
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path | None:
+    """Packages that only the tests need, from `npm/package-lock.json`; `None` where they can't be had."""
+    return npm.install()
+
+
+@pytest.fixture
+def packages(node_modules: Path | None) -> Path:
+    """The same, for tests that can't do without."""
+    if node_modules is None:
+        pytest.skip("npm is not installed or fetches nothing: the real Alpine, htmx and esbuild can't be had")
+    return node_modules

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser import node
 from tests.browser.chromium import Browser
-from tests.browser.demo import ROOT
+from tests.browser.node import RUNTIME, TESTS
 
-RUNTIME = ROOT / "lightmoon_django" / "static" / "lightmoon_django"
-TESTS = Path(__file__).parent / "javascript"
 FILES = sorted(path.name for path in TESTS.glob("test_*.js"))
 
 NODE = """
@@ -68,24 +64,8 @@ def test_the_client_keeps_its_promises_in_chromium(browser: Browser, files: str,
         window.close()
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed; the same tests ran in Chromium")
+@node.needed
 @pytest.mark.parametrize("name", FILES)
 def test_the_client_keeps_its_promises_in_node(tmp_path: Path, name: str) -> None:
     """The runtime needs nothing of a page but a WebSocket class."""
-    shutil.copytree(RUNTIME, tmp_path / "lightmoon")
-    (tmp_path / "javascript").mkdir()
-    for path in TESTS.glob("*.js"):
-        text = path.read_text().replace('"/lightmoon/', '"../lightmoon/')
-        (tmp_path / "javascript" / path.name).write_text(text)
-    (tmp_path / "package.json").write_text(json.dumps({"type": "module"}))
-    (tmp_path / "run.js").write_text(NODE)
-    done = subprocess.run(
-        ["node", "run.js", f"./javascript/{name}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    _report(json.loads(done.stdout))
+    _report(node.run(tmp_path, NODE, f"./javascript/{name}"))

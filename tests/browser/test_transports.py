@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.chromium import Browser, Window
-from tests.browser.proxy import Proxy
+from tests.browser import node
+from tests.browser.chromium import Browser
+from tests.browser.visitor import Visitors
+from tests.client import scenario
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
@@ -27,64 +32,55 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-class Visitor:
-    """A page that plays the scenario behind a network that can be cut."""
-
-    def __init__(self, window: Window, proxy: Proxy, server: Server, transport: str) -> None:
-        self.window, self.proxy, self.server, self.transport = window, proxy, server, transport
-        self.key = f"scenario-{transport}-{proxy.port}"
-        made = (
-            f"import('/static/scenario.js').then(({{ Scenario }}) => {{ globalThis.s = new Scenario({self._made}) }})"
-        )
-        window.js(made)
-
-    @property
-    def _made(self) -> str:
-        return f"{json.dumps(self.transport)}, {json.dumps(self.key)}"
-
-    @property
-    def log(self) -> list[Any]:
-        found: list[Any] = self.window.js("s.log")
-        return found
-
-    def told(self, kind: str) -> list[Any]:
-        return [entry[1:] for entry in self.log if entry[0] == kind]
-
-    def elsewhere(self, events: int) -> None:
-        """Somebody else makes the actor emit."""
-        with self.server.client() as other:
-            other.call("server.Clicks.burst", key=self.key, events=events)
-
-
 @pytest.fixture
 def visitors(browser: Browser, server: Server) -> Iterator[Any]:
     """Makes a visitor for a transport."""
-    opened: list[Any] = []
-
-    def visit(transport: str) -> Visitor:
-        proxy = Proxy(server.port).__enter__()
-        window = browser.window(f"http://127.0.0.1:{proxy.port}/static/empty.html")
-        opened.append((proxy, window))
-        return Visitor(window, proxy, server, transport)
-
-    yield visit
-    for proxy, window in opened:
-        window.close()
-        proxy.__exit__()
+    with Visitors(browser, server) as visitors:
+        yield visitors.come
 
 
 def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors: Any) -> None:
-    """B62: calls, errors, events, state and cancellation, and what is seen before what, byte for byte."""
+    """B62: calls, errors, events, state and cancellation, and what is seen before what, byte for byte.
+
+    From JavaScript over each transport, and from Python.
+    """
     logs = {}
     for transport in TRANSPORTS:
         visitor = visitors(transport)
         visitor.window.js("s.calls()")
         assert visitor.window.js("s.transport") == transport
         logs[transport] = json.dumps(visitor.log).encode()
+    found = asyncio.run(scenario.play(f"ws://127.0.0.1:{visitor.server.port}/lightmoon/ws", "scenario-python"))
+    logs["python"] = json.dumps(found).encode()
     first = json.loads(logs["websocket"])
     assert [entry[0] for entry in first[:6]] == ["state", "add", "tick", "tick", "tick", "burst"]
     assert first[-1] == ["add", 26]
-    assert logs["websocket"] == logs["sse"] == logs["poll"]
+    assert logs["websocket"] == logs["sse"] == logs["poll"] == logs["python"]
+
+
+NODE = """
+const [url, key] = process.argv.slice(2);
+const { Scenario } = await import("./javascript/scenario.js");
+const logs = {};
+for (const transport of ["websocket", "sse", "poll"]) {
+  const scenario = new Scenario(transport, `${key}-${transport}`, url);
+  await scenario.calls();
+  if (scenario.transport !== transport) throw new Error(scenario.transport);
+  scenario.close();
+  logs[transport] = JSON.stringify(scenario.log);
+}
+console.log(JSON.stringify(logs));
+"""
+
+
+@node.needed
+def test_node_sees_what_a_browser_sees_over_every_transport(visitors: Any, server: Server, tmp_path: Path) -> None:
+    """B62: the same modules, without a page. Closed clients keep the process no longer."""
+    visitor = visitors("websocket")
+    visitor.window.js("s.calls()")
+    browser = visitor.window.js("JSON.stringify(s.log)")
+    logs = node.run(tmp_path, NODE, f"ws://127.0.0.1:{server.port}/lightmoon/ws", f"node-{secrets.token_hex(4)}")
+    assert logs == dict.fromkeys(TRANSPORTS, browser)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -161,3 +157,31 @@ def test_pages_see_each_other_come_and_go(browser: Browser, server: Server) -> N
     assert windows["websocket"].js("v.log.map(([joins, leaves]) => [...joins, ...leaves]).flat()") == [""]
     windows["poll"].close()
     windows["websocket"].close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitors: Any, transport: str) -> None:
+    """Guarantee 9, as a page shows it: each count once, upwards, and at the end what is stored."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("s.hurry(30)")
+    shown = [count for (count,) in visitor.told("shown")]
+    assert (shown[0], shown[-1]) == (26, 56)
+    assert shown == sorted(shown)
+    assert visitor.told("state")[-1] == [{"count": 56}]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_optimistic_update_stays_shown_while_its_call_is_cut_off(visitors: Any, transport: str) -> None:
+    """B57: the page never shows the old count again, and never counts twice."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("s.hurryOff()")
+    visitor.proxy.cut()
+    visitor.proxy.mend()
+    visitor.window.js("s.landed()")
+    visitor.window.wait("s.log.at(-1)[0] === 'add'")
+    shown = [count for (count,) in visitor.told("shown")]
+    assert shown[:2] == [26, 27]
+    assert set(shown[1:]) == {27, 28}
+    assert shown == sorted(shown)

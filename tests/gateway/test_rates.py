@@ -84,6 +84,18 @@ async def test_a_call_that_passes_the_door_and_is_one_too_many_is_told_in_json(
     assert (len(answers) - len(codes), set(codes)) == (1, {4029})
 
 
+async def test_what_costs_the_server_something_counts(settle_board: Callable[..., Board]) -> None:
+    """Sessions that are begun by POST, and the OpenRPC document."""
+    settle_board(ADDRESS_RATE_LIMIT=0.1, ADDRESS_RATE_BURST=2, **BY_HEADER)
+    hello = exchange.request("lm.hello", {"protocol": 1})
+    assert (await exchange.post(hello, _from("8.8.8.8"))).json["result"]["session"]
+    answers = (await exchange.post([hello, hello], _from("8.8.8.8"))).json
+    assert sorted("error" in one for one in answers) == [False, True]
+    for _ in range(2):
+        assert "result" in (await exchange.post(exchange.request("rpc.discover"), _from("9.9.9.9"))).json
+    assert (await exchange.post(exchange.request("rpc.discover"), _from("9.9.9.9"))).status == 429
+
+
 async def test_failed_proofs_use_up_an_allowance(settle_board: Callable[..., Board]) -> None:
     """Guessing costs as much as calling."""
     settle_board(ADDRESS_RATE_LIMIT=0.1, ADDRESS_RATE_BURST=3, **BY_HEADER)

@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from lightmoon_django.errors import UsageError
 from lightmoon_django.proxies import javascript, manifest
-from lightmoon_django.proxies.page import MODULES
+from lightmoon_django.proxies.page import EXTRAS, MODULES
 
 TAG = Template("{% load lightmoon %}{% lightmoon_js %}")
 STATIC = Path(__file__).resolve().parents[2] / "lightmoon_django" / "static" / "lightmoon_django"
@@ -59,9 +59,41 @@ def test_the_page_gets_an_import_map_and_a_config_and_nothing_that_executes_inli
 
 def test_every_module_of_the_runtime_is_known_to_the_page() -> None:
     """A new module must be preloaded and mapped too."""
-    assert sorted(MODULES) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
+    panel = {"devtools/panel.js", "devtools/view.js"}  # a page of its own
+    known = {*panel, *MODULES, *(name for modules in EXTRAS.values() for name in modules)}
+    assert sorted(known) == sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js"))
     preloaded = {one["href"] for tag, one in render().found if tag == "link"}
     assert {f"/static/lightmoon_django/{name}" for name in MODULES} < preloaded
+
+
+def test_extras_are_started_by_scripts_and_known_by_name_without_being_loaded_else() -> None:
+    page = Elements(Template('{% load lightmoon %}{% lightmoon_js "bindings" reload=True %}').render(Context({})))
+    scripts = [one for tag, one in page.found if tag == "script" and one.get("type") == "module"]
+    assert [one["src"] for one in scripts] == ["/static/lightmoon_django/bindings.js"]
+    preloaded = {one["href"] for tag, one in page.found if tag == "link"}
+    assert {f"/static/lightmoon_django/{name}" for name in EXTRAS["bindings"]} < preloaded
+    assert page.script("application/json")["reload"] is True
+    plain = render()
+    assert not [one for tag, one in plain.found if tag == "script" and "src" in one]
+    assert plain.script("importmap")["imports"]["lightmoon/htmx"] == "/static/lightmoon_django/htmx.js"
+    assert "/static/lightmoon_django/htmx.js" not in {one["href"] for tag, one in plain.found if tag == "link"}
+
+
+def test_an_extra_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r'no "binding"\. There are: alpine, bindings'):
+        Template('{% load lightmoon %}{% lightmoon_js "binding" %}').render(Context({}))
+
+
+def test_extras_load_nothing_that_the_page_does_not_know() -> None:
+    """Each extra's list has all that its modules import, and no more than that and the runtime."""
+    for modules in EXTRAS.values():
+        reached, open_ones = set(), {modules[0]}
+        while open_ones:
+            name = open_ones.pop()
+            reached.add(name)
+            for found in re.findall(r'from "(\.{1,2}/[\w./]+)"', (STATIC / name).read_text()):
+                open_ones |= {urljoin(f"/{name}", found).lstrip("/")} - reached
+        assert set(modules) <= reached <= {*modules, *MODULES}
 
 
 def test_the_nonce_of_the_policy_is_on_every_element() -> None:
@@ -149,3 +181,15 @@ def test_the_openrpc_document_is_served_and_revalidated() -> None:
     again = Client().get("/lightmoon/openrpc.json", headers={"if-none-match": response["ETag"]})
     assert again.status_code == 304
     assert Client().post("/lightmoon/openrpc.json").status_code == 405
+
+
+def test_the_panel_is_there_under_debug_only() -> None:
+    """So is what tells it anything."""
+    template = Template('{% load lightmoon %}{% lightmoon_js "devtools" %}')
+    assert Client().get("/lightmoon/devtools").status_code == 404
+    assert 'devtools.js"></script>' not in template.render(Context({}))
+    with override_settings(DEBUG=True):
+        response = Client().get("/lightmoon/devtools")
+        assert 'devtools.js"></script>' in template.render(Context({}))
+    assert response.status_code == 200
+    assert "default-src 'none'" in response["Content-Security-Policy"]

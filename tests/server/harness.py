@@ -42,6 +42,10 @@ class Server:
         self._environment = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.server.settings"}
         self._process: subprocess.Popen[bytes] | None = None
 
+    def deploy(self, **environment: str) -> None:
+        """What the next start runs with besides."""
+        self._environment |= environment
+
     def manage(self, *arguments: str) -> None:
         subprocess.run(
             [sys.executable, "-m", "django", *arguments],

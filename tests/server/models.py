@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from django.db import models
 from rest_framework.permissions import AllowAny
@@ -118,3 +119,51 @@ class Room(models.Model):
     @event
     def said(self, text: str, by: str) -> None:
         """Somebody spoke."""
+
+
+@actor(view=["title", "closed", "link", "notes"], permission_classes=[AllowAny], create=True)
+class Board(models.Model):
+    """What a page may show of an actor: texts, a switch, a list."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    title = models.CharField(max_length=40, default="Untitled")
+    closed = models.BooleanField(default=False)
+    link = models.CharField(max_length=80, default="/elsewhere")
+    notes = models.JSONField(default=list)
+
+    class Meta:
+        app_label = "server"
+
+    @message(exposed=True)
+    async def rename(self, title: str) -> None:
+        if not title:
+            raise Rejected("A title, please.", code="empty")
+        self.title = title
+
+    @message(exposed=True)
+    async def close(self, closed: bool) -> None:
+        self.closed = closed
+
+    @message(exposed=True)
+    async def lead(self, link: str) -> None:
+        self.link = link
+
+    @message(exposed=True)
+    async def note(self, text: str, stars: int = 0, urgent: bool = False) -> int:
+        self.notes = [*self.notes, {"id": len(self.notes) + 1, "text": text, "stars": stars, "urgent": urgent}]
+        self.noted(text=text)
+        return len(self.notes)
+
+    if "SERVER_NEWER" in os.environ:  # another schema, as after a deployment
+
+        @message(exposed=True)
+        async def clear(self) -> None:
+            self.notes = []
+
+    @message(exposed=True)
+    async def remove(self, id: int) -> None:
+        self.notes = [one for one in self.notes if one["id"] != id]
+
+    @event
+    def noted(self, text: str) -> None:
+        """Somebody put up a note."""

@@ -12,17 +12,15 @@ ROOT = Path(__file__).resolve().parents[2]
 INSTALLED_APPS = [*TEST_APPS, "tests.server"]
 DATABASE_ROUTERS: list[str] = []
 STATICFILES_DIRS = [ROOT / "tests" / "browser" / "javascript"]
-ROOT_URLCONF = "tests.server.urls"
+ROOT_URLCONF = os.environ.get("SERVER_URLS", "tests.server.urls")
 if uri := os.environ.get("SERVER_PG"):
     DATABASES = {"default": database_settings(uri)}
 else:
     DATABASES = {"default": {**TEST_DATABASES["default"], "NAME": os.environ["SERVER_SQLITE"]}}
-LIGHTMOON = {
-    "PRESENCE_INTERVAL": 0.05,
-    "PRESENCE_GRACE": 0.5,
-    "RATE_LIMIT": 0,
-    "MAX_REQUEST_BYTES": 100_000,
-    "MAX_RESPONSE_BYTES": 200_000,
-}
+LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}
+LIGHTMOON |= {"PRESENCE_INTERVAL": 0.05, "PRESENCE_GRACE": 0.5}
 if url := os.environ.get("LAYER_REDIS"):
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [url]}}}
+if heartbeat := os.environ.get("SERVER_HEARTBEAT"):
+    LIGHTMOON["HEARTBEAT"] = float(heartbeat)
+DEBUG = "SERVER_DEBUG" in os.environ

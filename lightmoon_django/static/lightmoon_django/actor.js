@@ -3,8 +3,8 @@ import { client as page } from "./page.js";
 /**
  * One actor, by its address. Costs nothing until it is used. Equal addresses are the same object while it is in use.
  *
- * Messages of the actor are its methods. `subscribe` and `getSnapshot` are bound, as React's useSyncExternalStore and
- * its like want them.
+ * Messages of the actor are its methods. `subscribe` and `getSnapshot` are bound, as React's useSyncExternalStore wants
+ * them; as Svelte's stores do, `subscribe` calls its listener at once, and then with each new state.
  */
 class Actor {
   #client;
@@ -37,6 +37,17 @@ class Actor {
    */
   on(name, handler) {
     return this.#stream.on(name, handler);
+  }
+
+  /**
+   * Make a call, and show what `update` makes of the state until the answer is there:
+   * `room.optimistic((state) => ({ ...state, topic }), () => room.rename(topic))`.
+   *
+   * `update` gives a new object and changes nothing. It runs again on each state of the server meanwhile. When the call
+   * fails, it is as if it had never run. Gives what `call` gives.
+   */
+  optimistic(update, call) {
+    return this.#stream.expect(update, call);
   }
 
   toJSON() {

@@ -3,6 +3,7 @@ import { Call, laneOf } from "./call.js";
 import { Dialer } from "./dialer.js";
 import { Emitter } from "./emitter.js";
 import { report, unavailable } from "./errors.js";
+import { outdated } from "./reload.js";
 import { Renewal } from "./renewal.js";
 import { CallState, State } from "./state.js";
 import { Stream } from "./stream.js";
@@ -24,6 +25,7 @@ const STABLE = 5; // seconds after which a connection counts as a success
 export class Client {
   #dialer;
   #timeout;
+  #reload; // the page, when it is older than the server
   #state = State.CLOSED;
   #refusal; // why calls fail at once
   #emitter = new Emitter();
@@ -49,12 +51,13 @@ export class Client {
   /**
    * `url` may be relative to the page. `schema` is the hash that the proxies were generated with, `token` the value of
    * an Authorization header (or a function that gives it, asked anew for each connection and before a token ends),
-   * `transports` those to use. `csrf` gives Django's token for
-   * POSTs, if not by its cookie. `WebSocket` and `fetch` are what to use where there are no global ones.
+   * `transports` those to use. `csrf` gives Django's token for POSTs, if not by its cookie. `reload` says that a page which
+   * is older than the server is loaded again. `WebSocket` and `fetch` are what to use where there are no global ones.
    */
-  constructor({ timeout = 30, backoff = {}, ...options } = {}) {
+  constructor({ timeout = 30, backoff = {}, reload = false, ...options } = {}) {
     this.#dialer = new Dialer(options);
     this.#timeout = timeout;
+    this.#reload = reload;
     this.backoff = backoff;
     this.#backoff = new Backoff(backoff);
     this.#upgrading = new Upgrade(() => this.#tryUpgrade(), backoff.random);
@@ -72,7 +75,8 @@ export class Client {
   /**
    * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session),
    * "expired" (why the server holds one for nobody any more: the "session", the "token" or the "user" has ended; with a
-   * function for tokens it asks for another by itself) and "upgrade" (the error). Returns the function that ends it.
+   * function for tokens it asks for another by itself), "upgrade" (the error) and, for tools, "frame" ("sent" or
+   * "received", and what was). Returns the function that ends it.
    */
   on(name, handler) {
     return this.#emitter.on(name, handler);
@@ -157,6 +161,10 @@ export class Client {
     if (connection !== this.#connection) return;
     this.#session.token = session ?? undefined;
     this.#expiresIn(expires);
+  }
+
+  watched(way, frame) {
+    this.#emitter.emit("frame", way, frame);
   }
 
   received(message) {
@@ -273,8 +281,8 @@ export class Client {
 
   #upgrade(error) {
     this.#stop(error);
-    if (this.#emitter.emit("upgrade", error) || !globalThis.document) return;
-    document.dispatchEvent(new CustomEvent("lightmoon:upgrade", { detail: error }));
+    if (this.#emitter.emit("upgrade", error)) return;
+    outdated(error, this.#reload, this.#dialer.options.schema);
   }
 
   #stop(error) {

@@ -39,7 +39,9 @@ export class Connection {
 
   /** Frames of one lane arrive in order. */
   send(frame, lane) {
-    if (!this.#over) this.#transport.send(frame, lane);
+    if (this.#over) return;
+    this.#owner.watched?.("sent", frame);
+    this.#transport.send(frame, lane);
   }
 
   notify(method, params, lane) {
@@ -76,6 +78,7 @@ export class Connection {
 
   #read(message) {
     if (this.#over) return;
+    this.#owner.watched?.("received", message);
     if (message.id === HELLO_ID) this.#greeted(message);
     else if (message.id === RENEWAL_ID) this.#renewed(message);
     else this.#owner.received(message);

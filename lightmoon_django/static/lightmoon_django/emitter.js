@@ -16,18 +16,21 @@ export class Emitter {
   /** Whether anybody was told. */
   emit(name, ...args) {
     const entries = [...(this.#handlers.get(name) ?? [])];
-    for (const { handler } of entries) {
-      try {
-        handler(...args);
-      } catch (error) {
-        report(error);
-      }
-    }
+    for (const { handler } of entries) inform(handler, ...args);
     return entries.length > 0;
   }
 
   #off(name, entry) {
     const entries = this.#handlers.get(name);
     if (entries?.delete(entry) && !entries.size) this.#handlers.delete(name);
+  }
+}
+
+/** Call what is the user's; what it throws is reported. */
+export function inform(handler, ...args) {
+  try {
+    handler(...args);
+  } catch (error) {
+    report(error);
   }
 }

@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
-import { Emitter } from "./emitter.js";
+import { Emitter, inform } from "./emitter.js";
 import { report } from "./errors.js";
+import { Overlay } from "./overlay.js";
 import { Presence } from "./presence.js";
 import { StreamState } from "./state.js";
 
@@ -16,11 +17,11 @@ const STABLE = 5; // seconds after which a subscription counts as a success
  * missed. There is never a silent gap.
  */
 export class Stream {
-  snapshot = undefined; // replaced, never changed
   #client;
   #names;
   #state = StreamState.IDLE;
   #emitter = new Emitter();
+  #overlay = new Overlay((snapshot) => this.#emitter.emit(CHANGED, snapshot));
   #presence = new Presence((found) => this.#emitter.emit("presence", found));
   #listening = 0;
   #attempt = 0; // answers to earlier attempts don't count
@@ -47,9 +48,21 @@ export class Stream {
     return this.#listen(this.#emitter.on(name, handler));
   }
 
-  /** Hear of every change of the state, its arrival included. Returns the function that ends it. */
+  /** Hear of the state now, and of every change, its arrival included. Returns the function that ends it. */
   watch(listener) {
-    return this.#listen(this.#emitter.on(CHANGED, listener));
+    const off = this.#listen(this.#emitter.on(CHANGED, listener));
+    inform(listener, this.snapshot);
+    return off;
+  }
+
+  /** The state as it is shown, undefined until it is there. The same object until it changes. */
+  get snapshot() {
+    return this.#overlay.snapshot;
+  }
+
+  /** Make a call, and show until it has ended what `update` makes of the state. */
+  expect(update, call) {
+    return this.#overlay.expect(update, call);
   }
 
   #listen(off) {
@@ -71,7 +84,8 @@ export class Stream {
     if (this.#listening || this.#state === StreamState.IDLE) return;
     const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
     this.#enter(StreamState.IDLE);
-    this.#lost = this.snapshot = this.#epoch = undefined;
+    this.#lost = this.#epoch = undefined;
+    this.#overlay.replace(undefined);
     this.#presence.forget();
     this.#client.unfollow(this, known);
   }
@@ -122,18 +136,19 @@ export class Stream {
     if (attempt !== this.#attempt) return; // a handler has ended it
     if (recovered) {
       this.#lost = undefined;
-      if (state) this.snapshot = state; // of what differs from user to user no patches are kept
-      for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
-      if (state && attempt === this.#attempt) this.#emitter.emit(CHANGED, this.snapshot);
-      return;
+      return this.#overlay.resume(() => {
+        for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+        if (state && attempt === this.#attempt) this.#overlay.accept(state); // where users see different things
+      });
     }
     this.#epoch = epoch;
     this.#seq = seq;
-    this.snapshot = state ?? undefined;
     const reason = this.#lost;
     this.#lost = undefined;
+    const before = this.snapshot;
+    this.#overlay.replace(state ?? undefined);
     if (reason) this.#emitter.emit("reset", { reason, state: this.snapshot });
-    this.#emitter.emit(CHANGED, this.snapshot);
+    if (this.snapshot === before) this.#emitter.emit(CHANGED, before); // an actor that shows nothing has arrived too
   }
 
   #failed(error) {
@@ -153,9 +168,9 @@ export class Stream {
   }
 
   #patch({ set = {}, unset = [] }) {
-    this.snapshot = { ...this.snapshot, ...set };
-    for (const name of unset) delete this.snapshot[name];
-    this.#emitter.emit(CHANGED, this.snapshot);
+    const state = { ...this.#overlay.latest, ...set };
+    for (const name of unset) delete state[name];
+    this.#overlay.accept(state);
   }
 
   #reset(reason) {
@@ -178,14 +193,13 @@ export class Stream {
     this.#enter(StreamState.REFUSED);
     this.#epoch = undefined;
     this.#presence.forget();
-    if (this.snapshot === undefined) return;
-    this.snapshot = undefined;
-    this.#emitter.emit(CHANGED, undefined);
+    this.#overlay.replace(undefined);
   }
 
   #enter(state) {
     clearTimeout(this.#timer);
     this.#state = state;
+    this.#overlay.live = state === StreamState.LIVE;
     return ++this.#attempt;
   }
 }

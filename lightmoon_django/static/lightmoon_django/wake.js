@@ -1,6 +1,7 @@
-/** Hear of a network that is back, and of a page that is seen again. */
+/** Hear of a network that is back, and of a page that is seen again or runs again. */
 export function onWake(handler) {
   globalThis.addEventListener?.("online", handler);
+  globalThis.document?.addEventListener("resume", handler);
   globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && handler());
 }
 

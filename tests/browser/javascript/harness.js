@@ -82,6 +82,12 @@ class Clock {
     return [...this.#timers.values()].map(({ at }) => (at - this.#now) / 1000).sort((a, b) => a - b);
   }
 
+  /** The wall clock goes on, timers don't: the machine sleeps. */
+  sleep(seconds) {
+    this.#now += seconds * 1000;
+    for (const timer of this.#timers.values()) timer.at += seconds * 1000;
+  }
+
   async pass(seconds) {
     const end = this.#now + seconds * 1000;
     await settle();

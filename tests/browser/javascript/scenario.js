@@ -6,12 +6,16 @@ const Clicks = actor("server.Clicks", messages);
 
 export class Scenario {
   log = [];
+  states = []; // of the connection
+  counts = { acknowledged: 0, unknown: 0 };
   #client;
   #clicks;
 
-  constructor(transport, key) {
-    this.#client = new Client({ url: "/lightmoon/ws", transports: [transport], backoff: { base: 0.2, cap: 0.2 } });
+  /** `transports` is the name of one, or a list. */
+  constructor(transports, key, url = "/lightmoon/ws") {
+    this.#client = new Client({ url, transports: [transports].flat(), backoff: { base: 0.2, cap: 0.2 } });
     this.#client.on("recovered", (recovered) => this.log.push(["recovered", recovered]));
+    this.#client.on("state", (state) => this.states.push(state));
     this.#clicks = Clicks(key, this.#client);
   }
 
@@ -24,10 +28,9 @@ export class Scenario {
     const clicks = this.#clicks;
     clicks.on("tick", ({ number }, { seq }) => this.log.push(["tick", number, seq]));
     clicks.on("reset", ({ reason, state }) => this.log.push(["reset", reason, state]));
-    await new Promise((resolve) => {
-      const off = clicks.subscribe(() => resolve(off()));
-    });
-    clicks.subscribe((state) => this.log.push(["state", state]));
+    await new Promise((resolve) => clicks.subscribe((state) => state && resolve()));
+    const first = clicks.state;
+    clicks.subscribe((state) => state === first || this.log.push(["state", state]));
     await this.#call("add", 5);
     await this.#call("burst", 3);
     for (const name of ["refuse", "add"]) await this.#call(name, ...(name === "add" ? ["many"] : []));
@@ -44,6 +47,24 @@ export class Scenario {
     await this.#call("add", 1);
   }
 
+  /** Add one again and again until `rest`, and count how the calls end. */
+  async work() {
+    this.working = true;
+    while (this.working) {
+      const error = await this.#clicks.add(1).then(() => undefined, (found) => found);
+      if (!error) this.counts.acknowledged += 1;
+      else if (error.type === "outcome_unknown") this.counts.unknown += 1;
+      else if (!error.retryable) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Stop working; gives the count that the actor has and the one that is shown. */
+  async rest() {
+    this.working = false;
+    return [await this.#clicks.add(0), this.#clicks.state.count];
+  }
+
   /** A call that is under way until `landed`. */
   depart() {
     this.flight = this.#call("slow", 1.5);
@@ -52,6 +73,21 @@ export class Scenario {
   async landed() {
     await this.flight;
     await this.#call("add", 1);
+  }
+
+  /** Add so many times one, optimistically, and keep each count that is shown. */
+  hurry(times) {
+    const clicks = this.#clicks;
+    const more = (state) => ({ ...state, count: state.count + 1 });
+    clicks.subscribe(({ count }) => this.log.push(["shown", count]));
+    return Promise.all(Array.from({ length: times }, () => clicks.optimistic(more, () => clicks.add(1))));
+  }
+
+  /** An optimistic call that is under way until `landed`. */
+  hurryOff() {
+    const clicks = this.#clicks;
+    clicks.subscribe(({ count }) => this.log.push(["shown", count]));
+    this.flight = clicks.optimistic((state) => ({ ...state, count: state.count + 1 }), () => clicks.slow(1.5));
   }
 
   /** Until so many events were seen, or as many resets. */

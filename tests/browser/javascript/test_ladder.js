@@ -208,6 +208,21 @@ test("B58: an event stream that falls silent is noticed by its missing signs of 
   client.close();
 });
 
+test("a machine that slept longer than the server may be silent starts anew at once when it wakes up", async (server, clock) => {
+  if (!globalThis.document) return; // only pages hear of it
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  await http.greet({ heartbeat: 20 });
+  await http.stream().write(":\n\n");
+  clock.sleep(25);
+  document.dispatchEvent(new Event("resume"));
+  equal(client.state, "open", "what it may still hear of");
+  clock.sleep(10);
+  document.dispatchEvent(new Event("resume"));
+  ok(client.state !== "open", "still open");
+  client.close();
+});
+
 test("polls follow each other with the cursor of the last one", async (server) => {
   const http = new Http();
   const client = make(server, http, { transports: ["poll"], token: "Token x", csrf: () => "c" });

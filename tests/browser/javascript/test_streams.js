@@ -74,7 +74,7 @@ test("the state is a snapshot that is replaced by each patch and told to listene
   equal(before, { title: "A", count: 1, old: 1 });
   equal(room.state, { title: "A", count: 2 });
   ok(getSnapshot() === room.state, "the same object until the next change");
-  equal(seen, [before, room.state]);
+  equal(seen, [undefined, before, room.state], "told at once, as Svelte's stores do");
 });
 
 test("B55: what was seen is dropped, and a gap is never silent", async (server, clock) => {
@@ -147,7 +147,7 @@ test("B56: a stream that goes on from its position gets what it missed once each
   await joined(server, { seq: 3, recovered: true, state: null, events });
   said(server, 3, "seen");
   said(server, 4);
-  equal(seen, [{ n: 0 }, 1, 2, { n: 3 }, 4]);
+  equal(seen, [undefined, { n: 0 }, 1, 2, { n: 3 }, 4]);
   equal(room.state, { n: 3 });
 });
 
@@ -215,7 +215,7 @@ test("B60: a permission that is withdrawn ends the stream and its state", async 
   await joined(server);
   server.connection.notify("lm.reset", { ...names, reason: "forbidden" });
   await clock.pass(20);
-  equal(seen, [{ n: 0 }, undefined, ["forbidden", undefined]]);
+  equal(seen, [undefined, { n: 0 }, undefined, ["forbidden", undefined]]);
   equal(server.connection.all("lm.subscribe").length, 1);
   room.on("said", () => {}); // whoever asks anew may try anew
   equal(server.connection.all("lm.subscribe").length, 2);
@@ -261,4 +261,24 @@ test("an answer to a subscription that was given up counts for nothing", async (
   await joined(server);
   equal(room.state, undefined);
   equal(server.connection.all("lm.unsubscribe").length, 1);
+});
+
+test("where users see different things, who comes back gets the events and what it sees now", async (server, clock) => {
+  const room = make(server);
+  const seen = [];
+  room.subscribe((state) => seen.push(state));
+  room.on("said", (data) => seen.push(data));
+  await server.greet();
+  await joined(server, { state: { hand: ["A"], old: 1 } });
+  server.connection.notify("lm.skip", { ...names, epoch: "a", seq: 1 });
+  said(server, 2);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  equal(server.connection.last("lm.subscribe").params.since, { epoch: "a", seq: 2 });
+  const events = [{ ...names, epoch: "a", seq: 3 }, { ...names, epoch: "a", seq: 4, name: "said", data: 4 }];
+  server.connection.answer("lm.subscribe", { epoch: "a", seq: 4, recovered: true, state: { hand: ["B"] }, events });
+  await settle();
+  said(server, 5);
+  equal(seen, [undefined, { hand: ["A"], old: 1 }, 2, 4, { hand: ["B"] }, 5]);
 });

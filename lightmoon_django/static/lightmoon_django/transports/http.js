@@ -1,7 +1,7 @@
 import { LightMoonError, overloaded } from "../errors.js";
 import { Upstream } from "./upstream.js";
 
-const PATIENCE = 10; // seconds beyond the heartbeat that the server may be silent
+const PATIENCE = 10; // seconds at most beyond the heartbeat that the server may be silent
 
 /**
  * What transports over HTTP have in common: frames go up by POST, and messages come down by what a subclass's
@@ -19,6 +19,7 @@ export class HttpTransport {
   #held = []; // answers that came before the messages they follow on
   #greeting; // the answer to lm.hello, until messages can come
   #timer;
+  #heardAt = Infinity; // nothing is expected yet
   heartbeat = 25; // seconds
 
   static usable = ({ fetch }) => Boolean(fetch);
@@ -49,8 +50,10 @@ export class HttpTransport {
 
   greeted() {}
 
-  /** A broken line is noticed by its silence. */
-  check() {}
+  /** A broken line is noticed by its silence, which timers don't count while the machine sleeps. */
+  check() {
+    if (Date.now() - this.#heardAt > this.#silence * 1000) this.#down();
+  }
 
   close(forGood = false) {
     clearTimeout(this.#timer);
@@ -79,7 +82,13 @@ export class HttpTransport {
   /** Something came. Without anything for too long the line is dead. */
   heard() {
     clearTimeout(this.#timer);
-    if (!this.over) this.#timer = setTimeout(() => this.#down(), (this.heartbeat + PATIENCE) * 1000);
+    this.#heardAt = Date.now();
+    if (!this.over) this.#timer = setTimeout(() => this.#down(), this.#silence * 1000);
+  }
+
+  /** Seconds. */
+  get #silence() {
+    return this.heartbeat + Math.min(PATIENCE, this.heartbeat / 2);
   }
 
   /** Messages came, up to that cursor. */

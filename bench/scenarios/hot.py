@@ -1,0 +1,53 @@
+"""A hot room: one publisher at full rate, thousands of subscribers over two transports, one of whom never reads."""
+
+from __future__ import annotations
+
+from bench.databases import Database
+from bench.load.jobs import Heat, Hot
+from bench.plan import Plan
+from bench.report import Aim, Report
+from bench.scenarios.fanout import SUBSCRIBE
+from bench.scenarios.idle import HELLO
+from bench.servers import LIGHTMOON, Load, serve
+
+MIB = 1024 * 1024
+TEXT = "x" * 2000  # enough that a minute's events are more than OUTBOX_BYTES
+PUBLISH = f'{{"jsonrpc":"2.0","id":"{{id}}","method":"bench.Channel.publish","params":{{"key":"1","text":"{TEXT}"}}}}'
+SETTLED = 4  # the first part of the run, in which buffers may grow
+
+
+def measure(plan: Plan, report: Report, database: Database) -> None:
+    websockets, streams = plan.hot
+    report.title(f"Hot room: {websockets:,} WebSockets, {streams:,} event streams, one that never reads")
+    with serve(LIGHTMOON, database) as server:
+        load = Load(
+            Hot(
+                target=server.target("/lightmoon/ws"),
+                events_path="/lightmoon/sse",
+                hello=HELLO,
+                subscribe=SUBSCRIBE,
+                publish=PUBLISH,
+                websockets=websockets,
+                streams=streams,
+                seconds=plan.hot_seconds,
+            )
+        )
+        load.wait_started()
+        found = Heat(**load.outcome())
+    early, late = _halves(found.memory)
+    report.line(
+        f"{found.published:,} events, {found.delivered / found.seconds:,.0f} deliveries/s, "
+        f"memory {early / MIB:.0f} MiB early and {late / MIB:.0f} MiB at most later, load {found.load_cpu:.2f} cores"
+    )
+    if found.gaps:
+        report.warn(f"The first gap: {found.first_gap}")
+    report.aim(Aim("silent gaps", found.gaps + found.behind, at_most=0, unit=""))
+    report.aim(Aim("resets of subscribers who read", found.resets, at_most=0, unit=""))
+    report.aim(Aim("the one who never reads is told", float(found.stalled_told), at_least=1, unit=""))
+    report.aim(Aim("memory later against early", late / early, at_most=1.2))
+
+
+def _halves(memory: list[int]) -> tuple[int, int]:
+    """The most in the first part, and the most after it."""
+    first = max(1, len(memory) // SETTLED)
+    return max(memory[:first]), max(memory[first:] or memory)

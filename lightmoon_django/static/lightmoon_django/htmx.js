@@ -1,0 +1,74 @@
+/**
+ * Fragments that Django renders, fetched again by htmx when an actor's state has changed:
+ *
+ *     <div hx-lm="chat.Room:42" hx-get="/rooms/42/head/" hx-trigger="lightmoon:refresh">…</div>
+ *
+ * The page's fragment may be older than the first state that is seen, so it is fetched once then. When a fetch fails it
+ * is made again. Several changes during one fetch are one more fetch, as htmx does by itself.
+ */
+import { at } from "./address.js";
+import { Backoff } from "./backoff.js";
+import { follow } from "./elements.js";
+import { report } from "./errors.js";
+import { client as page } from "./page.js";
+
+const FAILURES = ["htmx:sendError", "htmx:responseError", "htmx:timeout", "htmx:error", "htmx:response:error"];
+
+/** Watch everything below `root`. Returns the function that ends it. */
+export function refresh(root = document, client = page) {
+  const replaced = new Map(); // states that elements had asked for, for what was put in their place
+  return follow(root, "hx-lm", (element, address) => {
+    try {
+      return new Fragment(element, at(address, client), replaced).leave;
+    } catch (error) {
+      report(error);
+      return () => {};
+    }
+  });
+}
+
+class Fragment {
+  #element;
+  #signature;
+  #asked; // the state that the fragment was fetched for
+  #backoff = new Backoff();
+  #offs = [];
+  #timer;
+
+  constructor(element, room, replaced) {
+    this.#element = element;
+    this.#signature = ["hx-lm", "hx-get", "hx-post", "id"].map((name) => element.getAttribute(name)).join(" ");
+    this.#asked = replaced.get(this.#signature);
+    for (const name of FAILURES) {
+      element.addEventListener(name, this.#failed);
+      this.#offs.push(() => element.removeEventListener(name, this.#failed));
+    }
+    this.leave = () => {
+      clearTimeout(this.#timer);
+      this.#offs.forEach((off) => off());
+      replaced.set(this.#signature, this.#asked);
+      queueMicrotask(() => replaced.delete(this.#signature));
+    };
+    this.#offs.push(room.subscribe((state) => this.#show(state)));
+  }
+
+  #show(state) {
+    if (state === undefined || state === this.#asked) return;
+    if (this.#asked !== undefined) this.#backoff.reset();
+    this.#asked = state;
+    this.#fetch();
+  }
+
+  #fetch() {
+    clearTimeout(this.#timer);
+    this.#element.dispatchEvent(new CustomEvent("lightmoon:refresh", { detail: { state: this.#asked } }));
+  }
+
+  #failed = ({ target }) => {
+    if (target !== this.#element) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#fetch(), this.#backoff.next(0.5) * 1000);
+  };
+}
+
+if (globalThis.document) refresh();

@@ -1,0 +1,122 @@
+"""What networks, servers and machines do to a page, in a real browser: it recovers by itself and says how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Browser
+from tests.browser.visitor import Visitor, Visitors
+from tests.server.harness import Server
+
+TRANSPORTS = ("websocket", "sse", "poll")
+HEARTBEAT = 2  # seconds
+
+# What differs from the WebSocket is what HTTP has in common, so of the other two one is tried each time.
+quickly = {
+    name: pytest.mark.parametrize(
+        "transport", [one if one != slow else pytest.param(one, marks=pytest.mark.slow) for one in TRANSPORTS]
+    )
+    for name, slow in (("sse", "poll"), ("poll", "sse"))
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = {
+        "SERVER_SQLITE": str(tmp_path_factory.mktemp("faults") / "server.sqlite3"),
+        "SERVER_HEARTBEAT": str(HEARTBEAT),
+    }
+    server = Server("uvicorn", environment)
+    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def visitors(browser: Browser, server: Server) -> Iterator[Any]:
+    with Visitors(browser, server) as visitors:
+        yield visitors.come
+
+
+def start_working(visitor: Visitor) -> int:
+    """The visitor adds and adds; gives the count before."""
+    visitor.window.js("s.calls()")
+    visitor.window.js("(s.work().catch((error) => (s.trouble = error.message)), 0)")
+    visitor.window.wait("s.counts.acknowledged > 5")
+    return 26
+
+
+def rest(visitor: Visitor, before: int) -> None:
+    """Everything acknowledged is there, once; what is shown is what there is."""
+    acknowledged = visitor.window.js("s.counts.acknowledged")
+    visitor.window.wait(f"s.counts.acknowledged > {acknowledged + 5}")
+    count, shown = visitor.window.js("s.rest()")
+    counts = visitor.window.js("s.counts")
+    assert before + counts["acknowledged"] <= count <= before + counts["acknowledged"] + counts["unknown"] + 1
+    assert shown == count
+    assert visitor.window.js("s.trouble ?? null") is None
+    states = visitor.window.js("s.states")
+    assert states[:2] == ["connecting", "open"]
+    assert states[-1] == "open"
+
+
+@quickly["poll"]
+def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server, transport: str) -> None:
+    """B58, B57: nothing acknowledged is lost, nothing is done twice, and the page says that it waits."""
+    visitor = visitors(transport)
+    before = start_working(visitor)
+    server.end()
+    visitor.window.wait("s.states.at(-1) === 'waiting'")
+    server.start()
+    visitor.window.wait("s.states.at(-1) === 'open'")
+    rest(visitor, before)
+    assert visitor.told("recovered")[-1] == [False]
+    assert {reason for reason, _ in visitor.told("reset")} == {"reconnected"}
+
+
+@quickly["sse"]
+def test_a_connection_that_is_open_at_one_end_only(visitors: Any, transport: str) -> None:
+    """B58: nothing is refused and nothing arrives; the silence is noticed within a heartbeat, the session goes on."""
+    visitor = visitors(transport)
+    before = start_working(visitor)
+    visitor.proxy.silence()
+    visitor.window.wait("s.states.at(-1) !== 'open'", patience=3 * HEARTBEAT + 2)
+    visitor.window.wait("s.states.at(-1) === 'open'")
+    rest(visitor, before)
+    assert visitor.told("recovered") == [[True]]
+    assert visitor.window.js("s.counts.unknown") == 0
+    assert visitor.told("reset") == []
+
+
+@quickly["poll"]
+def test_a_page_that_sleeps_and_wakes_up(visitors: Any, transport: str) -> None:
+    """B56: a laptop that is closed; meanwhile its connections die without a word, and others go on."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("globalThis.beats = 0, setInterval(() => (beats += 1), 5)")
+    visitor.window.wait("beats > 1")
+    visitor.window.send("Page.setWebLifecycleState", {"state": "frozen"})
+    visitor.proxy.silence()
+    beats = visitor.window.js("beats")
+    visitor.elsewhere(5)
+    assert visitor.window.js("beats") == beats
+    visitor.window.send("Page.setWebLifecycleState", {"state": "active"})
+    visitor.window.wait("s.seen(8, 0)")
+    assert [number for number, _ in visitor.told("tick")] == [0, 1, 2, 0, 1, 2, 3, 4]
+    assert visitor.told("reset") == []
+    visitor.elsewhere(1)
+    visitor.window.wait("s.seen(9, 0)")
+
+
+def test_a_proxy_that_lets_nothing_through_but_whole_answers(visitors: Any) -> None:
+    """No WebSocket, and event streams that are kept until they end: the page polls, and all is as ever."""
+    visitor = visitors(*TRANSPORTS, refused=[b"Upgrade: websocket"], buffered=[b"GET /lightmoon/sse"])
+    visitor.window.js("s.calls()")
+    assert visitor.window.js("s.transport") == "poll"
+    assert visitor.told("add")[-1] == [26]
+    assert [number for number, _ in visitor.told("tick")] == [0, 1, 2]
+    assert set(visitor.window.js("s.states")) == {"connecting", "waiting", "open"}

@@ -16,12 +16,18 @@ class LightMoonConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.apps import apps
+
         from lightmoon_django import checks, signals
         from lightmoon_django.actor import ref, view
         from lightmoon_django.host import host
 
         ref.install(host)
         signals.connect()
+        if apps.is_installed("django.contrib.auth"):
+            from lightmoon_django import access  # it needs the user model
+
+            access.connect()
         checks.register()
         view.install(_serializer_view)
 

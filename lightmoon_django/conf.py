@@ -39,6 +39,21 @@ class Settings:
     """Calls per second from one connection, in the long run. 0 means no limit."""
     RATE_BURST: int = 400
     """Calls that a connection may send at once before the rate applies."""
+    USER_RATE_LIMIT: float = 500.0
+    """Calls per second from one user over all connections to a node, in the long run. 0 means no limit."""
+    USER_RATE_BURST: int = 1000
+    """Calls that a user may send at once before that rate applies."""
+    ADDRESS_RATE_LIMIT: float = 2000.0
+    """Calls and polls per second from one address, likewise. Addresses that aren't public are not limited."""
+    ADDRESS_RATE_BURST: int = 4000
+    """Calls and polls that an address may send at once before that rate applies."""
+    CONNECT_RATE_LIMIT: float = 20.0
+    """WebSockets and event streams per second that one address may open on a node. 0 means no limit."""
+    CONNECT_RATE_BURST: int = 200
+    """WebSockets and event streams that an address may open at once before that rate applies."""
+    CLIENT_ADDRESS_HEADER: str = ""
+    """The header in which your proxy tells a client's address, as `X-Forwarded-For`; the last address in it counts.
+    Only where all clients come through that proxy, or they could name any."""
     SESSION_GRACE: float = 60.0
     """How long a session lives on without a connection. Calls, subscriptions and what waits for it are kept."""
     HISTORY: int = 256
@@ -51,6 +66,14 @@ class Settings:
     """How often a client should ping, so that either side notices a dead connection; and how long a poll is parked."""
     PERMISSION_TTL: float = 10.0
     """How long a judgement by permission classes is kept for one session; also how often subscriptions are rejudged."""
+    CREDENTIAL_TTL: float = 60.0
+    """How long a client's token is trusted before it is looked at again. Django sessions are every `PERMISSION_TTL`."""
+    PRESENCE_INTERVAL: float = 1.0
+    """How often those who follow an actor are told at most who came and went."""
+    PRESENCE_GRACE: float = 5.0
+    """How long one who stopped following still counts as there, so that a page that is loaded again doesn't flap."""
+    PRESENCE_LIMIT: int = 500
+    """Connections of one actor that are listed one by one; while there are more only their number is told."""
     MAX_SUBSCRIPTIONS: int = 1000
     """Subscriptions of one session."""
     MAX_SESSIONS: int = 100_000
@@ -83,6 +106,9 @@ _DURATIONS = frozenset(
         "HISTORY_SECONDS",
         "HEARTBEAT",
         "PERMISSION_TTL",
+        "CREDENTIAL_TTL",
+        "PRESENCE_INTERVAL",
+        "PRESENCE_GRACE",
         "CALL_RETENTION",
     }
 )

@@ -19,6 +19,7 @@ from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
 from lightmoon_django.cluster.cluster import Cluster
 from lightmoon_django.cluster.route import Carrier
+from lightmoon_django.gateway import changes
 from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
@@ -80,6 +81,7 @@ class Links:
             load_user=_load_user,
             close_thread=connections.close_all,
             roles=self._roles,
+            on_access=changes.apply,
         )
         self._endpoint = Endpoint(
             host,

@@ -82,6 +82,7 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
     call: Remote
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
     grouped: bool  # the sender had better get the stream as casts to its group
+    hidden: tuple[str, ...] = ()  # events that the session may not see
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -93,6 +94,32 @@ class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
     user: str | None
 
 
+class Guarded(msgspec.Struct, tag="guarded", array_like=True, frozen=True):
+    """A frame of a stream that only some subscribers may see; the others get `skip`, which has its position."""
+
+    event: str
+    frame: str
+    skip: str
+
+
+class Split(msgspec.Struct, tag="split", array_like=True, frozen=True):
+    """One position of a stream that sessions see differently: `rest`, but those who are named another frame."""
+
+    rest: str
+    others: tuple[tuple[str, tuple[str, ...]], ...]  # a frame, and the sessions that get it
+
+
+StreamFrame = str | Guarded | Split
+
+
+class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
+    """What clients may do has changed: they are to be judged again. Nobody answers."""
+
+    user: str | None  # the key of the user that it is about; None: anybody may be concerned
+    logged_out: bool = False  # what that user's logins began is over
+    login: str | None = None  # the fingerprint of the one that is over; None: all of the user's
+
+
 class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     """Frames of one actor's stream, in order, encoded for clients. By a link, or cast to a group."""
 
@@ -100,7 +127,17 @@ class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     key: str
     epoch: str
     first: int  # the number of the first of them
-    frames: tuple[str, ...]
+    frames: tuple[StreamFrame, ...]
+
+
+class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
+    """A notification to all who follow a stream that has no number. It comes behind the frame that has `seq`."""
+
+    actor: str
+    key: str
+    epoch: str
+    seq: int
+    frame: str
 
 
 class Positions(msgspec.Struct, tag="positions", array_like=True, frozen=True):
@@ -147,13 +184,25 @@ Frame = (
     | Follow
     | Unfollow
     | Streamed
+    | Aside
     | Positions
     | Lag
     | Ended
+    | AccessChange
     | Leaving
     | Hello
     | Draining
 )
+
+
+def size_of(frame: StreamFrame) -> int:
+    """How many characters it has."""
+    if isinstance(frame, Guarded):
+        return len(frame.frame) + len(frame.skip)
+    if isinstance(frame, Split):
+        return len(frame.rest) + sum(len(one) for one, _ in frame.others)
+    return len(frame)
+
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode

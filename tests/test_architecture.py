@@ -27,7 +27,7 @@ FLOORS = (
     ("storage", "operations", "links"),
     ("host",),
     ("testing",),
-    ("signals", "checks", "asgi", "urls", "templatetags", "management", "migrations", "apps"),
+    ("access", "signals", "checks", "asgi", "urls", "templatetags", "management", "migrations", "apps"),
     ("",),  # the package root, which only offers what the parts define
 )
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
@@ -52,6 +52,7 @@ DJANGO_SETTINGS = {
     "actor.registry": {"USE_TZ"},
     "gateway.frames": {"DEBUG"},
     "gateway.admission": {"SESSION_COOKIE_NAME"},
+    "gateway.credentials": {"SESSION_ENGINE"},
     "gateway.origin": {"CSRF_TRUSTED_ORIGINS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},

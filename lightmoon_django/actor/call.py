@@ -165,14 +165,19 @@ class Subscription(Call):
     """A request to follow an actor's stream: a gated read-only turn that runs `on_subscribe` and takes the view.
 
     It resolves with the encoded answer of `lm.subscribe`, at the moment from which `subscriber` gets every frame.
-    Build it with `schema.subscription` as its message, and set both attributes. `subscriber` is a
-    `runtime.streams.Subscriber`.
+    Build it with `schema.subscription` as its message, and set `subscriber` (a `runtime.streams.Subscriber`) and
+    `since`.
     """
 
     __slots__ = ("since", "subscriber")
 
     subscriber: Any
     since: Position | None  # the last frame that the subscriber has, if it followed the stream before
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Events that it may not see among those that it missed. What comes later its subscriber is asked about."""
+        return self.message.actor.guarded
 
     def decode(self) -> tuple[Any, ...]:
         return ()

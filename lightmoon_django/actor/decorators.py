@@ -78,8 +78,9 @@ class BoundEvent(Generic[P]):
 class Event(Generic[P]):
     """A signature that an actor emits under. Its body never runs."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], permission_classes: tuple[Any, ...] | None = None) -> None:
         self.function = function
+        self.permission_classes = permission_classes
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
@@ -165,9 +166,33 @@ def message(
     return Message(function, options) if function is not None else _MessageDecorator(options)
 
 
-def event(function: _Method[P, None], /) -> Event[P]:
-    """Declare what an actor emits. Calling it inside a turn sends it to all subscribers after the commit."""
-    return Event(function)
+class _EventDecorator:
+    """`@event(…)` with its options."""
+
+    def __init__(self, permission_classes: tuple[Any, ...] | None) -> None:
+        self._permission_classes = permission_classes
+
+    def __call__(self, function: _Method[P, None]) -> Event[P]:
+        return Event(function, self._permission_classes)
+
+
+@overload
+def event(function: _Method[P, None], /) -> Event[P]: ...
+
+
+@overload
+def event(*, permission_classes: Iterable[Any] | None = None) -> _EventDecorator: ...
+
+
+def event(
+    function: _Method[P, None] | None = None, /, *, permission_classes: Iterable[Any] | None = None
+) -> Event[P] | _EventDecorator:
+    """Declare what an actor emits. Calling it inside a turn sends it to subscribers after the commit.
+
+    To all who may follow the actor, or (with `permission_classes`) to those of them whom these let see it.
+    """
+    classes = None if permission_classes is None else tuple(permission_classes)
+    return Event(function, classes) if function is not None else _EventDecorator(classes)
 
 
 @overload
@@ -179,6 +204,8 @@ def actor(
     *,
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
+    subscription_permission_classes: Iterable[Any] | None = None,
+    presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: Placement = "local",
@@ -191,22 +218,31 @@ def actor(
     *,
     view: Any = None,
     permission_classes: Iterable[Any] | None = None,
+    subscription_permission_classes: Iterable[Any] | None = None,
+    presence: bool | Iterable[str] = False,
     create: bool = False,
     idle_after: float | datetime.timedelta | None = None,
     placement: Placement = "local",
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class a virtual actor: a model keyed by its primary key, or a plain class (memory only) keyed by a text.
 
-    `view` is the state that clients mirror: field names, or a DRF serializer class (or its
-    dotted path) that needs nothing but the actor's own fields. `permission_classes` judge every
-    exposed message and every subscription that doesn't say otherwise. With `create=True` a missing row is made from
-    defaults at its first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of
-    several processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or
-    on those of a `Role`.
+    `view` is the state that clients mirror: field names, or a DRF serializer class (or its dotted path) that needs
+    nothing but the actor's own fields; or a dict of such views, of which the method `view_for(self, user)` names the
+    one that a user sees (see docs/views.md). `permission_classes` judge every exposed message and every subscription
+    that doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence`
+    tells those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users
+    besides their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its
+    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of several
+    processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or on those
+    of a `Role`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,
         permission_classes=None if permission_classes is None else tuple(permission_classes),
+        subscription_permission_classes=(
+            None if subscription_permission_classes is None else tuple(subscription_permission_classes)
+        ),
+        presence=_shown(presence),
         create=create,
         idle_after=_seconds(idle_after, "idle_after"),
         placement=placement,
@@ -255,6 +291,16 @@ def _adopt_plain(cls: type) -> None:
 
 def _instance_key(instance: Model) -> str | None:
     return None if instance.pk is None else str(instance.pk)
+
+
+def _shown(presence: bool | Iterable[str]) -> tuple[str, ...] | None:
+    """Attributes of users; None where nobody wants to know who is there."""
+    if isinstance(presence, bool):
+        return () if presence else None
+    names = (presence,) if isinstance(presence, str) else tuple(presence)
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise UsageError(f"presence is True, or names attributes of users as in ['username'], and not {presence!r}.")
+    return names
 
 
 def _seconds(value: float | datetime.timedelta | None, name: str) -> float | None:

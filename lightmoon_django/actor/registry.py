@@ -122,6 +122,7 @@ def _build(cls: type) -> ActorSchema:
         )
         schema.ref_class = _refs[cls]
         schema.permission_classes = _permissions(options.permission_classes)
+        schema.subscription_permission_classes = _permissions(options.subscription_permission_classes)
         schema.mirror = _view(cls, schema)
         _add_methods(schema)
         _schemas[cls] = schema
@@ -142,20 +143,49 @@ def _fields(cls: type) -> tuple[str, ...]:
 
 
 def _view(cls: type, schema: ActorSchema) -> view.View | None:
+    schema.view_for = _view_for(cls, schema)
     if not schema.view:
         return None
-    if not isinstance(schema.view, tuple):
-        return view.of_class(cls, schema.name, _imported(schema.name, schema.view))
+    if isinstance(schema.view, dict):
+        return view.NamedViews(schema.name, {name: _one_view(cls, schema, one) for name, one in schema.view.items()})
+    return _one_view(cls, schema, schema.view)
+
+
+def _view_for(cls: type, schema: ActorSchema) -> Callable[..., Any] | None:
+    """The method that tells what somebody sees. Raises `SchemaError` where it and the view don't fit."""
+    found = inspect.getattr_static(cls, "view_for", None)
+    declared = inspect.isfunction(found) and bool(schema.view)
+    if declared and isinstance(schema.view, tuple):
+        raise SchemaError(
+            f"{schema.name} has view_for(), but its view is one list of fields, which all see alike.",
+            "Name several, view={'guest': ['title'], 'staff': ['title', 'reserve']}, or name a serializer class.",
+        )
+    if declared and inspect.iscoroutinefunction(found):
+        raise SchemaError(
+            f"{schema.name}.view_for is `async def`, but it is called while a view is made.",
+            "Write `def view_for(self, user)`, which looks at the actor's own fields and at the user.",
+        )
+    if isinstance(schema.view, dict) and not declared:
+        raise SchemaError(
+            f"{schema.name} has several views, and nothing says who sees which.",
+            "Add `def view_for(self, user)` that returns the name of one.",
+        )
+    return found if declared else None
+
+
+def _one_view(cls: type, schema: ActorSchema, given: Any) -> view.View:
+    if not isinstance(given, (tuple, list)):
+        return view.of_class(cls, schema.name, _imported(schema.name, given))
     attributes = {name: name for name in schema.fields}
     if issubclass(cls, Model):
         attributes.update((field.name, field.attname) for field in cls._meta.concrete_fields)
-    unknown = [name for name in schema.view if name not in attributes or attributes[name] == OWNER_FIELD]
+    unknown = [name for name in given if name not in attributes or attributes[name] == OWNER_FIELD]
     if unknown:
         raise SchemaError(
             f"{schema.name} has a view of fields that it doesn't have: {', '.join(map(str, unknown))}.",
             f"Its fields are: {', '.join(schema.fields)}.",
         )
-    return view.FieldView((name, schema.fields.index(attributes[name])) for name in schema.view)
+    return view.FieldView((name, schema.fields.index(attributes[name])) for name in given)
 
 
 def _imported(name: str, given: Any) -> Any:
@@ -179,7 +209,7 @@ def _add_methods(schema: ActorSchema) -> None:
             messages[name] = MessageSchema(schema, name, found.function, found.options)
             messages[name].permission_classes = _permissions(messages[name].permission_classes)
         elif isinstance(found, Event):
-            events[name] = EventSchema(schema, name, found.function)
+            events[name] = EventSchema(schema, name, found.function, _permissions(found.permission_classes))
         elif isinstance(found, Timer):
             tick = MessageSchema(schema, name, found.function, Options())
             schema.timers[name] = TimerSchema(message=tick, period=found.period)

@@ -178,10 +178,18 @@ class TimerSchema:
 class EventSchema:
     """One event of one actor class: a signature whose calls are encoded once, for everyone who listens."""
 
-    __slots__ = ("doc", "name", "permission_classes", "signature")
+    __slots__ = ("actor", "doc", "name", "permission_classes", "signature")
 
-    def __init__(self, actor: ActorSchema, name: str, function: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        actor: ActorSchema,
+        name: str,
+        function: Callable[..., Any],
+        permission_classes: tuple[Any, ...] | None = None,
+    ) -> None:
+        self.actor = actor
         self.name = name
+        self.permission_classes = permission_classes  # None: whoever may follow the actor sees it
         self.doc = inspect.getdoc(function) or ""
         self.signature = Signature(f"{actor.name}.{name}", function, actor.substitute, zoned=actor.zoned)
 
@@ -200,8 +208,10 @@ class EventSchema:
 class ActorOptions:
     """What `@actor(…)` was told."""
 
-    view: Any = None  # field names, or a DRF serializer class or its dotted path
+    view: Any = None  # field names, or a DRF serializer class or its dotted path; or several of these by name
     permission_classes: tuple[Any, ...] | None = None
+    subscription_permission_classes: tuple[Any, ...] | None = None  # None: the former
+    presence: tuple[str, ...] | None = None  # attributes of users that are shown; None: nobody is told who is there
     create: bool = False
     idle_after: float | None = None  # seconds
     placement: Any = "local"  # a `placement.Placement`, which is checked when the schema is built
@@ -220,6 +230,7 @@ class ActorSchema:
         "existing",
         "exposed",
         "fields",
+        "guarded",
         "hooks",
         "idle_after",
         "keys",
@@ -230,12 +241,15 @@ class ActorSchema:
         "permission_classes",
         "persistent",
         "placement",
+        "presence",
         "ref_class",
         "subscription",
+        "subscription_permission_classes",
         "substitute",
         "system",
         "timers",
         "view",
+        "view_for",
         "zoned",
     )
 
@@ -259,10 +273,14 @@ class ActorSchema:
         self.substitute = substitute
         self.zoned = zoned
         self.view = options.view
+        self.view_for: Callable[..., Any] | None = None  # tells what of the view somebody sees
         self.create = options.create or not persistent
         self.idle_after = options.idle_after
         self.placement = options.placement
+        self.presence = options.presence
         self.permission_classes = options.permission_classes
+        self.subscription_permission_classes = options.subscription_permission_classes
+        self.guarded: frozenset[str] = frozenset()  # events that not every subscriber may see
         self.messages: dict[str, MessageSchema] = {}
         self.exposed: dict[str, MessageSchema] = {}
         self.events: dict[str, EventSchema] = {}
@@ -273,7 +291,7 @@ class ActorSchema:
         self.lifecycle: dict[str, MessageSchema] = {}  # the hooks, as messages that only the runtime sends
         self.mirror: View | None = None  # what `view` means
         self.existing = self  # the same without `create`: loads what is there, and makes nothing
-        self.subscription: MessageSchema  # stands for lm.subscribe; judged by the actor's own permission classes
+        self.subscription: MessageSchema  # stands for lm.subscribe
 
     def finish(self, messages: Mapping[str, MessageSchema], events: Mapping[str, EventSchema]) -> None:
         """Take over what the class declares."""
@@ -283,8 +301,20 @@ class ActorSchema:
         self.messages.update(messages)
         self.events.update(events)
         self.exposed.update((name, message) for name, message in messages.items() if message.options.exposed)
-        self.subscription = MessageSchema(self, "on_subscribe", self.hooks.get("on_subscribe", _nothing), Options())
+        self.guarded = frozenset(name for name, event in events.items() if event.permission_classes is not None)
+        options = Options(permission_classes=self.subscription_permission_classes)
+        self.subscription = MessageSchema(self, "on_subscribe", self.hooks.get("on_subscribe", _nothing), options)
         self.lifecycle.update((name, MessageSchema(self, name, hook, Options())) for name, hook in self.hooks.items())
+
+    @property
+    def castable(self) -> bool:
+        """Whether the frames of its stream are the same for everybody, so that they may be cast to a group."""
+        return self.view_for is None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether clients have any use for it."""
+        return bool(self.exposed or self.events or self.view or self.presence is not None)
 
     def __repr__(self) -> str:
         return f"<actor {self.name}>"

@@ -7,13 +7,14 @@ import datetime
 import enum
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.errors import LightMoonError, UsageError
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
+    from lightmoon_django.actor.presence import Present
 
 CALL_DEPTH = 64  # calls that wait for each other, across actors or of one actor to itself
 
@@ -153,6 +154,19 @@ class TurnProxy:
         """The time left until this turn is abandoned."""
         found = self._turn
         return datetime.timedelta(seconds=max(0.0, found.call.deadline - found.activation.monotonic()))
+
+    @property
+    def presence(self) -> Mapping[str, Present]:
+        """Who follows this actor now, by user key. One who has just left may still be listed for `PRESENCE_GRACE`.
+
+        For classes declared with `@actor(presence=…)`. A subscriber counts from the end of its `on_subscribe` on.
+        """
+        found = self._turn
+        if found.call.schema.presence is None:
+            name = found.call.schema.name
+            raise UsageError(f"{name} doesn't know who follows it. Declare it with @actor(presence=True).")
+        present: Mapping[str, Present] = found.activation.node.presences.seen(found.call.address)
+        return present
 
     def save(self, obj: Any) -> None:
         """Write another model instance in the same commit as the actor. Nothing is written if the turn fails."""

@@ -6,10 +6,11 @@ So it may ask neither the database nor anything else that takes its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from lightmoon_django.actor.schema import SchemaError
+from lightmoon_django.errors import UsageError
 
 Snapshot = tuple[Any, ...]
 State = dict[str, Any]
@@ -29,8 +30,17 @@ class View(Protocol):
     def state(self, fields: Fields, snapshot: Snapshot, key: str) -> State:
         """All of it, by name."""
 
+    def state_as(self, viewer: Any, fields: Fields, snapshot: Snapshot, key: str) -> State:
+        """Likewise, as somebody sees it for whom the actor's `view_for` gave that answer."""
+
     def changes(self, fields: Fields, before: Snapshot, after: Snapshot, key: str) -> tuple[State, list[str]]:
         """What a client must set, by name, and the names that are gone."""
+
+
+def difference(old: State, new: State) -> tuple[State, list[str]]:
+    """What leads from one state to another: what must be set, by name, and the names that are gone."""
+    changed = {name: value for name, value in new.items() if name not in old or old[name] != value}
+    return changed, [name for name in old if name not in new]
 
 
 class FieldView:
@@ -42,6 +52,9 @@ class FieldView:
 
     def state(self, fields: Fields, snapshot: Snapshot, key: str) -> State:
         return {name: fields.value(snapshot, position) for name, position in self.positions}
+
+    def state_as(self, viewer: Any, fields: Fields, snapshot: Snapshot, key: str) -> State:
+        return self.state(fields, snapshot, key)
 
     def changes(self, fields: Fields, before: Snapshot, after: Snapshot, key: str) -> tuple[State, list[str]]:
         changed = {
@@ -55,18 +68,42 @@ class FieldView:
 class RenderedView:
     """What `render` makes of an instance: its parts at the top level are compared."""
 
-    def __init__(self, render: Callable[[Any], State], hints: Iterable[tuple[str, Any]]) -> None:
-        """`hints` are the names and types of the parts, for clients."""
+    def __init__(self, render: Callable[[Any, Any], State], hints: Iterable[tuple[str, Any]]) -> None:
+        """`render(instance, viewer)`; `hints` are the names and types of the parts, for clients."""
         self._render = render
         self.hints = tuple(hints)
 
     def state(self, fields: Fields, snapshot: Snapshot, key: str) -> State:
-        return self._render(fields.make(snapshot, key))
+        return self.state_as(None, fields, snapshot, key)
+
+    def state_as(self, viewer: Any, fields: Fields, snapshot: Snapshot, key: str) -> State:
+        return self._render(fields.make(snapshot, key), viewer)
 
     def changes(self, fields: Fields, before: Snapshot, after: Snapshot, key: str) -> tuple[State, list[str]]:
-        old, new = self.state(fields, before, key), self.state(fields, after, key)
-        changed = {name: value for name, value in new.items() if name not in old or old[name] != value}
-        return changed, [name for name in old if name not in new]
+        return difference(self.state(fields, before, key), self.state(fields, after, key))
+
+
+class NamedViews:
+    """Several views by name, of which `view_for` names the one that somebody sees."""
+
+    def __init__(self, name: str, views: Mapping[Any, View]) -> None:
+        """`name` is the actor's class, for error messages."""
+        self._name = name
+        self.views = dict(views)
+
+    def state(self, fields: Fields, snapshot: Snapshot, key: str) -> State:
+        """All that anybody sees."""
+        return {k: v for name in self.views for k, v in self.state_as(name, fields, snapshot, key).items()}
+
+    def state_as(self, viewer: Any, fields: Fields, snapshot: Snapshot, key: str) -> State:
+        found: View | None = self.views.get(viewer)
+        if found is None:
+            names = ", ".join(map(repr, self.views))
+            raise UsageError(f"view_for() of {self._name} gave {viewer!r}. There are the views {names}.")
+        return found.state_as(viewer, fields, snapshot, key)
+
+    def changes(self, fields: Fields, before: Snapshot, after: Snapshot, key: str) -> tuple[State, list[str]]:
+        return difference(self.state(fields, before, key), self.state(fields, after, key))
 
 
 Adapter = Callable[[type, type], "RenderedView | None"]

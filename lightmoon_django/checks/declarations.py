@@ -84,6 +84,7 @@ def _path(cls: type) -> str:
 def _options(cls: type) -> Iterator[CheckMessage]:
     options = registry.options_of(cls)
     yield from members.check_permissions(cls, cls.__name__, options.permission_classes)
+    yield from members.check_permissions(cls, cls.__name__, options.subscription_permission_classes)
     wrong = placement.mistake(cls.__name__, options.placement)
     if wrong is not None:
         yield Error(str(wrong), hint=wrong.hint, obj=cls, id="lightmoon.E012")

@@ -141,6 +141,8 @@ class Stream:
         """A frame of this stream."""
         if method == "lm.reset":
             self._reset(params["reason"])
+        elif method == "lm.presence":
+            pass  # who else follows the actor is told, and nobody here asks
         elif self._state is StreamState.LIVE and self._follows(params):
             self._take(params)
 
@@ -173,6 +175,8 @@ class Stream:
             for params in found["events"]:
                 if attempt == self._attempt and self._follows(params):
                     self._take(params)
+            if found["state"] is not None and attempt == self._attempt:  # where users see different things
+                self._show(found["state"])
         else:
             self._begin(found)
         for waiter in self._take_waiting():
@@ -203,12 +207,17 @@ class Stream:
             for listener in tuple(self._listeners):
                 listener.event(event)
             return
+        if "set" not in params:
+            return  # something that isn't for this client
         changed = {**(self.snapshot or {}), **(params.get("set") or {})}
         for name in params.get("unset") or ():
             changed.pop(name, None)
-        self.snapshot = changed
+        self._show(changed)
+
+    def _show(self, state: dict[str, Any]) -> None:
+        self.snapshot = state
         for listener in tuple(self._listeners):
-            listener.changed(changed)
+            listener.changed(state)
 
     def _follows(self, params: dict[str, Any]) -> bool:
         epoch, seq = params["epoch"], params["seq"]

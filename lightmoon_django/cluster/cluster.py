@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ import msgspec
 from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Clock
+from lightmoon_django.cluster.arrivals import Arrivals
 from lightmoon_django.cluster.balance import Balance, Removals
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.dispatch import Dispatch, Rows
@@ -36,7 +36,9 @@ from lightmoon_django.cluster.users import Users
 from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address, Position
 from lightmoon_django.messages import (
+    AccessChange,
     Answer,
+    Aside,
     Bounce,
     Cancel,
     Draining,
@@ -50,7 +52,6 @@ from lightmoon_django.messages import (
     Positions,
     Remote,
     Streamed,
-    Unfollow,
     decode,
     encode,
 )
@@ -87,10 +88,11 @@ class Cluster:
         load_user: Callable[[str], Any],
         close_thread: Callable[[], None],
         roles: frozenset[str] = frozenset(),
+        on_access: Callable[[AccessChange], None] = lambda change: None,
     ) -> None:
         """`query` as for `Peers`, `load_user` as for `Users`; `close_thread` is called when their thread ends.
 
-        `layer` is the one of the carriers that casts can go by.
+        `layer` is the one of the carriers that casts can go by. `on_access` hears of what others announce.
         """
         self.me = me
         self._home = home
@@ -98,6 +100,7 @@ class Cluster:
         self._pid = os.getpid()
         self._stopped = False
         self._close_thread = close_thread
+        self._on_access = on_access
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self.peers = Peers(me, clock, query, self._in_thread, self._died)
         self.placement = Placement(
@@ -120,12 +123,11 @@ class Cluster:
         turn_of = self._forwarding.turns.get
         self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
         self._users = Users(load_user, self._in_thread, clock)
+        self._arrivals = Arrivals(self._users, self._handle, self._refuse)
         self._dispatch = Dispatch(
             me, rows=home, peers=self.peers, placement=self.placement, forwarding=self._forwarding, clock=clock
         )
         self._lookups = self._dispatch.lookups
-        self._held: dict[int, deque[Frame]] = {}  # frames of links that wait for a user
-        self._loading: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen, and let the others know. Raises `OSError`."""
@@ -160,8 +162,7 @@ class Cluster:
         self._lookups.stop()
         self._forwarding.stop()
         self.peers.stop()
-        for task in self._loading:
-            task.cancel()
+        self._arrivals.stop()
         if not len(self._incoming):  # else what others have open here may still run
             for peer in {*self.network.peers, *self.peers.living()}:
                 self._postbox.post(peer, encode(Leaving()))
@@ -204,6 +205,18 @@ class Cluster:
         """Forget a subscriber here of a stream there."""
         self._streaming.leave(address, subscriber, user)
 
+    def announce(self, change: AccessChange) -> None:
+        """Tell every other node, as soon as it is known who is there."""
+        self._users.forget(change.user)
+        data = encode(change)
+
+        def tell() -> None:
+            for peer in self.peers.living():
+                self._postbox.post(peer, data)
+
+        if not self._stopped:
+            self.peers.refresh(tell)
+
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
         if self._stopped:
@@ -226,45 +239,12 @@ class Cluster:
         except msgspec.MsgspecError:
             logger.warning("Node %s says something that this version doesn't know.", sender)
             return
-        held = self._held.get(sender)
-        if held is not None:
-            held.append(frame)
-        else:
-            self._take(sender, frame)
+        self._arrivals.take(sender, frame)
 
-    def _take(self, sender: int, frame: Frame) -> None:
-        """Handle a frame, or keep the link waiting until its user is loaded."""
-        key = _user_of(frame)
-        if self._users.has(key):
-            self._handle(sender, frame, self._users.get(key))
-            return
-        assert key is not None
-        self._held[sender] = deque([frame])
-        task = asyncio.get_running_loop().create_task(self._load(sender, key))
-        self._loading.add(task)
-        task.add_done_callback(self._loading.discard)
-
-    async def _load(self, sender: int, key: str) -> None:
-        try:
-            await self._users.fetch(key)
-        except Exception:
-            logger.exception("The user of another node's call can't be loaded.", extra={"action": "user_failed"})
-            frame = self._held[sender].popleft()
-            if isinstance(frame, (Remote, Follow)):
-                call = frame.call if isinstance(frame, Follow) else frame
-                self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
-        for frame in self._held.pop(sender, ()):
-            self._on_decoded(sender, frame)
-
-    def _on_decoded(self, sender: int, frame: Frame) -> None:
-        held = self._held.get(sender)
-        if held is not None:
-            held.append(frame)
-            return
-        try:
-            self._take(sender, frame)
-        except Exception:
-            logger.exception("Handling a frame failed.", extra={"action": "frame_failed", "incarnation": sender})
+    def _refuse(self, sender: int, frame: Frame) -> None:
+        if isinstance(frame, (Remote, Follow)):
+            call = frame.call if isinstance(frame, Follow) else frame
+            self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
 
     def _handle(self, sender: int, frame: Frame, user: Any) -> None:
         if isinstance(frame, (Answer, Failure)):
@@ -274,6 +254,8 @@ class Cluster:
                 self._incoming.run(sender, frame, user)
         elif isinstance(frame, Streamed):
             self._streaming.streamed(sender, frame)
+        elif isinstance(frame, Aside):
+            self._streaming.aside(sender, frame)
         elif isinstance(frame, Positions):
             self._streaming.told(sender, frame)
         elif isinstance(frame, Lag):
@@ -284,6 +266,9 @@ class Cluster:
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
+        elif isinstance(frame, AccessChange):
+            self._users.forget(frame.user)
+            self._on_access(frame)
         elif isinstance(frame, Hello):
             self.peers.refresh()
         elif isinstance(frame, Draining):
@@ -321,7 +306,7 @@ class Cluster:
         self.placement.forget(network)
         self.network.forget(network)
         self._postbox.died(network)
-        self._held.pop(network, None)
+        self._arrivals.died(network)
         self._incoming.died(network)
         self._streaming.died(network)
         self._forwarding.died(network, unsent)
@@ -337,9 +322,3 @@ def _calls_in(frames: list[bytes]) -> set[int]:
     found = [decode(frame) for frame in frames]
     calls = [frame.call if isinstance(frame, Follow) else frame for frame in found]
     return {call.id for call in calls if isinstance(call, Remote)}
-
-
-def _user_of(frame: Frame) -> str | None:
-    if isinstance(frame, Follow):
-        return frame.call.user
-    return frame.user if isinstance(frame, (Remote, Unfollow)) else None

@@ -74,11 +74,11 @@ class Forwarding:
         clock: Clock,
         post: Callable[[Call], None],
         follow: Callable[[Subscription, int, Position], None],
-        grouped: Callable[[int], bool],
+        grouped: Callable[[int, str], bool],
     ) -> None:
         """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer.
 
-        `grouped` tells whether a node's streams had better come as casts.
+        `grouped` tells whether a node's streams of such actors had better come as casts.
         """
         self.me = me
         self.turns: weakref.WeakValueDictionary[int, Turn] = weakref.WeakValueDictionary()  # that wait for other nodes
@@ -142,7 +142,8 @@ class Forwarding:
         id = next(self._ids)
         frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
         if isinstance(call, Subscription):
-            data = encode(Follow(frame, call.since, self._grouped(route.owner)))
+            grouped = self._grouped(route.owner, call.schema.name)
+            data = encode(Follow(frame, call.since, grouped, tuple(call.hidden)))
         else:
             data = encode(frame)
         try:

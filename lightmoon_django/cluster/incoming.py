@@ -96,10 +96,11 @@ class RemoteCall(Foreign, Call):
 class RemoteSubscription(Foreign, Subscription):
     """A subscription of another node's session. What it gets goes to that node once, for all its sessions."""
 
-    __slots__ = (*_SLOTS, "followed", "grouped")
+    __slots__ = (*_SLOTS, "followed", "grouped", "hidden")
 
     grouped: bool
     followed: Position | None
+    hidden: frozenset[str]
 
     @property
     def subscriber(self) -> Outlet:
@@ -169,7 +170,8 @@ class Incoming:
         if isinstance(frame, Follow):
             remote = frame.call
             call = self._built(RemoteSubscription, subscription_of(remote), remote, user)
-            call.grouped, call.followed = frame.grouped, None
+            call.grouped, call.followed = frame.grouped and call.schema.castable, None
+            call.hidden = frozenset(frame.hidden)
             call.since = Position(*frame.since) if frame.since is not None else None
         else:
             remote = frame

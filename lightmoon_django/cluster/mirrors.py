@@ -17,6 +17,7 @@ from typing import Protocol
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.cluster.mirror import Mirror, Subscriber
 from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import StreamFrame
 
 GRACE = 0.03  # seconds that something may be late before it counts as lost
 PATIENCE = 5.0  # seconds without progress after which a stream with a gap is given up
@@ -72,7 +73,7 @@ class Mirrors:
             mirror.release()
         return mirror.source
 
-    def receive(self, source: int, address: Address, epoch: str, first: int, frames: tuple[str, ...]) -> bool:
+    def receive(self, source: int, address: Address, epoch: str, first: int, frames: tuple[StreamFrame, ...]) -> bool:
         """Hand out what the owner sent. False: nobody here follows that."""
         mirror = self._all.get(address)
         if mirror is None or mirror.source != source:
@@ -81,6 +82,18 @@ class Mirrors:
             mirror.accept(first, frames)
             if mirror.behind:
                 self._chase(mirror)
+        return True
+
+    def aside(self, source: int, address: Address, position: Position, frame: str) -> bool:
+        """Hand out what has no number, once everybody has what is up to that position. False: nobody follows that.
+
+        Who has just subscribed may wait for the same frames, and is told this after its answer.
+        """
+        mirror = self._all.get(address)
+        if mirror is None or mirror.source != source:
+            return False
+        if mirror.epoch == position.epoch:
+            self.after(source, address, position, lambda: mirror.aside(frame))
         return True
 
     def heard(self, source: int, address: Address, position: Position) -> None:

@@ -6,11 +6,11 @@ all of them. Any other node has an outlet of its own, which sends by the link.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Ended, Streamed, encode
+from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, StreamFrame, encode, size_of
 
 MOST_PENDING = 1024 * 1024  # characters that wait for a layer; what is beyond is left for the nodes to ask for
 
@@ -27,7 +27,7 @@ class Outlet:
         self.epoch = ""
         self.grouped = grouped
         self.id = id
-        self.pending: list[str] = []
+        self.pending: list[StreamFrame] = []
         self.sending = False  # a cast is on its way to the layer
         self.seq = 0  # of the last frame that was pushed
         self.sessions: dict[int, dict[str, Any]] = {}  # who follows on which node, and as which user
@@ -38,11 +38,30 @@ class Outlet:
         self.sessions.setdefault(peer, {})[session] = user
 
     def push(self, frame: str) -> None:
+        self._add(frame)
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        self._add(frame)
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Most sessions there see the same: only the others are named."""
+        found: dict[str, list[str]] = {}
+        for sessions in self.sessions.values():
+            for id in sessions:
+                found.setdefault(frames.get(id, skip), []).append(id)
+        rest = max(found, key=lambda frame: len(found[frame]), default=skip)
+        others = tuple((frame, tuple(ids)) for frame, ids in found.items() if frame != rest)
+        self._add(Split(rest, others) if others else rest)
+
+    def push_aside(self, frame: str) -> None:
+        self._outlets.aside(self, frame)
+
+    def _add(self, frame: StreamFrame) -> None:
         self.seq += 1
         if not self.pending or self.sending:  # the nodes must hear of it, though it can't be cast yet
             self._outlets.hurry(self)
         self.pending.append(frame)
-        self._weight += len(frame)
+        self._weight += size_of(frame)
         if self.grouped and self._weight > MOST_PENDING:
             self.pending, self._weight = [], 0
 
@@ -53,12 +72,12 @@ class Outlet:
         """The oldest frames that wait, up to about that many characters, and at least one."""
         first, count, size = self.seq - len(self.pending) + 1, 0, 0
         for frame in self.pending:
-            size += len(frame)
+            size += size_of(frame)
             if count and size > limit:
                 break
             count += 1
         frames, self.pending = tuple(self.pending[:count]), self.pending[count:]
-        self._weight = sum(map(len, self.pending))
+        self._weight = sum(map(size_of, self.pending))
         return Streamed(*self.address, self.epoch, first, frames)
 
 
@@ -133,6 +152,14 @@ class Outlets:
     def deliver(self, outlet: Outlet, frames: Streamed) -> None:
         """Send frames by the links of its nodes."""
         data = encode(frames)
+        for peer in list(outlet.sessions):
+            if not self._offer(peer, data):
+                self.drop(outlet, peer, "overflow")
+
+    def aside(self, outlet: Outlet, frame: str) -> None:
+        """Send what has no number by the links of its nodes, behind what was pushed so far."""
+        self.flush()
+        data = encode(Aside(*outlet.address, outlet.epoch, outlet.seq, frame))
         for peer in list(outlet.sessions):
             if not self._offer(peer, data):
                 self.drop(outlet, peer, "overflow")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from lightmoon_django.actor import registry
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.casts import Casts
@@ -22,7 +23,7 @@ from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.translation import user_key
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Ended, Lag, Positions, Streamed, Unfollow, decode, encode
+from lightmoon_django.messages import Aside, Ended, Guarded, Lag, Positions, Streamed, Unfollow, decode, encode
 
 STOP_PATIENCE = 1.0  # seconds; a membership that was not left expires
 
@@ -33,7 +34,7 @@ class Home(Protocol):
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
         """A session on another node has left; `outlet` is the subscriber to forget if it was the last one, or empty."""
 
-    def missed(self, address: Address, since: Position) -> list[str] | None:
+    def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
         """The frames of an actor's stream after a position; None when they are not held any more."""
 
 
@@ -91,8 +92,14 @@ class Streaming:
 
     # What this node follows
 
-    def grouped(self, owner: int) -> bool:
-        """Whether that node's streams had better come as casts."""
+    def grouped(self, owner: int, actor: str) -> bool:
+        """Whether such an actor's stream had better come from that node as casts.
+
+        Not where sessions see different things: what a cast loses comes from the history, which holds none of that.
+        """
+        schema = registry.by_name(actor)
+        if schema is not None and not schema.castable:
+            return False
         try:
             return self._layer is not None and self._network.carrier_to(owner) == self._layer.name
         except LinkClosed:
@@ -100,7 +107,7 @@ class Streaming:
 
     def joined(self, address: Address, source: int, position: Position, subscriber: Subscriber) -> None:
         """The owner has taken a subscription."""
-        self.mirrors.join(address, source, position, subscriber, self.grouped(source))
+        self.mirrors.join(address, source, position, subscriber, self.grouped(source, address.actor))
 
     def leave(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
@@ -111,7 +118,7 @@ class Streaming:
     def ask(self, mirror: Mirror) -> None:
         """Ask the owner for what is missing; and if nothing came at all, make sure that casts reach this node."""
         self.send(mirror.source, Lag(*mirror.address, mirror.epoch, mirror.wanted))
-        if self._memberships is not None and not mirror.hears and self.grouped(mirror.source):
+        if self._memberships is not None and not mirror.hears and self.grouped(mirror.source, mirror.address.actor):
             mirror.grouped = True
             self._memberships.want(mirror.address)
 
@@ -145,6 +152,11 @@ class Streaming:
     def streamed(self, sender: int, frame: Streamed) -> None:
         address = Address(frame.actor, frame.key)
         if not self.mirrors.receive(sender, address, frame.epoch, frame.first, frame.frames):
+            self.send(sender, Unfollow(frame.actor, frame.key, "", None))
+
+    def aside(self, sender: int, frame: Aside) -> None:
+        address = Address(frame.actor, frame.key)
+        if not self.mirrors.aside(sender, address, Position(frame.epoch, frame.seq), frame.frame):
             self.send(sender, Unfollow(frame.actor, frame.key, "", None))
 
     def stream_ended(self, sender: int, frame: Ended) -> None:

@@ -35,6 +35,13 @@ class Users:
     def get(self, key: str | None) -> Any:
         return self._found[key][1] if key is not None else None
 
+    def forget(self, key: str | None) -> None:
+        """A user, or without a key anybody, has changed: the next call loads it again."""
+        for one in list(self._found) if key is None else [key]:
+            found = self._found.get(one)
+            if found is not None:
+                self._found[one] = (float("-inf"), found[1])
+
     async def fetch(self, key: str) -> None:
         """Load a user, so that `get` knows it. Raises what the database raises."""
         user = await self._run(lambda: self._load(key))

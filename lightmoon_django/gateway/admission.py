@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from rest_framework.authentication import CSRFCheck
 
-from lightmoon_django.errors import Forbidden
+from lightmoon_django.errors import Forbidden, Overloaded
 from lightmoon_django.gateway import tokens, users
 from lightmoon_django.gateway.origin import Origin, origin_of
 from lightmoon_django.gateway.threads import in_thread
@@ -34,12 +35,18 @@ class Refusal(Exception):
         return json.dumps({"detail": str(self)}).encode()
 
 
+def too_often(error: Overloaded) -> Refusal:
+    """The refusal of a request over the rate."""
+    return Refusal(429, error.message, Retry_After=str(math.ceil(error.retry_after or 1)))
+
+
 class Visitor(NamedTuple):
-    """Who asks. `auth` is DRF's, `cookie` the key of the Django session that proves the user."""
+    """Who asks. `auth` is DRF's. `cookie`, the key of a Django session, or `proof`, the Authorization, shows it."""
 
     user: Any
     auth: Any = None
     cookie: str | None = None
+    proof: str | None = None
 
 
 def identify(request: HttpRequest) -> Visitor:
@@ -53,7 +60,7 @@ def identify(request: HttpRequest) -> Visitor:
         except Forbidden as error:
             raise Refusal(401, error.message) from None
         if found is not None:
-            return Visitor(*found)
+            return Visitor(*found, proof=request.META["HTTP_AUTHORIZATION"])
     user = _cookie_user(request)
     if not user.is_authenticated:
         return Visitor(user)
@@ -74,14 +81,17 @@ async def visitor_of(scope: Mapping[str, Any], request: HttpRequest) -> Visitor:
     return await in_thread(identify, request)
 
 
-def session_of(hub: Hub, token: str, user: Any) -> Session:
+def session_of(hub: Hub, token: str, visitor: Visitor) -> Session:
     """The living session of that token, which alone proves nothing. Raises `Refusal` unless it is this user's."""
+    user = visitor.user
     claim = tokens.read(token)
     found = hub.resumable.get(claim.lineage) if claim is not None else None
     if claim is None or found is None:
         raise Refusal(410, "This session is gone. Say lm.hello again, and subscribe with the positions you have.")
     if not claim.user == tokens.key_of(found.user) == tokens.key_of(user):
         raise Refusal(403, "This session is another user's. Send its cookie or Authorization header too.")
+    if visitor.proof is not None:
+        found.prove(visitor.auth, visitor.proof)
     return found
 
 

@@ -113,9 +113,10 @@ class WireCall(Wired, Call):
 class WireSubscription(Wired, Subscription):
     """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered."""
 
-    __slots__ = (*_SLOTS, "established", "pending")
+    __slots__ = (*_SLOTS, "established", "hidden", "pending")
 
     client: Session
+    hidden: frozenset[str]  # judged again as long as the stream flows
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class WireSubscription(Wired, Subscription):
         self.ident = ident
         self.fingerprint = fingerprint
         self.copies = None
+        self.hidden = message.actor.guarded
         self.established = False
         self.pending = True
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 GOING_AWAY = 1001  # WebSocket close codes; the other carriers just end
 TRY_AGAIN_LATER = 1013
+SIGNED_OUT = 4401
 TAKEN_OVER = 4409
 
 

@@ -10,9 +10,10 @@ from django.http import HttpRequest
 from lightmoon_django.errors import InvalidRequest
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
+from lightmoon_django.gateway.tokens import key_of
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.actor.schema import EventSchema, MessageSchema
     from lightmoon_django.gateway.calls import Sink, Wired
     from lightmoon_django.gateway.hub import Hub
     from lightmoon_django.gateway.session import Session
@@ -23,18 +24,32 @@ _JUDGEMENTS = 1000  # kept for one client
 class Client:
     """Containers are made when first needed: an idle client is this object alone."""
 
-    __slots__ = ("_answers", "_bucket", "_calls", "_judgements", "auth", "authenticated", "hub", "id", "user")
+    __slots__ = (
+        "_answers",
+        "_bucket",
+        "_calls",
+        "_judgements",
+        "_shared",
+        "auth",
+        "authenticated",
+        "hub",
+        "id",
+        "proof",
+        "user",
+    )
 
     remembers = False  # answers by string id
 
-    def __init__(self, hub: Hub, user: Any, auth: Any = None) -> None:
+    def __init__(self, hub: Hub, user: Any, auth: Any = None, proof: str | None = None) -> None:
         self.hub = hub
         self.id = f"session-{secrets.token_hex(8)}"
         self.auth = auth  # DRF's: a token, say
+        self.proof = proof  # the Authorization by which the user is known, if by one
         self._bucket: Bucket | None = None
+        self._shared: tuple[Bucket, ...] | None = None  # with others of the same user or address
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
-        self._judgements: dict[tuple[MessageSchema, str], tuple[str, float]] | None = None
+        self._judgements: dict[tuple[MessageSchema | EventSchema, str], tuple[str, float]] | None = None
         self.become(user)
 
     def become(self, user: Any) -> None:
@@ -42,11 +57,13 @@ class Client:
         self.user = user
         self.authenticated = bool(user is not None and user.is_authenticated)
         self._judgements = None
+        self._shared = None
 
-    def rebind(self, user: Any, auth: Any = None) -> None:
+    def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """A token has shown who asks."""
         self.become(user)
         self.auth = auth
+        self.proof = proof
 
     @property
     def scope(self) -> str:
@@ -65,14 +82,27 @@ class Client:
         raise NotImplementedError
 
     def spend(self, now: float) -> None:
-        """Count one call. Raises `Overloaded` beyond the rate."""
-        bucket = self._bucket
-        if bucket is None:
-            settings = self.hub.settings
-            if not settings.RATE_LIMIT:
-                return
-            bucket = self._bucket = Bucket(settings.RATE_LIMIT, settings.RATE_BURST, now)
-        bucket.take(now)
+        """Count one call. Raises `Overloaded` beyond the rate of the connection, the user or the address."""
+        if self._bucket is not None:
+            self._bucket.take(now)
+        elif self.hub.settings.RATE_LIMIT:
+            self._bucket = Bucket(self.hub.settings.RATE_LIMIT, self.hub.settings.RATE_BURST, now)
+            self._bucket.take(now)
+        shared = self._shared
+        if shared is None:
+            shared = self._shared = self._buckets()
+        for bucket in shared:
+            bucket.take(now)
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, as far as that may be limited."""
+        raise NotImplementedError
+
+    def _buckets(self) -> tuple[Bucket, ...]:
+        rates = self.hub.rates
+        user = rates.users.of(key_of(self.user)) if self.authenticated else None
+        return tuple(one for one in (user, rates.addresses.of(self.address)) if one is not None)
 
     def start(self, call: Any) -> None:
         """Post a call; its answer comes through `settle`."""
@@ -134,12 +164,16 @@ class Client:
         for call in tuple(calls.values()) if calls else ():
             self.hub.cancel(call)
 
-    def judgement(self, message: MessageSchema, key: str, now: float) -> str | None:
+    def judgement(self, message: MessageSchema | EventSchema, key: str, now: float) -> str | None:
         """What permission classes lately said, if they did."""
         found = self._judgements.get((message, key)) if self._judgements is not None else None
         return found[0] if found is not None and found[1] > now else None
 
-    def remember(self, message: MessageSchema, key: str, refusal: str) -> None:
+    def forget_judgements(self) -> None:
+        """What permission classes said counts no more."""
+        self._judgements = None
+
+    def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
         """Keep what permission classes said for `PERMISSION_TTL`."""
         if self._judgements is None or len(self._judgements) >= _JUDGEMENTS:
             self._judgements = {}

@@ -33,6 +33,11 @@ def notification(method: str, params: dict[str, Any]) -> str:
     return f'{{"jsonrpc":"2.0","method":"{method}","params":{codec.encode_json(params).decode()}}}'
 
 
+def closing(reason: str, retry_after: float) -> str:
+    """The connection is about to end; the client should come back after that many seconds."""
+    return notification("lm.closing", {"reason": reason, "retry_after": retry_after})
+
+
 def internal(error: BaseException) -> InternalError:
     """Log an unforeseen error; what the client sees of it is an id, and the traceback under DEBUG."""
     detail = "".join(traceback.format_exception(error)) if django_settings.DEBUG else None

@@ -7,6 +7,7 @@ event stream or polls. A DELETE ends such a session.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import io
 from collections.abc import Mapping
@@ -57,10 +58,15 @@ class Post(Client):
         self, hub: Hub, request: HttpRequest, visitor: Visitor, scope: Mapping[str, Any] | None = None
     ) -> None:
         """`scope` is that of ASGI: only there a session can have a stream."""
-        super().__init__(hub, visitor.user, visitor.auth)
+        super().__init__(hub, visitor.user, visitor.auth, visitor.proof)
         self._request = request
         self._cookie = visitor.cookie
         self._scope = scope
+
+    @property
+    def address(self) -> str:
+        rates = self.hub.rates
+        return rates.address_in(self._request.META) if self._scope is None else rates.address_of(self._scope)
 
     def http_request(self, method: str) -> HttpRequest:
         request = copy.copy(self._request)
@@ -71,10 +77,12 @@ class Post(Client):
     def begin_session(self) -> Session | None:
         if self._scope is None:
             return None
+        self.spend(self.hub.monotonic())  # it is kept when this request is gone
         if not self.hub.has_room():
             raise Overloaded("This server has as many clients as it may have.", retry_after=1.0)
         headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
-        return Session(self.hub, {**self._scope, "headers": headers}, self.user, self.auth, self._cookie).begin()
+        scope = {**self._scope, "headers": headers}
+        return Session(self.hub, scope, self.user, self.auth, self._cookie, self.proof).begin()
 
 
 async def converse(client: Client, body: bytes) -> str | None:
@@ -109,13 +117,14 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
             await respond(send, 204, b"")
             return
         check(scope["method"], header(scope, b"content-type"), header(scope, b"content-length"), hub.request_limit)
+        address = _unless_too_often(hub, scope)
         body = await _read_body(receive, hub.request_limit)
         request = as_request(scope, io.BytesIO(body))
-        visitor = await admission.visitor_of(scope, request)
+        visitor = await _visitor_of(hub, scope, request, address)
         token = header(scope, b"lightmoon-session")
         session = None
         if token:
-            session = admission.session_of(hub, token, visitor.user)
+            session = admission.session_of(hub, token, visitor)
             hub.grace.prolong(session)
             conversation = converse(session, body)
         else:
@@ -129,10 +138,30 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
 
 
+def _unless_too_often(hub: Hub, scope: Mapping[str, Any]) -> str:
+    """The address that a request comes from. Raises `Refusal` when it has used up its calls: nothing else is done."""
+    address = hub.rates.address_of(scope)
+    try:
+        hub.rates.addresses.check(address)
+    except Overloaded as error:
+        raise admission.too_often(error) from None
+    return address
+
+
+async def _visitor_of(hub: Hub, scope: Mapping[str, Any], request: HttpRequest, address: str) -> Visitor:
+    """Who asks. To have come with what proves nothing counts as a call."""
+    try:
+        return await admission.visitor_of(scope, request)
+    except Refusal:
+        with contextlib.suppress(Overloaded):
+            hub.rates.addresses.take(address)
+        raise
+
+
 async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:
     """The client says that it doesn't come back."""
     visitor = await admission.visitor_of(scope, as_request(scope, io.BytesIO()))
-    admission.session_of(hub, header(scope, b"lightmoon-session"), visitor.user).close(GOING_AWAY)
+    admission.session_of(hub, header(scope, b"lightmoon-session"), visitor).close(GOING_AWAY)
 
 
 def _position(session: Session | None) -> dict[str, str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django import codec
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import ActorNotFound, MethodNotFound, Unavailable
-from lightmoon_django.gateway import farewell, frames, lifespan, signals, tokens
+from lightmoon_django.gateway import farewell, frames, lifespan, tokens
 from lightmoon_django.gateway.carrier import GOING_AWAY
 from lightmoon_django.gateway.expiry import Expiry
-from lightmoon_django.gateway.routes import Route
+from lightmoon_django.gateway.rates import Rates
+from lightmoon_django.gateway.routes import Route, StreamRoute
 from lightmoon_django.gateway.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ class Hub:
         self.grace: Expiry[Session] = Expiry(self.clock, self.settings.SESSION_GRACE, lambda session: session.end())
         self.polls: Expiry[Poll] = Expiry(self.clock, self.settings.HEARTBEAT, lambda poll: poll.finish())
         self.streams: Expiry[EventStream] = Expiry(self.clock, self.settings.HEARTBEAT, self._beat)
-        self.by_user: dict[Any, set[Session]] = {}  # authenticated sessions, by the user's key
+        self.by_user: dict[str, set[Session]] = {}  # authenticated sessions, by the user's key
         self.sweep = Sweep(self)
-        self._streams: dict[str, Route] = {}
+        self.rates = Rates(self.settings, self.monotonic)
+        self._streams: dict[str, StreamRoute] = {}
         self._keys: dict[str, Callable[[str], str]] = {}
-        signals.connect(self)
         farewell.prepare(self._say_goodbye)
 
     def find(self, method: str) -> Route:
@@ -69,14 +70,14 @@ class Hub:
         route = self.routes[method] = Route(message, self)
         return route
 
-    def stream(self, actor: str) -> Route:
+    def stream(self, actor: str) -> StreamRoute:
         """The way to an actor's stream. Raises `ActorNotFound` where there is none that clients could follow."""
         found = self._streams.get(actor)
         if found is None:
             schema = registry.by_name(actor)
-            if schema is None or not (schema.exposed or schema.events or schema.view):
+            if schema is None or not schema.reachable:
                 raise ActorNotFound(f"There is no actor {actor[:100]!r}.")
-            found = self._streams[actor] = Route(schema.subscription, self)
+            found = self._streams[actor] = StreamRoute(schema, self)
         return found
 
     def keys_of(self, schema: ActorSchema) -> Callable[[str], str]:
@@ -113,7 +114,7 @@ class Hub:
         self.closing = True
         for session in tuple(self.sessions.values()):
             later = round(retry_after + random.random() * spread, 3)
-            session.outbox.send(frames.notification("lm.closing", {"reason": reason, "retry_after": later}))
+            session.outbox.send(frames.closing(reason, later))
             if session.carrier is not None and not session.carrier.portable:
                 session.carrier.end(GOING_AWAY)
 
@@ -141,16 +142,19 @@ class Hub:
     def list(self, session: Session) -> None:
         """The session is its user's from now on."""
         if session.authenticated:
-            self.by_user.setdefault(session.user.pk, set()).add(session)
+            self.by_user.setdefault(tokens.key_of(session.user), set()).add(session)
+            self.sweep.wake()
 
     def unlist(self, session: Session) -> None:
         """The session ends, or is about to be another user's."""
         if session.authenticated:
-            found = self.by_user.get(session.user.pk)
+            key = tokens.key_of(session.user)
+            found = self.by_user.get(key)
             if found is not None:
                 found.discard(session)
                 if not found:
-                    del self.by_user[session.user.pk]
+                    del self.by_user[key]
+                    self.sweep.rest()
 
     def _beat(self, stream: EventStream) -> None:
         stream.beat()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django import codec
 from lightmoon_django.codec import Arguments
 from lightmoon_django.errors import Forbidden, InvalidRequest, UpgradeNeeded
-from lightmoon_django.gateway import frames, users
+from lightmoon_django.gateway import credentials, frames, users
 from lightmoon_django.gateway.session import Session
 from lightmoon_django.gateway.threads import in_thread
 
@@ -70,7 +70,7 @@ async def _welcome_by_token(
     user, auth = await in_thread(users.by_hello, client.http_request("POST"), token)
     if client.authenticated and client.user != user:
         raise Forbidden("This session is another user's. Connect anew to become someone else.")
-    client.rebind(user, auth)
+    client.rebind(user, auth, token)
     _welcome(client, sink, request_id, session)
 
 
@@ -90,10 +90,17 @@ def _welcome(client: Client, sink: Sink, request_id: str | None, token: str | No
             "subscriptions": settings.MAX_SUBSCRIPTIONS,
         },
         "recovered": recovered,
+        "expires": _seconds_left(client),
     }
     answer(sink, request_id, value)
     if session is not None and recovered:
         session.flush()
+
+
+def _seconds_left(client: Client) -> float | None:
+    """Until the client's token ends, if it does. By then it should have shown another one."""
+    when = credentials.expiry_of(client.auth)
+    return None if when is None else max(0.0, round((when - client.hub.clock.now()).total_seconds(), 3))
 
 
 def _session_for(client: Client, token: str | None) -> tuple[Session | None, bool]:
@@ -117,6 +124,7 @@ def ping(client: Client, sink: Sink, request_id: str | None, ident: Any, params:
 
 def discover(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
     """The OpenRPC document."""
+    client.spend(client.hub.monotonic())  # a small question with a large answer
     if request_id is not None:
         sink.answer(frames.result(request_id, client.hub.openrpc.decode()))
 

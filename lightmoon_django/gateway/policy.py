@@ -2,8 +2,8 @@
 
 AllowAny and IsAuthenticated are judged on the spot. Any other class may use the database, so it runs in a thread and
 its judgement is kept for one client, message and key for `PERMISSION_TTL`. `async def has_permission` is awaited.
-`request` and `view` are what a DRF view would have: messages that are `read_only` and subscriptions look like a GET,
-others like a POST, and the key stands in `view.kwargs`.
+`request` and `view` are what a DRF view would have: messages that are `read_only`, events and subscriptions look like a
+GET, others like a POST; the key stands in `view.kwargs`, and the name of the message or event in `view.action`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from lightmoon_django.gateway.threads import in_thread
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.actor.schema import EventSchema, MessageSchema
     from lightmoon_django.gateway.client import Client
 
 GRANTED = ""
@@ -33,7 +33,7 @@ NOT_AUTHENTICATED = "Log in first."
 class MessageView:
     """What a permission class sees as its view."""
 
-    def __init__(self, message: MessageSchema, key: str, request: Request) -> None:
+    def __init__(self, message: MessageSchema | EventSchema, key: str, request: Request) -> None:
         self.action = message.name
         self.actor = message.actor.cls
         self.kwargs = {"key": key, "pk": key}
@@ -46,11 +46,13 @@ class MessageView:
 
 
 class Policy:
-    """The permission classes of one message. A refusal is a text that says why; granted is the empty one."""
+    """The permission classes of one message or event. A refusal is a text that says why; granted is the empty one."""
 
-    __slots__ = ("_classes", "_message", "authenticated", "judged", "open")
+    __slots__ = ("_classes", "_message", "_method", "authenticated", "judged", "open")
 
-    def __init__(self, message: MessageSchema, default: tuple[Any, ...]) -> None:
+    def __init__(self, message: MessageSchema | EventSchema, default: tuple[Any, ...], *, reads: bool = False) -> None:
+        """`reads` says that nothing is asked but to see something."""
+        self._method = "GET" if reads else "POST"
         chosen = message.permission_classes
         classes = default if chosen is None else chosen
         self._classes = tuple(import_string(one) if isinstance(one, str) else one for one in classes)
@@ -109,8 +111,7 @@ class Policy:
         return found is not None and bool(permission.has_object_permission(request, view, found))
 
     def _request(self, client: Client) -> Request:
-        http = client.http_request("GET" if self._message.options.read_only else "POST")
-        request = Request(http)
+        request = Request(client.http_request(self._method))
         request.user = client.user
         request.auth = client.auth
         return request

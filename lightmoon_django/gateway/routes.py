@@ -9,10 +9,11 @@ from lightmoon_django.actor.repeat import identity
 from lightmoon_django.codec import Raw, UnsetType
 from lightmoon_django.errors import Forbidden, InvalidRequest
 from lightmoon_django.gateway.calls import WireCall
+from lightmoon_django.gateway.guards import Guards
 from lightmoon_django.gateway.policy import GRANTED, NOT_AUTHENTICATED, Policy
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.schema import MessageSchema
+    from lightmoon_django.actor.schema import ActorSchema, MessageSchema
     from lightmoon_django.gateway.calls import Sink
     from lightmoon_django.gateway.client import Client
     from lightmoon_django.gateway.hub import Hub
@@ -25,13 +26,17 @@ class Route:
 
     def __init__(self, message: MessageSchema, hub: Hub) -> None:
         self.hub = hub
-        self.policy = Policy(message, hub.settings.DEFAULT_PERMISSION_CLASSES)
+        self.policy = Policy(message, hub.settings.DEFAULT_PERMISSION_CLASSES, reads=self._reads(message))
         self._message = message
         self._name = message.wire_name
         self._decode = message.signature.arguments.from_wire
         self._canonical = hub.keys_of(message.actor)
         self._once = message.options.once
         self._timeout = message.timeout or hub.settings.CALL_TIMEOUT
+
+    @staticmethod
+    def _reads(message: MessageSchema) -> bool:
+        return message.options.read_only
 
     @property
     def message(self) -> MessageSchema:
@@ -90,6 +95,20 @@ class Route:
             raise Forbidden(refusal)
         call.user = client.user
         client.start(call)
+
+
+class StreamRoute(Route):
+    """The way to an actor's stream."""
+
+    __slots__ = ("guards",)
+
+    def __init__(self, schema: ActorSchema, hub: Hub) -> None:
+        super().__init__(schema.subscription, hub)
+        self.guards = Guards(schema, hub)
+
+    @staticmethod
+    def _reads(message: MessageSchema) -> bool:
+        return True
 
 
 def structured(params: Raw | UnsetType) -> bytes:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
-from lightmoon_django.gateway import frames, tokens, users
+from lightmoon_django.gateway import credentials, frames, tokens, users
 from lightmoon_django.gateway.backlog import Backlog
-from lightmoon_django.gateway.carrier import TAKEN_OVER, TRY_AGAIN_LATER, Carrier
+from lightmoon_django.gateway.carrier import SIGNED_OUT, TAKEN_OVER, TRY_AGAIN_LATER, Carrier
 from lightmoon_django.gateway.client import Client
 from lightmoon_django.gateway.origin import as_request
 from lightmoon_django.gateway.outbox import Outbox, Waiting
 from lightmoon_django.gateway.threads import in_thread
 from lightmoon_django.identity import Address
+from lightmoon_django.messages import Guarded
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import WireSubscription
@@ -29,15 +30,32 @@ if TYPE_CHECKING:
 class Session(Client):
     """Implements `runtime.streams.Subscriber` and `outbox.Owner`."""
 
-    __slots__ = ("_backlog", "_scope", "_streams", "carrier", "cookie", "earlier", "outbox", "resumable")
+    __slots__ = (
+        "_backlog",
+        "_scope",
+        "_streams",
+        "carrier",
+        "cookie",
+        "earlier",
+        "outbox",
+        "proven_at",
+        "resumable",
+    )
 
     remembers = True
 
     def __init__(
-        self, hub: Hub, scope: Mapping[str, Any], user: Any, auth: Any = None, cookie: str | None = None
+        self,
+        hub: Hub,
+        scope: Mapping[str, Any],
+        user: Any,
+        auth: Any = None,
+        cookie: str | None = None,
+        proof: str | None = None,
     ) -> None:
         """`cookie` is the key of the Django session that says who the user is, if one does. See `begin`."""
-        super().__init__(hub, user, auth)
+        super().__init__(hub, user, auth, proof)
+        self.proven_at = hub.monotonic()
         self._scope = scope
         self.cookie = cookie
         self.earlier: str | None = None  # the id of the first session that this one goes on from
@@ -66,6 +84,20 @@ class Session(Client):
         """Send a notification of a stream."""
         self.outbox.send(frame, True)
 
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        """Send what the user may see of it."""
+        call = self._streams.get(address) if self._streams else None
+        hidden = call is None or frame.event in call.hidden
+        self.outbox.send(frame.skip if hidden else frame.frame, True)
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Send what is for this session."""
+        self.outbox.send(frames.get(self.id, skip), True)
+
+    def push_aside(self, frame: str) -> None:
+        """Send what belongs to a stream and has no position there."""
+        self.outbox.send(frame, True)
+
     def reset(self, address: Address, reason: str) -> None:
         """Say that a stream ended; the node has already forgotten the subscription.
 
@@ -82,22 +114,49 @@ class Session(Client):
 
     # Who it is
 
-    def rebind(self, user: Any, auth: Any = None) -> None:
+    def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """The session is `user`'s from now on."""
+        before = tokens.key_of(self.user)
         self.hub.unlist(self)
-        super().rebind(user, auth)
+        super().rebind(user, auth, proof)
+        self.proven_at = self.hub.monotonic()
         self.hub.list(self)
+        another = before != tokens.key_of(user)
+        for call in self.streams():  # those that know who follows them must be joined anew
+            if another and (call.schema.presence is not None or call.schema.view_for is not None):
+                self.withdraw(call.address, "another user")
+
+    def look_anew(self) -> None:
+        """The user may see other things than before: join the streams anew where that depends on the user."""
+        for call in self.streams():
+            if call.schema.view_for is not None and call.established:
+                self.withdraw(call.address, "access changed")
+
+    def prove(self, auth: Any, proof: str) -> None:
+        """The same user has shown another token."""
+        self.auth, self.proof = auth, proof
+        self.proven_at = self.hub.monotonic()
 
     async def refresh(self) -> None:
         """Load the user again: it may have been changed, or have lost its rights, in another process."""
         if self.authenticated:
-            self.succeed(await in_thread(users.reload, [self.user]))
+            claim = credentials.claim_of(self)
+            (verdict,) = await in_thread(credentials.judge, [claim])
+            credentials.apply(self, claim, verdict)
 
-    def succeed(self, fresh: Mapping[Any, Any]) -> None:
-        """Take over a freshly loaded user, or nobody when the user may no longer come in."""
-        found = users.successor(self.user, fresh, by_cookie=self.cookie is not None)
-        if found is not self.user and self.id in self.hub.sessions:
-            self.rebind(found, None if found is users.ANONYMOUS else self.auth)
+    def sign_out(self, reason: str) -> None:
+        """It is nobody's any more: "session", "token" or "user" is over. A WebSocket goes on, and its client hears why.
+
+        Other sessions end: each request of theirs says anew who one is, and has no business with this one any more.
+        """
+        if not self.authenticated:
+            return
+        self.rebind(users.ANONYMOUS)
+        self.cookie = None
+        if self.carrier is not None and self.carrier.portable:
+            self.outbox.send(frames.notification("lm.expired", {"reason": reason}))
+        else:
+            self.close(SIGNED_OUT)
 
     @property
     def lineage(self) -> str:
@@ -120,6 +179,10 @@ class Session(Client):
         claim = tokens.read(token)
         if claim is not None and claim.user == tokens.key_of(self.user):
             self.earlier = claim.lineage
+
+    @property
+    def address(self) -> str:
+        return self.hub.rates.address_of(self._scope)
 
     def http_request(self, method: str) -> HttpRequest:
         """The handshake, as if it had been that request."""
@@ -148,7 +211,7 @@ class Session(Client):
         earlier._carry(carrier)
         earlier._wait()
         earlier._scope, earlier.cookie = self._scope, self.cookie
-        earlier.rebind(self.user, self.auth)
+        earlier.rebind(self.user, self.auth, self.proof)
         earlier.outbox, self.outbox.owner = self.outbox, earlier
         for call in self.streams():
             self.withdraw(call.address, "resumed")

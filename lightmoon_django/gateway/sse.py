@@ -105,7 +105,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
 
     hub = hub_of(host.switchboard())
     try:
-        session = await downstream.session_of(scope, hub)
+        session = await downstream.session_of(scope, hub, hub.rates.connections)
     except Refusal as refusal:
         await respond(send, refusal.status, refusal.body, refusal.headers)
         return

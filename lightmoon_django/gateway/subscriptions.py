@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from lightmoon_django.errors import Forbidden, Overloaded
 from lightmoon_django.gateway.calls import WireSubscription
 from lightmoon_django.gateway.methods import answer, parameters, session_of
-from lightmoon_django.gateway.policy import GRANTED, Policy
+from lightmoon_django.gateway.policy import GRANTED
 from lightmoon_django.identity import Address, Position
 
 if TYPE_CHECKING:
     from lightmoon_django.gateway.calls import Sink
     from lightmoon_django.gateway.client import Client
+    from lightmoon_django.gateway.routes import StreamRoute
     from lightmoon_django.gateway.session import Session
 
 
@@ -48,18 +49,24 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
         route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint, since
     )
     refusal = route.policy.known(session, key, now)
-    if refusal is None:
-        return _judged(route.policy, session, call)
+    hidden = route.guards.known(session, key, now)
+    if refusal is None or (hidden is None and refusal == GRANTED):
+        return _judged(route, session, call)
     if refusal != GRANTED:
         raise Forbidden(refusal)
+    assert hidden is not None
+    call.hidden = hidden
     session.follow(call)
     return None
 
 
-async def _judged(policy: Policy, session: Session, call: WireSubscription) -> None:
-    refusal = await policy.judge(session, call.key)
+async def _judged(route: StreamRoute, session: Session, call: WireSubscription) -> None:
+    refusal = route.policy.known(session, call.key, session.hub.monotonic())
+    if refusal is None:
+        refusal = await route.policy.judge(session, call.key)
     if refusal != GRANTED:
         raise Forbidden(refusal)
+    call.hidden = await route.guards.judge(session, call.key)
     call.user = session.user
     session.follow(call)
 

@@ -105,6 +105,14 @@ def successor(user: Any, fresh: Mapping[Any, Any], *, by_cookie: bool) -> Any:
     return found
 
 
+def differ(user: Any, other: Any) -> bool:
+    """Whether a stored user was changed between two loads."""
+    if not isinstance(user, get_user_model()):
+        return False
+    names = [field.attname for field in user._meta.concrete_fields if field.name != "last_login"]
+    return any(user.__dict__.get(name) != other.__dict__.get(name) for name in names)
+
+
 def plain(user: Any) -> Any:
     """The user itself, where middleware left a lazy one that would hold its scope."""
     if isinstance(user, LazyObject):

@@ -9,7 +9,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from lightmoon_django.errors import ParseError
+from lightmoon_django.errors import Overloaded, ParseError
 from lightmoon_django.gateway import frames, rpc, transport, users
 from lightmoon_django.gateway.carrier import TRY_AGAIN_LATER
 from lightmoon_django.gateway.hub import Hub, hub_of
@@ -75,6 +75,11 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     if origin is Origin.FOREIGN:
         await _refuse(receive, send)
         return
+    try:
+        hub.rates.connections.take(hub.rates.address_of(scope))
+    except Overloaded as error:
+        await _send_away(receive, send, error.retry_after or 1.0)
+        return
     user, cookie = await _identify(scope, origin)
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
@@ -114,6 +119,14 @@ async def _identify(scope: Mapping[str, Any], origin: Origin) -> tuple[Any, str 
 async def _refuse(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.close", "code": FORBIDDEN})
+
+
+async def _send_away(receive: Any, send: Any, retry_after: float) -> None:
+    """To be told when to come back, a client must be let in first."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": frames.closing("overloaded", retry_after)})
+    await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "Try again later."})
 
 
 def _was_ours() -> bool:

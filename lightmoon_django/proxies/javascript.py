@@ -21,10 +21,10 @@ RUNTIME = "lightmoon/client"
 PROXIES = "lightmoon"
 
 PROXY_WORDS = frozenset(
-    {"constructor", "getSnapshot", "key", "on", "optimistic", "state", "subscribe", "then", "toJSON"}
+    {"constructor", "getSnapshot", "key", "on", "optimistic", "presence", "state", "subscribe", "then", "toJSON"}
 )
 """What a proxy has of its own. A message of that name can't be called from JavaScript."""
-STREAM_WORDS = frozenset({"error", "reset", "state"})
+STREAM_WORDS = frozenset({"error", "presence", "reset", "state"})
 """What `on` tells besides the actor's events. An event of that name can't be told apart from it."""
 
 RUNTIME_EXPORTS = ("LightMoonError", "State", "client")  # also from the proxies, unless an app has that label

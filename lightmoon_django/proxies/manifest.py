@@ -17,7 +17,7 @@ from lightmoon_django import codec
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.ref import Ref
 from lightmoon_django.actor.schema import ActorSchema, EventSchema, MessageSchema, Signature
-from lightmoon_django.proxies.state import view_hints
+from lightmoon_django.proxies.state import always_shown, view_hints
 
 PROTOCOL = 1
 
@@ -101,7 +101,7 @@ def _built(classes: tuple[type, ...]) -> tuple[Manifest, str]:
 def build(schemas: Iterable[ActorSchema]) -> Manifest:
     """The manifest of these actors; those that clients have no use for are left out."""
     shapes = _Shapes()
-    actors = [_actor(schema, shapes) for schema in schemas if schema.exposed or schema.events or schema.view]
+    actors = [_actor(schema, shapes) for schema in schemas if schema.reachable]
     return Manifest(actors=tuple(actors), definitions=shapes.settle())
 
 
@@ -134,13 +134,16 @@ def _describe(cls: type) -> JsonSchema:
 
 def _actor(schema: ActorSchema, shapes: _Shapes) -> Actor:
     label, _, name = schema.name.rpartition(".")
+    shown = always_shown(schema)
     return Actor(
         label=label,
         name=name,
         doc=_own_doc(schema.cls),
         messages=tuple(_message(message, shapes) for _, message in sorted(schema.exposed.items())),
         events=tuple(_event(event, shapes) for _, event in sorted(schema.events.items())),
-        state=tuple(Value(name=name, schema=shapes.add(hint)) for name, hint in view_hints(schema)),
+        state=tuple(
+            Value(name=name, schema=shapes.add(hint), required=name in shown) for name, hint in view_hints(schema)
+        ),
     )
 
 

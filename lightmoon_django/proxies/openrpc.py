@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightmoon_django.proxies import manifest as manifests
@@ -55,9 +55,9 @@ def _params(values: Iterable[Value]) -> list[dict[str, Any]]:
     return [{"name": value.name, "required": value.required, "schema": value.schema} for value in values]
 
 
-def _object(values: Iterable[Value]) -> dict[str, Any]:
+def _object(values: Sequence[Value]) -> dict[str, Any]:
     properties = {value.name: value.schema for value in values}
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "object", "properties": properties, "required": [value.name for value in values if value.required]}
 
 
 def _described(doc: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Field
 
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.actor.view import RenderedView
+from lightmoon_django.actor.view import NamedViews, RenderedView, View
 
 # The first base that fits decides, so subclasses of a field have its type.
 _HINTS: tuple[tuple[type, Any], ...] = (
@@ -38,14 +38,34 @@ def view_hints(schema: ActorSchema) -> Iterator[tuple[str, Any]]:
     """Name and type hint of each part of the view; `Any` where nothing tells, as for a JSONField."""
     if not schema.view:
         return
-    if isinstance(schema.mirror, RenderedView):
-        yield from schema.mirror.hints
+    if isinstance(schema.mirror, NamedViews):
+        seen: dict[str, Any] = {}
+        for name, one in schema.mirror.views.items():
+            seen = {**dict(_hints(schema, one, schema.view[name])), **seen}
+        yield from seen.items()
+    else:
+        yield from _hints(schema, schema.mirror, schema.view)
+
+
+def always_shown(schema: ActorSchema) -> frozenset[str]:
+    """The parts of the view that everybody sees."""
+    if not schema.view:
+        return frozenset()
+    if not isinstance(schema.mirror, NamedViews):
+        return frozenset(name for name, _ in view_hints(schema))
+    views = schema.mirror.views.items()
+    return frozenset.intersection(*(frozenset(dict(_hints(schema, one, schema.view[name]))) for name, one in views))
+
+
+def _hints(schema: ActorSchema, view: View | None, names: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(view, RenderedView):
+        yield from view.hints
     elif issubclass(schema.cls, models.Model):
         fields = {name: field for field in schema.cls._meta.concrete_fields for name in (field.attname, field.name)}
-        yield from ((name, field_hint(fields[name])) for name in schema.view)
+        yield from ((name, field_hint(fields[name])) for name in names)
     else:
         hints = typing.get_type_hints(schema.cls, include_extras=True)
-        yield from ((name, schema.substitute(hints[name])) for name in schema.view)
+        yield from ((name, schema.substitute(hints[name])) for name in names)
 
 
 def field_hint(field: Field[Any, Any]) -> Any:

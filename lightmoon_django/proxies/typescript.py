@@ -134,7 +134,8 @@ def _inner_name(actor: Actor) -> str:
 
 def _interface(name: str, values: Iterable[Value], types: Types) -> Iterator[str]:
     yield f"  interface {name} {{"
-    yield from (f"    {member(value.name)}: {types.of(value.schema)};" for value in values)
+    for value in values:
+        yield f"    {member(value.name)}{'' if value.required else '?'}: {types.of(value.schema)};"
     yield "  }"
 
 

@@ -17,6 +17,7 @@ from lightmoon_django.errors import Cancelled, Conflict, DeadlineExceeded, Light
 from lightmoon_django.identity import Address
 from lightmoon_django.persistence.store import Columns, Committed, Snapshot
 from lightmoon_django.runtime import overlap
+from lightmoon_django.runtime.audience import Audience
 from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.gate import Gate
 from lightmoon_django.runtime.release import release
@@ -51,6 +52,7 @@ class Activation:
 
     __slots__ = (
         "_stream",
+        "audience",
         "barrier",
         "columns",
         "creates",
@@ -89,6 +91,7 @@ class Activation:
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
         self.view = schema.mirror
+        self.audience = Audience(schema.view_for) if schema.view_for is not None else None
         self.state = ActivationState.LOADING
         self.opened_at = node.clock.monotonic()
         self.instance: Any = None
@@ -121,7 +124,7 @@ class Activation:
     @property
     def stream(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self.address, self.epoch, self.node.retention)
+            self._stream = Stream(self.address, self.epoch, self.node.retention, self.schema.guarded)
         return self._stream
 
     @property
@@ -132,6 +135,11 @@ class Activation:
     def followed(self) -> bool:
         """Somebody listens to its stream, or did lately and may come back."""
         return self._stream is not None and self._stream.followed
+
+    def end_stream(self, reason: str) -> None:
+        """Break its stream off: who follows it joins again."""
+        self.stream.end(reason)
+        self.node.presences.ended(self.address)
 
     def tidy(self) -> None:
         """Let go of what is kept for subscribers who don't come back."""

@@ -279,7 +279,7 @@ class Catalog:
         if self._all.get(activation.address) is activation:
             del self._all[activation.address]
         if activation.subscribed:
-            activation.stream.end(reason)
+            activation.end_stream(reason)
 
     def scan(self) -> None:
         """Look at a part of the catalog for idle activations, so that all are seen within half the idle time."""

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from lightmoon_django.codec import weigh
+from lightmoon_django.messages import Guarded
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +32,20 @@ class History:
         """`position` is the stream's: what came before is not held."""
         self._retention = retention
         self._base = position  # the position before the oldest frame
-        self._frames: collections.deque[tuple[float, str]] | None = None  # made when there is one
+        self._frames: collections.deque[tuple[float, str | Guarded]] | None = None  # made when there is one
         self._size = 0
         self._left_at: float | None = None
 
-    def add(self, frame: str) -> None:
+    def add(self, frame: str | Guarded) -> None:
         """The stream moved on by one frame."""
         if self._frames is None:
             self._frames = collections.deque()
         now = self._retention.monotonic()
         self._frames.append((now, frame))
-        self._size += weigh(frame)
+        self._size += _weight(frame)
         self._trim(now)
 
-    def since(self, seq: int) -> list[str] | None:
+    def since(self, seq: int) -> list[str | Guarded] | None:
         """The frames after that position, oldest first; None when one of them is not held any more."""
         self._trim(self._retention.monotonic())
         frames = self._frames or ()
@@ -69,5 +70,9 @@ class History:
             return
         oldest = now - bounds.seconds
         while frames and (len(frames) > bounds.messages or self._size > bounds.size or frames[0][0] < oldest):
-            self._size -= weigh(frames.popleft()[1])
+            self._size -= _weight(frames.popleft()[1])
             self._base += 1
+
+
+def _weight(frame: str | Guarded) -> int:
+    return weigh(frame.frame) + weigh(frame.skip) if isinstance(frame, Guarded) else weigh(frame)

@@ -13,6 +13,7 @@ from lightmoon_django.clock import Clock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import Cancelled, DeadlockError, LightMoonError, Unavailable
 from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import AccessChange, Guarded
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock, recovery
@@ -25,6 +26,7 @@ from lightmoon_django.runtime.execution import Runners
 from lightmoon_django.runtime.handover import Handover, Moves
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
+from lightmoon_django.runtime.presence import Presences
 from lightmoon_django.runtime.reminders import Reminders
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.whereabouts import Told, Whereabouts
@@ -71,6 +73,9 @@ class Elsewhere(Protocol):
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
+
+    def announce(self, change: AccessChange) -> None:
+        """Tell every other node."""
 
     @property
     def hosting(self) -> bool:
@@ -122,6 +127,7 @@ class Node:
         self.callbacks = Callbacks(loop, workers, tidy)
         self.outgoing = OutgoingTells(self)
         self.reminders = Reminders(self, self.outgoing.deliver)
+        self.presences = Presences(self)
         self.observers: list[Callable[[Activation, Turn], object]] = []  # hear of each turn as it is released
         self.retention = Retention(
             messages=settings.HISTORY,
@@ -201,22 +207,35 @@ class Node:
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
         """A session on another node has left; `outlet` stands for that node if it was the last one there."""
         activation = self.catalog.get(address)
-        if activation is not None:
+        if activation is None:
+            self.presences.left(address, subscriber)
+        else:
             if outlet and activation.subscribed:
                 activation.stream.leave(outlet)
             self.left(activation, subscriber, user)
 
-    def missed(self, address: Address, since: Position) -> list[str] | None:
+    def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
         """The frames of an actor's stream after a position; None when they are not held any more."""
         activation = self.catalog.get(address)
-        return activation.stream.missed(since) if activation is not None and activation.followed else None
+        if activation is None or not activation.followed:
+            return None
+        found = activation.stream.missed(since)
+        return None if found and activation.audience is not None else found  # what each saw is not held
 
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""
+        self.presences.left(activation.address, subscriber)
+        if activation.audience is not None:
+            activation.audience.leave(subscriber)
         message = activation.schema.lifecycle.get("on_unsubscribe")
         if message is not None:
             deadline = self.clock.monotonic() + self.settings.CALL_TIMEOUT
             activation.receive(Unsubscription(message, activation.key, (), b"", deadline, caller=subscriber, user=user))
+
+    def announce(self, change: AccessChange) -> None:
+        """Tell the other nodes, if there are any."""
+        if self.elsewhere is not None:
+            self.elsewhere.announce(change)
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""

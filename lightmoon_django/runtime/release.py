@@ -59,12 +59,15 @@ def reject(turn: Turn, error: LightMoonError) -> None:
 def _patch(activation: Activation, turn: Turn) -> None:
     """Tell subscribers what of the view the turn changed. If that can't be told they subscribe anew, and hear why."""
     try:
+        if activation.audience is not None:
+            activation.stream.patch_each(activation.audience.changes(activation, turn))
+            return
         changed, gone = patch(activation, turn)
         if changed or gone:
             activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone))
     except Exception:  # of a serializer
         logger.exception("%s has no view.", activation.address, extra={"action": "view_failed"})
-        activation.stream.end("the view failed")
+        activation.end_stream("the view failed")
 
 
 def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]]:
@@ -77,18 +80,31 @@ def patch(activation: Activation, turn: Turn) -> tuple[dict[str, Any], list[str]
 def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> bytes:
     """Add a subscriber; its answer is the position from which its frames go on, and what leads there.
 
-    That is the frames that it missed since its own position, or the state where they are not held.
+    That is the frames that it missed since its own position, or the state where they are not held. Where users see
+    different things it is both: patches are not kept there.
     """
     stream, view = activation.stream, activation.view
     missed = stream.missed(call.since) if call.since is not None else None
+    seen = None
+    if activation.audience is not None:
+        seen = activation.audience.join(activation, call.caller or "", call.user, snapshot)
     if missed is not None:
         stream.join(call.subscriber)
-        events = ",".join(map(params_of, missed))
+        present = activation.node.presences.join(activation, call.caller or "", call.user)
+        hidden = call.hidden if activation.schema.guarded else ()
+        events = ",".join(params_of(frame, hidden) for frame in missed)
         head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
-        return f'{{{head},"recovered":true,"state":null,"events":[{events}]}}'.encode()
-    state = None if view is None else view.state(activation.columns, snapshot, activation.key)
+        tail = "" if present is None else f',"presence":{codec.encode_json(present).decode()}'
+        shown = codec.encode_json(seen).decode()
+        return f'{{{head},"recovered":true,"state":{shown},"events":[{events}]{tail}}}'.encode()
+    state = seen
+    if view is not None and activation.audience is None:
+        state = view.state(activation.columns, snapshot, activation.key)
     answer = codec.encode_json(
         {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )
     stream.join(call.subscriber)
+    present = activation.node.presences.join(activation, call.caller or "", call.user)
+    if present is not None:
+        answer = answer[:-1] + b',"presence":' + codec.encode_json(present) + b"}"
     return answer

@@ -9,10 +9,12 @@ that neither a subscriber nor the history would take are not even encoded.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from lightmoon_django import codec
 from lightmoon_django.identity import Address, Position
+from lightmoon_django.messages import Guarded
 from lightmoon_django.runtime.history import History, Retention
 
 
@@ -24,6 +26,15 @@ class Subscriber(Protocol):
     def push(self, frame: str) -> None:
         """One encoded JSON-RPC notification of a stream that this subscriber follows."""
 
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        """Likewise, where the subscriber knows which of the two it may see."""
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        """Likewise, where each session sees something else. Who isn't among `frames` gets `skip`."""
+
+    def push_aside(self, frame: str) -> None:
+        """A notification that has no place in the stream's sequence."""
+
     def reset(self, address: Address, reason: str) -> None:
         """The stream ended here; the subscriber is already forgotten and must subscribe anew."""
 
@@ -31,9 +42,13 @@ class Subscriber(Protocol):
 class Stream:
     """One activation's stream."""
 
-    __slots__ = ("_head", "_history", "_retention", "address", "epoch", "seq", "subscribers")
+    __slots__ = ("_guarded", "_head", "_history", "_retention", "address", "epoch", "seq", "subscribers")
 
-    def __init__(self, address: Address, epoch: str, retention: Retention) -> None:
+    def __init__(
+        self, address: Address, epoch: str, retention: Retention, guarded: frozenset[str] = frozenset()
+    ) -> None:
+        """`guarded` are the events that not every subscriber may see."""
+        self._guarded = guarded
         self.address = address
         self.epoch = epoch
         self.seq = 0
@@ -62,7 +77,7 @@ class Stream:
             self._history.left(bool(self.subscribers))
         return True
 
-    def missed(self, since: Position) -> list[str] | None:
+    def missed(self, since: Position) -> list[str | Guarded] | None:
         """The frames after a position, in order; None when it is another epoch's or not held any more."""
         if self._history is None or since.epoch != self.epoch:
             return None
@@ -76,11 +91,33 @@ class Stream:
 
     def emit(self, name: str, data: bytes) -> None:
         """Send an event to everybody. `data` is its encoded object."""
-        self._send("lm.event", f'"name":"{name}","data":{data.decode()}')
+        self._send("lm.event", f'"name":"{name}","data":{data.decode()}', name if name in self._guarded else "")
 
     def patch(self, changed: bytes, gone: bytes = b"[]") -> None:
         """Send what of the view has changed to everybody: an encoded object, and an encoded array of names."""
         self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}')
+
+    def patch_each(self, changes: Mapping[str, str]) -> None:
+        """Send to each session what of its view has changed, as `Audience.changes` says.
+
+        None of it is kept: who comes back is told the state that it sees then.
+        """
+        if not any(changes.values()):
+            return
+        self.seq += 1
+        skip = self._frame("lm.skip", "")
+        if self._history is not None:
+            self._history.add(skip)
+        made = {rest: self._frame("lm.state", f",{rest}") if rest else skip for rest in set(changes.values())}
+        frames = {id: made[rest] for id, rest in changes.items()}
+        for subscriber in tuple(self.subscribers.values()):
+            subscriber.push_split(frames, skip)
+
+    def tell(self, method: str, params: bytes) -> None:
+        """Send something that has no place in the sequence to everybody."""
+        frame = f'{{"jsonrpc":"2.0","method":"{method}","params":{params.decode()}}}'
+        for subscriber in tuple(self.subscribers.values()):
+            subscriber.push_aside(frame)
 
     def end(self, reason: str) -> None:
         """Reset every subscriber; they subscribe again to whatever follows."""
@@ -88,20 +125,32 @@ class Stream:
         for subscriber in subscribers.values():
             subscriber.reset(self.address, reason)
 
-    def _send(self, method: str, rest: str) -> None:
+    def _send(self, method: str, rest: str, guarded: str = "") -> None:
         self.seq += 1
         if not self.subscribers:
             self.tidy()
             if self._history is None:
                 return
-        frame = (
-            f'{{"jsonrpc":"2.0","method":"{method}","params":{{{self._names()}"epoch":"{self.epoch}",'
-            f'"seq":{self.seq},{rest}}}}}'
-        )
+        frame = self._frame(method, f",{rest}")
+        if guarded:
+            self._send_guarded(Guarded(guarded, frame, self._frame("lm.skip", "")))
+            return
         if self._history is not None:
             self._history.add(frame)
         for subscriber in tuple(self.subscribers.values()):
             subscriber.push(frame)
+
+    def _send_guarded(self, frame: Guarded) -> None:
+        if self._history is not None:
+            self._history.add(frame)
+        for subscriber in tuple(self.subscribers.values()):
+            subscriber.push_guarded(self.address, frame)
+
+    def _frame(self, method: str, rest: str) -> str:
+        return (
+            f'{{"jsonrpc":"2.0","method":"{method}","params":{{{self._names()}"epoch":"{self.epoch}",'
+            f'"seq":{self.seq}{rest}}}}}'
+        )
 
     def _names(self) -> str:
         if not self._head:
@@ -110,6 +159,8 @@ class Stream:
         return self._head
 
 
-def params_of(frame: str) -> str:
-    """The encoded params of one of a stream's frames."""
+def params_of(frame: str | Guarded, hidden: Collection[str] = ()) -> str:
+    """The encoded params of one of a stream's frames, as somebody sees it from whom those events are hidden."""
+    if isinstance(frame, Guarded):
+        frame = frame.skip if frame.event in hidden else frame.frame
     return frame[frame.index('"params":') + len('"params":') : -1]

@@ -140,6 +140,25 @@ def test_a_flood_of_events_is_gap_free_or_says_where_it_is_not(visitors: Any, tr
     assert visitor.told("state")[-1] == [{"count": 27}]
 
 
+def test_pages_see_each_other_come_and_go(browser: Browser, server: Server) -> None:
+    """Presence, over every transport: by a snapshot, a diff, a page that is closed and one that is left."""
+    windows = {}
+    for transport in TRANSPORTS:
+        window = windows[transport] = browser.window(f"http://127.0.0.1:{server.port}/static/empty.html")
+        made = f"import('/static/lobby.js').then(({{ Visit }}) => {{ globalThis.v = new Visit('{transport}') }})"
+        window.js(made)
+        window.wait(f"v.connections === {len(windows)}")
+    for window in windows.values():
+        window.wait("v.connections === 3")
+    windows["sse"].close()
+    windows["websocket"].wait("v.connections === 2")
+    windows["poll"].goto(f"http://127.0.0.1:{server.port}/static/empty.html")
+    windows["websocket"].wait("v.connections === 1")
+    assert windows["websocket"].js("v.log.map(([joins, leaves]) => [...joins, ...leaves]).flat()") == [""]
+    windows["poll"].close()
+    windows["websocket"].close()
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitors: Any, transport: str) -> None:
     """Guarantee 9, as a page shows it: each count once, upwards, and at the end what is stored."""

@@ -153,6 +153,39 @@ def test_an_event_with_a_coroutine_or_a_result_is_an_error() -> None:
     assert ids(declarations.check_actor(Room)) == ["lightmoon.E006", "lightmoon.E006"]
 
 
+def test_views_and_who_sees_them_fit_together() -> None:
+    """B66: several views need `view_for`, one list of fields has no use for it, and it is no coroutine."""
+
+    @actor(view={"guest": ["count"], "staff": ["count"]})
+    class Undecided:
+        count: int = 0
+
+    @actor(view=["count"])
+    class Alike:
+        count: int = 0
+
+        def view_for(self, user: Any) -> str:
+            return "x"
+
+    @actor(view={"guest": ["count"]})
+    class Late:
+        count: int = 0
+
+        async def view_for(self, user: Any) -> str:
+            return "guest"
+
+    @actor
+    class Unrelated:
+        def view_for(self, user: Any) -> str:
+            return "a method of its own"
+
+    for cls, words in ((Undecided, "nothing says who sees which"), (Alike, "all see alike"), (Late, "async def")):
+        (found,) = declarations.check_actor(cls)
+        assert (found.id, words in found.msg) == ("lightmoon.E007", True)
+        assert found.hint
+    assert declarations.check_actor(Unrelated) == []
+
+
 def test_a_view_of_unknown_fields_is_an_error() -> None:
     """B66: the view names what isn't there; the hint says what is."""
 

@@ -25,6 +25,7 @@ class Member:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._load: Any = None
         self._server: Any = None
+        self._wires: dict[str, Any] = {}
 
     async def run(self) -> None:
         if "MEMBER_PORT" not in os.environ:
@@ -248,6 +249,52 @@ class Member:
         from tests.live.models import Tally
 
         return str((await Tally.objects.acreate(count=count)).pk)
+
+    # Clients of this process: WebSockets, without a network in between
+
+    async def log_in(self, name: str) -> str:
+        """A Django session of that user, who is made if need be."""
+        from django.contrib.auth import get_user_model
+
+        from tests.gateway.people import log_in
+
+        user, _ = await get_user_model().objects.aget_or_create(username=name)
+        return await asyncio.to_thread(log_in, user)
+
+    async def alter_user(self, name: str, **values: Any) -> None:
+        from django.contrib.auth import get_user_model
+
+        user = await get_user_model().objects.aget(username=name)
+        for field, value in values.items():
+            setattr(user, field, value)
+        await user.asave()
+
+    async def log_out(self, name: str, cookie: str) -> None:
+        from django.contrib.auth import get_user_model, logout
+        from django.contrib.sessions.backends.db import SessionStore
+        from django.http import HttpRequest
+
+        request = HttpRequest()
+        request.session = SessionStore(cookie)
+        request.user = await get_user_model().objects.aget(username=name)
+        await asyncio.to_thread(logout, request)
+
+    async def dial(self, client: str, cookie: str | None = None) -> None:
+        from tests.gateway.people import cookie as header
+        from tests.gateway.wire import OWN, Wire
+
+        self._wires[client] = Wire(headers=(OWN, *([header(cookie)] if cookie is not None else [])))
+        await self._wires[client].__aenter__()
+
+    async def call(self, client: str, method: str, params: Any) -> Any:
+        return await self._wires[client].call(method, params)
+
+    async def heard(self, client: str) -> Any:
+        """All that came and was no answer."""
+        return self._wires[client].frames
+
+    async def hang_up(self, client: str) -> None:
+        await self._wires.pop(client).disconnect()
 
     async def links(self) -> Any:
         from lightmoon_django.host import host

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -107,6 +107,20 @@ class Member:
             assert time.monotonic() < until, f"{entry} never happened"
             time.sleep(0.01)
 
+    def until(self, look: Callable[[], Any], expected: Any) -> None:
+        until = time.monotonic() + PATIENCE
+        while (found := look()) != expected:
+            assert time.monotonic() < until, found
+            time.sleep(0.01)
+
+    def until_heard(self, client: str, condition: Callable[[list[Any]], Any], patience: float = PATIENCE) -> Any:
+        """What `condition` makes of a client's notifications, as soon as that is something."""
+        until = time.monotonic() + patience
+        while not (found := condition(frames := self.do("heard", client=client))):
+            assert time.monotonic() < until, frames
+            time.sleep(0.01)
+        return found
+
     def send(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
 
@@ -166,6 +180,16 @@ def database(backend: str, directory: Path, server: services.Postgres | None = N
             found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
         migrate(found)
         yield found
+
+
+@contextlib.contextmanager
+def carried_by(carrier: str) -> Iterator[dict[str, str]]:
+    """What the environment says so that processes reach each other by "unix" sockets, or by a "layer" that is bad."""
+    with contextlib.ExitStack() as stack:
+        if carrier == "layer":
+            yield {"LAYER_REDIS": stack.enter_context(services.redis_server()).url, "LAYER_LOSSES": "5"}
+        else:
+            yield {}
 
 
 def migrate(environment: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from django.test.utils import isolate_apps
 
 from lightmoon_django.actor import registry
 from lightmoon_django.checks import declarations
-from lightmoon_django.proxies.state import view_hints
+from lightmoon_django.proxies.state import always_shown, view_hints
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "views.md"
 
@@ -51,3 +51,17 @@ def test_its_actors_have_the_views_that_it_describes(auctions: dict[str, Any]) -
     assert list(hints) == ["title", "price", "leader", "leader_name", "cents"]
     assert hints["cents"] is int
     assert dict(view_hints(registry.schema_of(models.Hall))) == {"open": bool, "visitors": int}
+
+
+def test_its_actors_show_different_users_different_things(auctions: dict[str, Any]) -> None:
+    """B66: and what a client's types say is what somebody may see."""
+    for cls in (auctions["auctions.lots"].Lot, auctions["auctions.tables"].Table):
+        assert declarations.check_actor(cls) == []
+        assert registry.schema_of(cls).view_for is not None
+    lot, table = (
+        registry.schema_of(auctions["auctions.lots"].Lot),
+        registry.schema_of(auctions["auctions.tables"].Table),
+    )
+    assert list(dict(view_hints(lot))) == ["title", "price", "reserve"]
+    assert always_shown(lot) == {"title", "price"}
+    assert always_shown(table) == {"pot", "hand"}

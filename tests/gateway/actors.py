@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
+from rest_framework import serializers
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 
-from lightmoon_django import actor, event, message
+from lightmoon_django import actor, event, message, turn
 from lightmoon_django.errors import Rejected
 
 
@@ -131,6 +132,133 @@ class Office:
     @event
     def moved(self) -> None:
         """It moved."""
+
+
+class Staff(BasePermission):
+    """Blocks, and asks the user."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        assert request.method == "GET"
+        return bool(request.user.is_staff)
+
+
+class Faulty(BasePermission):
+    """Fails where it should answer."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        raise RuntimeError("the secret of the permission class")
+
+
+@actor(permission_classes=[AllowAny], subscription_permission_classes=[IsAuthenticated])
+class Ward:
+    """Some of its events are not for everybody."""
+
+    @message(exposed=True)
+    async def treat(self, name: str) -> None:
+        self.admitted(number=1)
+        self.diagnosed(name=name)
+        self.logged(text=name)
+        self.admitted(number=2)
+
+    @event
+    def admitted(self, number: int) -> None:
+        """For all who may listen."""
+
+    @event(permission_classes=[Staff])
+    def diagnosed(self, name: str) -> None:
+        """For the staff."""
+
+    @event(permission_classes=[Faulty])
+    def logged(self, text: str) -> None:
+        """For nobody, as its permission class is broken."""
+
+
+@actor(permission_classes=[AllowAny], presence=["username", "email"])
+class Foyer:
+    """Everybody sees who is there."""
+
+    log: list[str]
+
+    async def on_activate(self) -> None:
+        self.log = []
+
+    async def on_subscribe(self) -> None:
+        self.log = [*self.log, f"+{turn.user}"]
+
+    async def on_unsubscribe(self) -> None:
+        self.log = [*self.log, f"-{turn.user}"]
+
+    @message(exposed=True)
+    async def visitors(self) -> dict[str, int]:
+        return {user: len(found.connections) for user, found in turn.presence.items()}
+
+    @message(exposed=True)
+    async def visits(self) -> list[str]:
+        return self.log
+
+
+class TableState(serializers.Serializer[Any]):
+    """All see the pot, and each player its own cards."""
+
+    made: ClassVar[list[Any]] = []  # for whom it was rendered
+
+    pot = serializers.IntegerField()
+    hand = serializers.SerializerMethodField()
+
+    def get_hand(self, table: Any) -> list[str]:
+        viewer = self.context["viewer"]
+        self.made.append(viewer)
+        found: list[str] = table.hands.get(viewer, [])
+        return found
+
+
+@actor(permission_classes=[AllowAny], view=TableState)
+class Table:
+    """Who is seated sees something that nobody else sees."""
+
+    pot: int = 0
+    hands: dict[str, list[str]] = {}
+
+    def view_for(self, user: Any) -> str | None:
+        return user.username if user.username in self.hands else None
+
+    @message(exposed=True)
+    async def deal(self, name: str, cards: list[str]) -> None:
+        self.hands = {**self.hands, name: cards}
+
+    @message(exposed=True)
+    async def bet(self, amount: int = 1) -> None:
+        self.pot += amount
+        self.betted(amount=amount)
+
+    @message(exposed=True)
+    async def fold(self, name: str) -> None:
+        self.hands = {player: cards for player, cards in self.hands.items() if player != name}
+
+    @event
+    def betted(self, amount: int) -> None:
+        """Somebody bet."""
+
+
+@actor(permission_classes=[AllowAny], view={"guest": ["title"], "staff": ["title", "reserve"]})
+class Lot:
+    """Two views by name."""
+
+    title: str = "Lamp"
+    reserve: int = 0
+    broken: bool = False
+    insiders: ClassVar[set[str]] = set()  # what no signal tells of
+
+    def view_for(self, user: Any) -> str:
+        if self.broken:
+            return "nobody's"
+        return "staff" if getattr(user, "is_staff", False) or user.username in self.insiders else "guest"
+
+    @message(exposed=True)
+    async def alter(self, title: str | None = None, reserve: int | None = None, broken: bool = False) -> None:
+        self.title = self.title if title is None else title
+        self.reserve = self.reserve if reserve is None else reserve
+        self.broken = broken
 
 
 @actor

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 
-from lightmoon_django import host
+from lightmoon_django import host, testrun
 from lightmoon_django.conf import Settings
+from lightmoon_django.runtime.node import Node
 from tests.gateway.actors import Member
 from tests.gateway.board import Board
 from tests.gateway.wire import Wire
@@ -31,6 +34,15 @@ def settle_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Board]:
 def board(settle_board: Callable[..., Board]) -> Board:
     """A node with the default settings."""
     return settle_board()
+
+
+@pytest.fixture
+async def node(transactional_db: None) -> AsyncIterator[Callable[[], Node]]:
+    """The real node, which starts with the first connection; for tests that need more than `board` can do."""
+    with testrun.real_threads():
+        yield host.host.on_this_loop
+        await host.host.shut_down(grace=2.0)
+        await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture(autouse=True)

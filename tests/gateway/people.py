@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -10,6 +11,8 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
+
+revoked: set[str] = set()  # names whose tokens count no more
 
 
 def make_user(name: str) -> Any:
@@ -40,17 +43,22 @@ async def browser(name: str) -> tuple[Any, tuple[bytes, bytes], str]:
     return user, cookie(key), key
 
 
+class Ticket(dict[str, Any]):
+    """What a JWT says."""
+
+
 class NameToken(BaseAuthentication):
-    """`Authorization: Name ada` is ada. For tests only."""
+    """`Authorization: Name ada` is ada, `Name ada 1700000000` is until then. For tests only."""
 
     def authenticate(self, request: Any) -> tuple[Any, str] | None:
         kind, _, name = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if kind != "Name":
             return None
+        name, _, exp = name.partition(" ")
         user = get_user_model().objects.filter(username=name).first()
-        if user is None:
+        if user is None or name in revoked or (exp and float(exp) <= time.time()):
             raise AuthenticationFailed("No such name.")
-        return user, f"token of {name}"
+        return user, Ticket(sub=name, exp=float(exp)) if exp else f"token of {name}"
 
     def authenticate_header(self, request: Any) -> str:
         return "Name"

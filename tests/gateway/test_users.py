@@ -80,6 +80,7 @@ async def test_logging_out_ends_what_the_login_began(board: Board) -> None:
         assert await other.call(f"{DESK}.private", ["1"]) == "in"
         board.publish(OFFICE, "1", 1)
         assert await other.notified("lm.event")
+        assert await wire.notified("lm.expired") == {"reason": "session"}
         assert wire.frames == []
 
 

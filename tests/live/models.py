@@ -8,6 +8,7 @@ import time
 from typing import Any, ClassVar
 
 from django.db import models, transaction
+from rest_framework.permissions import IsAdminUser
 
 from lightmoon_django import actor, event, message, ref, turn
 from lightmoon_django.errors import Rejected
@@ -263,6 +264,19 @@ class TallyMessages:
             tasks = [group.create_task(one()) for _ in range(3)]
         return sum(task.result() for task in tasks)
 
+    @message
+    async def whisper(self, text: str) -> None:
+        self.whispered(text=text)
+        self.said(length=len(text))
+
+    @event(permission_classes=[IsAdminUser])
+    def whispered(self, text: str) -> None:
+        """For the staff only."""
+
+    @event
+    def said(self, length: int) -> None:
+        """For everybody."""
+
     @event
     def added(self, n: int, count: int) -> None:
         """The count changed."""
@@ -325,6 +339,29 @@ class Tally(TallyMessages, models.Model):
     @message
     async def save_itself(self) -> None:
         self.save()
+
+
+@actor(create=True, presence=["username"])
+class Lounge(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+
+    @message(exposed=True)
+    async def visitors(self) -> dict[str, int]:
+        return {found.info.get("username", ""): len(found.connections) for found in turn.presence.values()}
+
+
+@actor(create=True, view={"guest": ["title"], "staff": ["title", "reserve"]})
+class Lot(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+    title = models.CharField(max_length=40, default="Lamp")
+    reserve = models.IntegerField(default=0)
+
+    def view_for(self, user: Any) -> str:
+        return "staff" if user.is_staff else "guest"
+
+    @message
+    async def alter(self, title: str, reserve: int) -> None:
+        self.title, self.reserve = title, reserve
 
 
 @actor(create=True)

@@ -77,6 +77,14 @@ class Clicks(models.Model):
         """One of a burst."""
 
 
+@actor(permission_classes=[AllowAny], create=True, presence=True)
+class Lobby(models.Model):
+    name = models.CharField(primary_key=True, max_length=40)
+
+    class Meta:
+        app_label = "server"
+
+
 @actor(view=["lines"], permission_classes=[AllowAny], create=True)
 class Room(models.Model):
     name = models.CharField(primary_key=True, max_length=40)

@@ -18,6 +18,7 @@ if uri := os.environ.get("SERVER_PG"):
 else:
     DATABASES = {"default": {**TEST_DATABASES["default"], "NAME": os.environ["SERVER_SQLITE"]}}
 LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}
+LIGHTMOON |= {"PRESENCE_INTERVAL": 0.05, "PRESENCE_GRACE": 0.5}
 if url := os.environ.get("LAYER_REDIS"):
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [url]}}}
 if heartbeat := os.environ.get("SERVER_HEARTBEAT"):

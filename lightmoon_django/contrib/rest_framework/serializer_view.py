@@ -57,8 +57,9 @@ class _Renderer:
         self._name = name
         self._serializer = serializer
 
-    def __call__(self, instance: Any) -> State:
+    def __call__(self, instance: Any, viewer: Any = None) -> State:
         self._serializer.instance = instance
+        self._serializer._context = {"viewer": viewer}
         try:
             # As DRF would render it: lazy texts, and whatever else only its own encoder knows, become plain values.
             text = json.dumps(self._serializer.to_representation(instance), cls=JSONEncoder)

@@ -23,7 +23,18 @@ class Actor {
     return this.#stream.snapshot;
   }
 
-  /** Hear of an event by its data; of "reset" when events may have been missed; of "error" when the server says no. */
+  /**
+   * Who follows the actor, where its class tells: `{users, count}` with users by key, each `{info, connections}`, and
+   * numbers. Users are undefined while there is a crowd. Kept up to date while anybody listens.
+   */
+  get presence() {
+    return this.#stream.presence;
+  }
+
+  /**
+   * Hear of an event by its data; of "presence" when somebody came or went (`{joins, leaves, users, count}`); of "reset"
+   * when events may have been missed; of "error" when the server says no.
+   */
   on(name, handler) {
     return this.#stream.on(name, handler);
   }

@@ -4,6 +4,7 @@ import { Dialer } from "./dialer.js";
 import { Emitter } from "./emitter.js";
 import { report, unavailable } from "./errors.js";
 import { outdated } from "./reload.js";
+import { Renewal } from "./renewal.js";
 import { CallState, State } from "./state.js";
 import { Stream } from "./stream.js";
 import { Ladder } from "./transports/ladder.js";
@@ -36,6 +37,7 @@ export class Client {
   #probe; // a connection over a better transport, which may replace the one there is
   #upgrading;
   #draining = false; // the server is about to close: nothing new is sent
+  #renewal = new Renewal(() => this.#renew());
   #openedAt = 0;
   #retryAfter = 0; // seconds that the server asked for
   #timer;
@@ -48,8 +50,9 @@ export class Client {
 
   /**
    * `url` may be relative to the page. `schema` is the hash that the proxies were generated with, `token` the value of
-   * an Authorization header (or a function that gives it), `transports` those to use. `csrf` gives Django's token for
-   * POSTs, if not by its cookie. `reload` says that a page which is older than the server is loaded again. `WebSocket` and `fetch` are what to use where there are no global ones.
+   * an Authorization header (or a function that gives it, asked anew for each connection and before a token ends),
+   * `transports` those to use. `csrf` gives Django's token for POSTs, if not by its cookie. `reload` says that a page which
+   * is older than the server is loaded again. `WebSocket` and `fetch` are what to use where there are no global ones.
    */
   constructor({ timeout = 30, backoff = {}, reload = false, ...options } = {}) {
     this.#dialer = new Dialer(options);
@@ -70,8 +73,10 @@ export class Client {
   }
 
   /**
-   * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session), "upgrade"
-   * (the error) and, for tools, "frame" ("sent" or "received", and what was). Returns the function that ends it.
+   * Hear of "state" (the new one), "recovered" (after a reconnect: whether the server still had the session),
+   * "expired" (why the server holds one for nobody any more: the "session", the "token" or the "user" has ended; with a
+   * function for tokens it asks for another by itself), "upgrade" (the error) and, for tools, "frame" ("sent" or
+   * "received", and what was). Returns the function that ends it.
    */
   on(name, handler) {
     return this.#emitter.on(name, handler);
@@ -134,9 +139,10 @@ export class Client {
 
   // For the connection
 
-  opened(connection, { session, recovered = false }) {
+  opened(connection, { session, recovered = false, expires }) {
     if (connection === this.#probe) this.#adopt(connection);
     this.#session.token = session ?? undefined;
+    this.#expiresIn(expires);
     this.#openedAt = Date.now();
     this.#ladder.opened(connection.Transport);
     this.#enter(State.OPEN);
@@ -151,6 +157,12 @@ export class Client {
     else this.#upgrading.later();
   }
 
+  renewed(connection, { session, expires }) {
+    if (connection !== this.#connection) return;
+    this.#session.token = session ?? undefined;
+    this.#expiresIn(expires);
+  }
+
   watched(way, frame) {
     this.#emitter.emit("frame", way, frame);
   }
@@ -160,16 +172,19 @@ export class Client {
     const { id, method, params, ...answer } = message;
     if (method === undefined) this.#calls.get(id)?.answer(answer);
     else if (method === "lm.closing") this.#closing(params);
+    else if (method === "lm.expired") this.#expired(params);
     else if (params?.actor) this.#streams.get(`${params.actor}:${params.key}`)?.receive(method, params);
   }
 
   lost(connection, error) {
     if (connection === this.#probe) return this.#probeFailed(error);
     if (connection !== this.#connection) return;
+    const sentAway = this.#draining; // or overloaded: that says nothing of the transport
     this.#connection = undefined;
     this.#draining = false;
     this.#upgrading.stop();
-    if (!connection.open && !error) this.#ladder.failed();
+    this.#renewal.stop();
+    if (!connection.open && !error && !sentAway) this.#ladder.failed();
     if (this.#openedAt && Date.now() - this.#openedAt > STABLE * 1000) this.#backoff.reset();
     this.#openedAt = 0;
     for (const stream of this.#streams.values()) stream.disconnected();
@@ -204,6 +219,22 @@ export class Client {
       this.#stop(error); // no attempt can succeed: there is no usable url or transport
       report(error);
     }
+  }
+
+  #expiresIn(seconds) {
+    if (this.#dialer.renewable) this.#renewal.after(seconds);
+  }
+
+  async #renew() {
+    const connection = this.#connection;
+    const token = await this.#dialer.token();
+    if (this.#usable && connection === this.#connection) connection.renew(token);
+  }
+
+  /** Another connection may prove by another token who one is; streams go on there. */
+  #expired({ reason }) {
+    this.#emitter.emit("expired", { reason });
+    if (this.#dialer.renewable) this.#connection?.close();
   }
 
   async #tryUpgrade() {
@@ -259,6 +290,7 @@ export class Client {
     this.#attempt += 1;
     clearTimeout(this.#timer);
     this.#upgrading.stop();
+    this.#renewal.stop();
     const probe = this.#probe;
     this.#probe = undefined;
     probe?.close();

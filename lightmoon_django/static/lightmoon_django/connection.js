@@ -1,16 +1,19 @@
 import { LightMoonError } from "./errors.js";
 
 const HANDSHAKE = 10; // seconds until the server must have greeted
-const HELLO_ID = 0; // a number: only calls have strings, which the server remembers
+const HELLO_ID = 0; // numbers: only calls have strings, which the server remembers
+const RENEWAL_ID = 2;
 
 /**
  * One connection from its handshake to its end, over one transport. It tells its owner: `opened(connection, hello)`
- * once, `received(message)` for each message, and in any case `lost(connection, error)` once, where `error` is set if
- * the server refused the handshake.
+ * once, `received(message)` for each message, `renewed(connection, hello)` when it took another token, and in any case
+ * `lost(connection, error)` once, where `error` is set if the server refused the handshake
+ * or said when to come back.
  */
 export class Connection {
   #owner;
   #transport;
+  #hello;
   #timer;
   #over = false;
   open = false; // the server has greeted
@@ -18,6 +21,7 @@ export class Connection {
 
   constructor(owner, Transport, options, hello) {
     this.#owner = owner;
+    this.#hello = hello;
     this.Transport = Transport;
     const up = () => this.#request(HELLO_ID, "lm.hello", hello);
     const received = (message) => this.#read(message);
@@ -25,7 +29,7 @@ export class Connection {
     this.#transport = new Transport(options, {
       up,
       received,
-      down: () => this.close(),
+      down: (error) => this.close(error),
       get open() {
         return connection.open;
       },
@@ -42,6 +46,16 @@ export class Connection {
 
   notify(method, params, lane) {
     this.send(JSON.stringify({ jsonrpc: "2.0", method, params }), lane);
+  }
+
+  /** Show who one is by another token, before the last one ends. */
+  renew(token) {
+    this.#transport.prove(token);
+    this.#request(RENEWAL_ID, "lm.hello", {
+      ...this.#hello,
+      session: undefined,
+      token: this.Transport.proves ? undefined : token,
+    });
   }
 
   /** Find out now whether anybody is still there: the network changed, or the machine slept. */
@@ -66,7 +80,14 @@ export class Connection {
     if (this.#over) return;
     this.#owner.watched?.("received", message);
     if (message.id === HELLO_ID) this.#greeted(message);
+    else if (message.id === RENEWAL_ID) this.#renewed(message);
     else this.#owner.received(message);
+  }
+
+  /** One that is refused is no worse than the one that ends: the next connection asks for another. */
+  #renewed({ error, result }) {
+    if (error) this.close();
+    else this.#owner.renewed(this, result);
   }
 
   #greeted({ error, result }) {

@@ -35,6 +35,11 @@ export class Dialer {
     }
   }
 
+  /** Whether there may be another token when one has ended. */
+  get renewable() {
+    return typeof this.#options.token === "function";
+  }
+
   /** Throws where no attempt can succeed. */
   connect(owner, Transport, session, token) {
     const { schema, protocol, ...options } = this.#options;

@@ -32,6 +32,9 @@ export const outcomeUnknown = (cause) =>
 export const tooLarge = (limit) =>
   new LightMoonError(`A request may have ${limit} bytes.`, { code: 4013, type: "too_large" });
 
+export const overloaded = (retryAfter) =>
+  new LightMoonError("The server says that too much comes from here.", { code: 4029, type: "overloaded", retryable: true, retryAfter });
+
 export const unavailable = (message) =>
   new LightMoonError(message, { code: 5003, type: "unavailable", retryable: true });
 

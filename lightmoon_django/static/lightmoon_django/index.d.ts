@@ -40,7 +40,7 @@ export interface ClientOptions {
   url?: string;
   /** The hash that the proxies were generated with. */
   schema?: string;
-  /** The value of an Authorization header, or what gives it anew for each connection. */
+  /** The value of an Authorization header, or what gives it anew for each connection and before one ends. */
   token?: string | (() => string | Promise<string>);
   /** Those to use, the best one first. One that doesn't open is followed by the next. */
   transports?: TransportName[];
@@ -67,6 +67,8 @@ export declare class Client {
   /** After a reconnect: whether the server still had the session, with its calls and subscriptions. */
   on(name: "recovered", handler: (recovered: boolean) => void): Off;
   on(name: "state", handler: (state: ClientState) => void): Off;
+  /** The login has ended by which the server knew who this is; it goes on as nobody's. */
+  on(name: "expired", handler: (expired: { reason: "session" | "token" | "user" }) => void): Off;
   on(name: "upgrade", handler: (error: LightMoonError) => void): Off;
   /** For tools: what is sent is a text, what is received one message or a batch. */
   on(name: "frame", handler: (way: "sent" | "received", frame: unknown) => void): Off;
@@ -92,10 +94,33 @@ export interface Reset<S> {
   state: S | undefined;
 }
 
+/** A user who follows an actor, with what its class shows of users, and when each connection came. */
+export interface Present {
+  info: Record<string, any>;
+  connections: Record<string, { at: string }>;
+}
+
+/** Who follows an actor. */
+export interface Presence {
+  /** By key; those who are anonymous are together under the empty one. Undefined while there are too many to list. */
+  users: Record<string, Present> | undefined;
+  count: { users: number; anonymous: number; connections: number };
+}
+
+/** Who came with a first connection, and who went with the last one. */
+export interface PresenceChange extends Presence {
+  joins: Record<string, Present>;
+  leaves: Record<string, Present>;
+}
+
 /** What every proxy has besides its messages. `E` maps the names of events to their data. */
 export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>> {
   readonly key: string;
   readonly state: Readonly<S> | undefined;
+  /** Who follows the actor, where its class tells. */
+  readonly presence: Presence | undefined;
+  /** Somebody came or went. */
+  on(name: "presence", handler: (change: PresenceChange) => void): Off;
   /** Events may have been missed. Not told when all that were missed came after all. */
   on(name: "reset", handler: (reset: Reset<S>) => void): Off;
   on(name: "error", handler: (error: LightMoonError) => void): Off;

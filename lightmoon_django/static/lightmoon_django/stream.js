@@ -2,6 +2,7 @@ import { Backoff } from "./backoff.js";
 import { Emitter, inform } from "./emitter.js";
 import { report } from "./errors.js";
 import { Overlay } from "./overlay.js";
+import { Presence } from "./presence.js";
 import { StreamState } from "./state.js";
 
 const CHANGED = Symbol("changed");
@@ -21,6 +22,7 @@ export class Stream {
   #state = StreamState.IDLE;
   #emitter = new Emitter();
   #overlay = new Overlay((snapshot) => this.#emitter.emit(CHANGED, snapshot));
+  #presence = new Presence((found) => this.#emitter.emit("presence", found));
   #listening = 0;
   #attempt = 0; // answers to earlier attempts don't count
   #epoch;
@@ -36,7 +38,12 @@ export class Stream {
     this.#backoff = new Backoff({ ...client.backoff, base: (client.backoff.base ?? 1) / 5 });
   }
 
-  /** Hear of an event, or of "reset" and "error". Returns the function that ends it. */
+  /** Who follows the actor, undefined until it is known. */
+  get presence() {
+    return this.#presence.current;
+  }
+
+  /** Hear of an event, or of "presence", "reset" and "error". Returns the function that ends it. */
   on(name, handler) {
     return this.#listen(this.#emitter.on(name, handler));
   }
@@ -79,6 +86,7 @@ export class Stream {
     this.#enter(StreamState.IDLE);
     this.#lost = this.#epoch = undefined;
     this.#overlay.replace(undefined);
+    this.#presence.forget();
     this.#client.unfollow(this, known);
   }
 
@@ -101,7 +109,12 @@ export class Stream {
   /** A frame of this stream. */
   receive(method, params) {
     if (method === "lm.reset") return this.#reset(params.reason);
+    if (method === "lm.presence") return this.#present(params);
     if (this.#state === StreamState.LIVE && this.#follows(params)) this.#take(params);
+  }
+
+  #present(params) {
+    if (this.#state === StreamState.LIVE && !this.#presence.take(params)) this.#reset("gap");
   }
 
   #take(params) {
@@ -116,13 +129,16 @@ export class Stream {
     this.#enter(StreamState.BROKEN);
   }
 
-  #joined({ epoch, seq, recovered, state, events }) {
+  #joined({ epoch, seq, recovered, state, events, presence }) {
     const attempt = this.#enter(StreamState.LIVE);
     this.#joinedAt = Date.now();
+    if (presence) this.#presence.snapshot(presence);
+    if (attempt !== this.#attempt) return; // a handler has ended it
     if (recovered) {
       this.#lost = undefined;
       return this.#overlay.resume(() => {
         for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+        if (state && attempt === this.#attempt) this.#overlay.accept(state); // where users see different things
       });
     }
     this.#epoch = epoch;
@@ -176,6 +192,7 @@ export class Stream {
   #refuse() {
     this.#enter(StreamState.REFUSED);
     this.#epoch = undefined;
+    this.#presence.forget();
     this.#overlay.replace(undefined);
   }
 

@@ -52,6 +52,49 @@ test("the handshake carries protocol, client, schema and a token that is asked f
   equal(server.connection.last("lm.hello").params.token, "Token 2");
 });
 
+test("another token is shown before the last one ends, on the same connection", async (server, clock) => {
+  let count = 0;
+  const client = make(server, { schema: "abc", token: async () => `Token ${++count}` });
+  client.connect();
+  await server.greet({ expires: 100, heartbeat: 1000 });
+  await clock.pass(69);
+  equal(server.connection.all("lm.hello").length, 1);
+  await clock.pass(1.1);
+  const { client: name, ...rest } = server.connection.last("lm.hello").params;
+  equal(rest, { protocol: 1, schema: "abc", token: "Token 2" });
+  server.connection.answer("lm.hello", { session: "s2", expires: 20 });
+  await clock.pass(9);
+  equal(server.connection.all("lm.hello").length, 2);
+  await clock.pass(1.1);
+  equal(server.connection.last("lm.hello").params.token, "Token 3");
+  equal([client.state, server.connections.length], ["open", 1]);
+  server.connection.refuse("lm.hello", { code: 4003, message: "No." });
+  await clock.pass(1);
+  await server.greet();
+  equal(server.connection.last("lm.hello").params.token, "Token 4", "a refused one is followed by a new connection");
+  equal(server.connection.last("lm.hello").params.session, "s2", "which goes on with the renewed session");
+});
+
+test("a login that has ended is told, and another token is asked for where there may be one", async (server, clock) => {
+  let count = 0;
+  for (const token of [undefined, "Token", () => `Token ${++count}`]) {
+    const client = make(server, { token });
+    const seen = [];
+    client.on("expired", (found) => seen.push(found));
+    client.connect();
+    await server.greet({ expires: 50 });
+    const { connection } = server;
+    connection.notify("lm.expired", { reason: "token" });
+    equal(seen, [{ reason: "token" }]);
+    await clock.pass(1);
+    equal(connection === server.connection, typeof token !== "function", "the connection stays");
+    if (typeof token === "function") await server.greet();
+    client.close();
+    equal(clock.pending.length, 0, "timers");
+  }
+  equal(count, 2);
+});
+
 test("B58: a server that doesn't come back is tried less and less often", async (server, clock) => {
   const client = make(server);
   client.connect();

@@ -281,3 +281,38 @@ test("messages to one actor wait for each other, others don't", async () => {
   upstream.send("6", "a");
   equal(sent.at(-1).body, "6");
 });
+
+test("a server that has too much to do is not tried again before it says so, nor by another transport", async (server, clock) => {
+  const http = new Http();
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, fetch: http.fetch, transports: ["websocket", "sse"], backoff: { random: () => 0 } });
+  client.connect();
+  await settle();
+  for (let attempt = 1; attempt <= 4; attempt++) {
+    equal(server.connections.length, attempt);
+    server.connection.open();
+    server.connection.notify("lm.closing", { reason: "overloaded", retry_after: 7 });
+    await clock.pass(6.9);
+    equal(server.connections.length, attempt);
+    await clock.pass(0.1);
+  }
+  equal(http.seen, []);
+  client.close();
+});
+
+test("over HTTP it says so by a status", async (server, clock) => {
+  const http = new Http();
+  const client = new Client({ url: "ws://test/ws", fetch: http.fetch, transports: ["sse"], backoff: { random: () => 0 } });
+  client.connect();
+  await settle();
+  http.last("rpc").respond("{}", { "Retry-After": "7" }, 429);
+  await clock.pass(6.9);
+  equal(http.seen.length, 1);
+  await clock.pass(0.2);
+  await http.greet();
+  http.last("sse").respond("{}", { "Retry-After": "9" }, 429);
+  await clock.pass(8.9);
+  equal(http.seen.length, 3);
+  await clock.pass(0.2);
+  equal(http.seen.length, 4);
+  client.close();
+});

@@ -262,3 +262,23 @@ test("an answer to a subscription that was given up counts for nothing", async (
   equal(room.state, undefined);
   equal(server.connection.all("lm.unsubscribe").length, 1);
 });
+
+test("where users see different things, who comes back gets the events and what it sees now", async (server, clock) => {
+  const room = make(server);
+  const seen = [];
+  room.subscribe((state) => seen.push(state));
+  room.on("said", (data) => seen.push(data));
+  await server.greet();
+  await joined(server, { state: { hand: ["A"], old: 1 } });
+  server.connection.notify("lm.skip", { ...names, epoch: "a", seq: 1 });
+  said(server, 2);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  equal(server.connection.last("lm.subscribe").params.since, { epoch: "a", seq: 2 });
+  const events = [{ ...names, epoch: "a", seq: 3 }, { ...names, epoch: "a", seq: 4, name: "said", data: 4 }];
+  server.connection.answer("lm.subscribe", { epoch: "a", seq: 4, recovered: true, state: { hand: ["B"] }, events });
+  await settle();
+  said(server, 5);
+  equal(seen, [undefined, { hand: ["A"], old: 1 }, 2, 4, { hand: ["B"] }, 5]);
+});

@@ -1,3 +1,4 @@
+import { LightMoonError, overloaded } from "../errors.js";
 import { Upstream } from "./upstream.js";
 
 const PATIENCE = 10; // seconds at most beyond the heartbeat that the server may be silent
@@ -38,6 +39,11 @@ export class HttpTransport {
     return this.#aborter.signal.aborted;
   }
 
+  /** From now on requests carry that token. */
+  prove(token) {
+    this.#options.token = token;
+  }
+
   send(frame, lane) {
     this.#upstream.send(frame, lane);
   }
@@ -62,7 +68,7 @@ export class HttpTransport {
     const { token, cursor } = this.session;
     const query = new URLSearchParams({ session: token, ...(cursor === undefined ? {} : { cursor }) });
     const response = await this.#fetch(`${this.#address(name)}?${query}`, { headers, cache: "no-store" });
-    if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+    if (!response.ok) throw refused(response) ?? new Error(`${name}: HTTP ${response.status}`);
     return response;
   }
 
@@ -107,17 +113,18 @@ export class HttpTransport {
     this.heard();
     try {
       await this.listen();
-    } catch {
-      // the line broke; nothing more is known
+    } catch (error) {
+      if (error instanceof LightMoonError) return this.#down(error);
+      // else the line broke; nothing more is known
     }
     this.#down();
   }
 
-  #down() {
+  #down(error) {
     if (this.over) return;
     this.#release(Infinity);
     this.close();
-    this.#owner.down();
+    this.#owner.down(error);
   }
 
   /** The session ends, also while the page goes. */
@@ -134,7 +141,7 @@ export class HttpTransport {
       const response = await this.#fetch(this.#address("rpc"), { method: "POST", body, headers });
       const answer = response.status === 204 ? undefined : await response.json();
       if (this.over) return false;
-      if (!response.ok) this.#down();
+      if (!response.ok) this.#down(refused(response));
       else if (answer) this.#hold(answer, response.headers.get("LightMoon-Cursor"));
       return response.ok;
     } catch {
@@ -171,6 +178,11 @@ export class HttpTransport {
   #address(name) {
     return new URL(name, this.#options.url.replace(/^ws/, "http")).href;
   }
+}
+
+/** Why the server didn't even look: too much came from here. */
+function refused({ status, headers }) {
+  if (status === 429) return overloaded(Number(headers.get("Retry-After")) || 1);
 }
 
 /** Where Django keeps the token, unless the project says otherwise. */

@@ -1,5 +1,5 @@
 const PONG = 10; // seconds at most until a ping must be answered, by anything
-const PING_ID = 1; // a number: only calls have strings, which the server remembers
+const PING_ID = 1; // a number, and not one of the connection's: only calls have strings, which the server remembers
 const GOODBYE = 1000; // tells the server that nobody comes back
 
 /**
@@ -28,6 +28,9 @@ export class WebSocketTransport {
     socket.onclose = socket.onerror = () => this.#down();
     this.#session = session;
   }
+
+  /** Nothing: `lm.hello` carries it. */
+  prove() {}
 
   send(frame) {
     this.#socket.send(frame);

@@ -44,7 +44,7 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
     (member,) = group.start(1)
     keys = [member.make(100) for _ in range(3)]
     with subprocess.Popen(
-        [sys.executable, "-m", "django", "lightmoon_node"],
+        [sys.executable, "-m", "django", "lightmoon_node", "--role", "game"],
         cwd=ROOT,
         env={**os.environ, **group.environment},
         stdout=subprocess.PIPE,
@@ -60,6 +60,10 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
             assert lines[0].endswith("  3 live.Tally")
             assert f"process {node.pid}  alive" in lines[1]
             assert lines[1].endswith("  no actors")
+            while not member.do("known"):
+                assert time.monotonic() < until
+            assert member.ask("chess", "add", actor="live.Game") == 1
+            assert member.do("held", actor="live.Game") == []  # the role that it names goes before having none
             held = member.asking(keys[0], "hold", "gate")
             member.until_logged(["holding", "gate"])
             queued = member.asking(keys[0], "add", 5)
@@ -69,13 +73,13 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
             assert held.result(10) == 101
             assert queued.result(10) == 106
             stopping.result(10)
-            assert [line for line in status(group) if line.endswith("  1 live.Tally")]
+            assert [line for line in status(group) if line.endswith("  1 live.Game, 1 live.Tally")]
             node.send_signal(signal.SIGTERM)
             assert node.wait(PATIENCE) == 0
         finally:
             node.kill()
     (last,) = status(group)  # it was the last one, so its row waits for whoever comes
-    assert last.endswith("  dead  1 live.Tally")
+    assert last.endswith("  dead  1 live.Game, 1 live.Tally")
     assert len(status(group, "--all")) == 2
     (another,) = group.start(1)
     assert [another.ask(key, "get") for key in keys] == [106, 100, 100]

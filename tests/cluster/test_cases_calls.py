@@ -202,6 +202,8 @@ def test_a_late_heartbeat_and_a_takeover_exclude_each_other(unix_nodes: Nodes) -
         assert isinstance(answers[0], int), answers
         assert nodes.one("SELECT dead FROM lightmoon_node WHERE id = %s", owner) in (True, None)
         assert nodes.one("SELECT lightmoon_owner FROM cluster_ledger WHERE name = %s", key) != owner
+        anew = "SELECT count(*) FROM lightmoon_node WHERE pid = %s AND NOT dead AND id <> %s"
+        eventually(lambda: nodes.one(anew, guest.process.pid, owner) == 1, "it goes on as a new incarnation")
 
 
 @pytest.mark.parametrize("message", ["remind_after", "write_after"])

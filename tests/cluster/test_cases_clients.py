@@ -204,6 +204,7 @@ def test_followers_of_an_actor_whose_node_ends_begin_anew(nodes: Nodes, how: sig
         again = Follower(client, key, since=follower.position)
         assert (again.start["recovered"], again.start["state"]["balance"]) == (False, 5)
         assert again.epoch > follower.epoch
+        assert nodes.third.ask_ledger(key, "get", timeout=15) == 5  # it, too, has learned of the end
         nodes.third.ask_ledger(key, "add", 1)
         assert again.numbers(1) == [1]
 

@@ -60,7 +60,7 @@ chromium:
 	fi
 
 test: $(VENV)/.installed-dev chromium
-	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev chromium
 	$(BIN)/python -m pytest -m slow --timeout 900 $(PYTEST_ARGS)

@@ -42,6 +42,7 @@ class Server:
                 *(sys.executable, "-m", "uvicorn", application, "--host", HOST, "--port", str(self.port)),
                 *("--ws", "websockets-sansio", "--loop", "uvloop", "--http", "httptools", "--no-access-log"),
                 *("--log-level", "warning", "--backlog", "4096", "--timeout-graceful-shutdown", "2"),
+                *("--ws-ping-interval", "3600"),  # a generator that holds connections doesn't answer pings
             ],
             cwd=ROOT,
             env={

@@ -7,8 +7,9 @@ General layout, from the ground up (imports fall downward only):
 - `persistence/`: what survives. The store's port, and the only rooms with queries.
 - `cluster/`: where an actor lives. Membership and leases, links, placement.
 - `runtime/`: where a message runs. Node, catalog, activation, turn, gate.
-- `gateway/`: how the world comes in. Sessions, JSON-RPC, WebSocket, HTTP, subscriptions, permissions.
+- `gateway/`: how the world comes in. Sessions, JSON-RPC, WebSocket, HTTP, TCP, subscriptions, permissions.
 - `proxies/`: what clients are made of. The manifest and what is generated from it.
+- `client/`: the same actors from another Python process, without a Django project. See docs/python-client.md.
 - `host`: wires the wings together, once per process.
 - `testing/`: what users test their actors with. See docs/testing.md.
 

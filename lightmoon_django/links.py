@@ -57,9 +57,10 @@ class Links:
     def renew(self) -> None:
         """Others hold this process for dead: go on under another name."""
         old = self._node.elsewhere
-        if old is None or self._node.stopping:
+        if not isinstance(old, Cluster) or self._node.stopping:
             return
         self._open()
+        old.let_go()
         self._spawn(old.stop())
 
     def _open(self) -> None:

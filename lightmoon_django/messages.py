@@ -112,14 +112,6 @@ class Split(msgspec.Struct, tag="split", array_like=True, frozen=True):
 StreamFrame = str | Guarded | Split
 
 
-class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
-    """Something for all who follow a stream that has no place in its sequence."""
-
-    actor: str
-    key: str
-    frame: str
-
-
 class AccessChange(msgspec.Struct, tag="access", array_like=True, frozen=True):
     """What clients may do has changed: they are to be judged again. Nobody answers."""
 
@@ -136,6 +128,16 @@ class Streamed(msgspec.Struct, tag="streamed", array_like=True, frozen=True):
     epoch: str
     first: int  # the number of the first of them
     frames: tuple[StreamFrame, ...]
+
+
+class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
+    """A notification to all who follow a stream that has no number. It comes behind the frame that has `seq`."""
+
+    actor: str
+    key: str
+    epoch: str
+    seq: int
+    frame: str
 
 
 class Positions(msgspec.Struct, tag="positions", array_like=True, frozen=True):
@@ -182,15 +184,25 @@ Frame = (
     | Follow
     | Unfollow
     | Streamed
+    | Aside
     | Positions
     | Lag
-    | Aside
     | Ended
     | AccessChange
     | Leaving
     | Hello
     | Draining
 )
+
+
+def size_of(frame: StreamFrame) -> int:
+    """How many characters it has."""
+    if isinstance(frame, Guarded):
+        return len(frame.frame) + len(frame.skip)
+    if isinstance(frame, Split):
+        return len(frame.rest) + sum(len(one) for one, _ in frame.others)
+    return len(frame)
+
 
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode

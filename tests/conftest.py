@@ -32,6 +32,7 @@ def django_db_modify_db_settings(
 
 REAL_PROCESSES = (
     "browser",
+    "client",
     "cluster",
     "server",
 )  # folders whose tests drive processes that this machine must find time for

@@ -23,6 +23,7 @@ PUBLISHER = -1
 EVENT = b'"lm.event"'
 RESET = b'"lm.reset"'
 SEQ = re.compile(rb'"seq":(\d+)')
+HEAD = 300  # bytes of a message that say what it is
 
 
 class Row:
@@ -37,7 +38,7 @@ class Row:
         self.reset = False
 
     def take(self, text: bytes) -> str | None:
-        """One message. Answers what is wrong with it."""
+        """The beginning of one message. Answers what is wrong with it."""
         if RESET in text:
             self.reset = True
             return None
@@ -146,8 +147,9 @@ class Room:
         if not data:
             raise Disconnected("The server dropped a subscriber that reads.")
         for text in row.lines(data) if row.stream else connection.frames(data):
-            wrong = row.take(text)
-            self.delivered += EVENT in text
+            head = text[:HEAD]
+            wrong = row.take(head)
+            self.delivered += EVENT in head
             if wrong is not None:
                 self.gaps += 1
                 self.first_gap = self.first_gap or f"{'SSE' if row.stream else 'WebSocket'}: {wrong}"

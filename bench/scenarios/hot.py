@@ -11,7 +11,7 @@ from bench.scenarios.idle import HELLO
 from bench.servers import LIGHTMOON, Load, serve
 
 MIB = 1024 * 1024
-TEXT = "x" * 2000  # enough that a minute's events are more than OUTBOX_BYTES
+TEXT = "x" * 4000  # enough that a minute's events are more than OUTBOX_BYTES
 PUBLISH = f'{{"jsonrpc":"2.0","id":"{{id}}","method":"bench.Channel.publish","params":{{"key":"1","text":"{TEXT}"}}}}'
 SETTLED = 4  # the first part of the run, in which buffers may grow
 

@@ -232,9 +232,9 @@ def actor(
     that doesn't say otherwise: a message by its own, subscriptions by `subscription_permission_classes`. `presence`
     tells those who follow the actor, and itself (`turn.presence`), who follows it; it names what is shown of users
     besides their keys, as in `presence=["username"]`. With `create=True` a missing row is made from defaults at its
-    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of
-    several processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or
-    on those of a `Role`.
+    first call. `idle_after` (seconds) overrides the setting `IDLE_AFTER`. `placement` says on which of several
+    processes an actor comes to live that nobody has: "local" where it is called, "random", "least_loaded", or on those
+    of a `Role`.
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,

@@ -65,6 +65,8 @@ def _mistaken_role(actor: str, role: Role) -> SchemaError | None:
 
 
 def _hint(given: Any) -> str:
+    if isinstance(given, str) and given.startswith("role:"):
+        return f'A role is an object: placement=Role("{given.removeprefix("role:")}"), with Role from lightmoon_django.'
     near = difflib.get_close_matches(str(given), STRATEGIES, 1)
     if near:
         return f"Did you mean {near[0]!r}?"

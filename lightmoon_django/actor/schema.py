@@ -308,8 +308,8 @@ class ActorSchema:
 
     @property
     def castable(self) -> bool:
-        """Whether its stream is the same for everybody and nothing beside it, so that it may be cast to a group."""
-        return self.view_for is None and self.presence is None
+        """Whether the frames of its stream are the same for everybody, so that they may be cast to a group."""
+        return self.view_for is None
 
     @property
     def reachable(self) -> bool:

@@ -1,14 +1,15 @@
 """`manage.py check`: mistakes named before anything runs, each with what to do about it.
 
-`declarations` looks at actor classes, `project` at settings, `databases` at what the databases themselves say
-(`manage.py check --database default`). The ids are listed in docs/checks.md and stay what they are.
+`declarations` looks at actor classes, `project` at settings, `layers` at what links go by, `databases` at what the
+databases themselves say (`manage.py check --database default`). The ids are listed in docs/checks.md and stay what they
+are.
 """
 
 from __future__ import annotations
 
 from django.core import checks
 
-from lightmoon_django.checks import databases, declarations, project
+from lightmoon_django.checks import databases, declarations, layers, project
 
 TAG = "lightmoon"
 
@@ -20,5 +21,7 @@ def register() -> None:
     checks.register(project.check_settings, TAG)
     checks.register(project.check_installed_apps, TAG)
     checks.register(project.check_connections, TAG)
+    checks.register(layers.check_layer, TAG)
+    checks.register(layers.check_nodes, TAG, checks.Tags.database)
     checks.register(databases.check_engines, TAG, checks.Tags.database)
     checks.register(databases.check_tables, TAG, checks.Tags.database)

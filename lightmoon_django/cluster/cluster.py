@@ -174,6 +174,11 @@ class Cluster:
             with contextlib.suppress(TimeoutError):  # a database that hangs must not hold up the end
                 await asyncio.wait_for(asyncio.to_thread(self._thread.shutdown), LOOK_PATIENCE)
 
+    def let_go(self) -> None:
+        """The process goes on under another name: calls that did no harm yet go by that name's links. Then stop."""
+        self._lookups.let_go()
+        self._forwarding.let_go()
+
     # What the node asks
 
     def takes(self, call: Call) -> bool:
@@ -251,9 +256,6 @@ class Cluster:
             self._streaming.streamed(sender, frame)
         elif isinstance(frame, Aside):
             self._streaming.aside(sender, frame)
-        elif isinstance(frame, AccessChange):
-            self._users.forget(frame.user)
-            self._on_access(frame)
         elif isinstance(frame, Positions):
             self._streaming.told(sender, frame)
         elif isinstance(frame, Lag):
@@ -264,6 +266,9 @@ class Cluster:
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):
             self._incoming.cancel(sender, frame)
+        elif isinstance(frame, AccessChange):
+            self._users.forget(frame.user)
+            self._on_access(frame)
         elif isinstance(frame, Hello):
             self.peers.refresh()
         elif isinstance(frame, Draining):

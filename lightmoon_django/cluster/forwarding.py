@@ -74,11 +74,11 @@ class Forwarding:
         clock: Clock,
         post: Callable[[Call], None],
         follow: Callable[[Subscription, int, Position], None],
-        grouped: Callable[[int], bool],
+        grouped: Callable[[int, str], bool],
     ) -> None:
         """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer.
 
-        `grouped` tells whether a node's streams had better come as casts.
+        `grouped` tells whether a node's streams of such actors had better come as casts.
         """
         self.me = me
         self.turns: weakref.WeakValueDictionary[int, Turn] = weakref.WeakValueDictionary()  # that wait for other nodes
@@ -142,7 +142,8 @@ class Forwarding:
         id = next(self._ids)
         frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
         if isinstance(call, Subscription):
-            data = encode(Follow(frame, call.since, self._grouped(route.owner), tuple(call.hidden)))
+            grouped = self._grouped(route.owner, call.schema.name)
+            data = encode(Follow(frame, call.since, grouped, tuple(call.hidden)))
         else:
             data = encode(frame)
         try:
@@ -184,6 +185,11 @@ class Forwarding:
     def bounced(self, frame: Bounce) -> None:
         """The node to which a call was sent doesn't own its actor."""
         self._move(frame.id)
+
+    def let_go(self) -> None:
+        """Another name's links take over, and no answer comes by these: as if all others had died."""
+        for owner in {route.owner for route in self._routes.values()}:
+            self.died(owner)
 
     def left(self, peer: int) -> None:
         """A node is stopping, and has ended all calls that it ran: what is still open there goes another way."""

@@ -99,8 +99,8 @@ class RemoteSubscription(Foreign, Subscription):
     __slots__ = (*_SLOTS, "followed", "grouped", "hidden")
 
     grouped: bool
-    hidden: frozenset[str]
     followed: Position | None
+    hidden: frozenset[str]
 
     @property
     def subscriber(self) -> Outlet:

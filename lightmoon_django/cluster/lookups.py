@@ -81,8 +81,8 @@ class Lookups:
         self._watch()
 
     def _told(self, schema: ActorSchema, key: str, owner: int | Exception | None) -> None:
-        address = Address(schema.name, key)
         """Where nobody or the database can't tell, whoever is chosen finds out."""
+        address = Address(schema.name, key)
         if self._stopped:
             return
         if not self._calls.get(address):
@@ -119,6 +119,13 @@ class Lookups:
             return
         for call in calls:
             self._send(call, target)
+
+    def let_go(self) -> None:
+        """Another name's links take over: what waits here has not left, and is decided anew, in order."""
+        calls, self._calls = self._calls, {}
+        for waiting in calls.values():
+            for call in waiting:
+                self._post(call)
 
     def stop(self) -> None:
         """Nothing is looked for any more."""

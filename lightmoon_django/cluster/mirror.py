@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Guarded, StreamFrame
+from lightmoon_django.messages import Guarded, Split, StreamFrame
 
 EARLY = 1024  # frames that are kept while an earlier one is missing; the rest is asked for
 
@@ -20,24 +20,11 @@ class Subscriber(Protocol):
 
     def push_guarded(self, address: Address, frame: Guarded) -> None: ...
 
-    def push_aside(self, frame: str) -> None: ...
-
     def push_split(self, frames: Mapping[str, str], skip: str) -> None: ...
 
+    def push_aside(self, frame: str) -> None: ...
+
     def reset(self, address: Address, reason: str) -> None: ...
-
-
-def _push(address: Address, frame: StreamFrame, subscribers: Iterable[Subscriber]) -> None:
-    if isinstance(frame, str):
-        for subscriber in subscribers:
-            subscriber.push(frame)
-    elif isinstance(frame, Guarded):
-        for subscriber in subscribers:
-            subscriber.push_guarded(address, frame)
-    else:
-        others = {id: one for one, ids in frame.others for id in ids}
-        for subscriber in subscribers:
-            subscriber.push_split(others, frame.rest)
 
 
 class Order:
@@ -137,28 +124,43 @@ class Mirror:
     def leave(self, id: str) -> bool:
         """Whether it was there."""
         if self._late.pop(id, None) is not None:
-            self._tell(self.wanted)
+            self._tell()
             return True
         return self._followers.pop(id, None) is not None
-
-    def aside(self, frame: str) -> None:
-        """Hand out what has no number."""
-        for subscriber in self._everybody():
-            subscriber.push_aside(frame)
 
     def accept(self, first: int, frames: tuple[StreamFrame, ...]) -> None:
         """Hand out what is in order now, and keep what is early."""
         for number, frame in enumerate(frames, first):
             for one in self._order.take(number, frame):
-                _push(self.address, one, tuple(self._followers.values()))
+                self._give(one, tuple(self._followers.values()))
             for subscriber, order in tuple(self._late.values()):
                 for one in order.take(number, frame):
-                    _push(self.address, one, (subscriber,))
+                    self._give(one, (subscriber,))
         self.known = max(self.known, first + len(frames) - 1)
         if self._late:
             self._promote()
         if self._waiting:
-            self._tell(self.wanted)
+            self._tell()
+
+    def _give(self, frame: StreamFrame, subscribers: Iterable[Subscriber]) -> None:
+        if isinstance(frame, Guarded):
+            for subscriber in subscribers:
+                subscriber.push_guarded(self.address, frame)
+        elif isinstance(frame, Split):
+            frames = {id: one for one, ids in frame.others for id in ids}
+            for subscriber in subscribers:
+                subscriber.push_split(frames, frame.rest)
+        else:
+            for subscriber in subscribers:
+                subscriber.push(frame)
+
+    def aside(self, frame: str) -> None:
+        """Hand out what has no number."""
+        for subscriber in self._subscribers():
+            subscriber.push_aside(frame)
+
+    def _subscribers(self) -> list[Subscriber]:
+        return [*self._followers.values(), *(subscriber for subscriber, _ in self._late.values())]
 
     def _promote(self) -> None:
         for id, (subscriber, order) in list(self._late.items()):
@@ -173,20 +175,21 @@ class Mirror:
 
     def release(self) -> None:
         """Nothing is waited for any more."""
-        self._tell(self.known)
-
-    def _tell(self, seq: int) -> None:
-        due = [then for number, then in self._waiting if number <= seq]
-        self._waiting = [one for one in self._waiting if one[0] > seq]
-        for then in due:
+        waiting, self._waiting = self._waiting, []
+        for _, then in waiting:
             then()
 
-    def _everybody(self) -> list[Subscriber]:
-        return [*self._followers.values(), *(subscriber for subscriber, _ in self._late.values())]
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for number, then in waiting:
+            if number <= self.wanted:  # anew each time: one may be an answer with which somebody joins who has less
+                then()
+            else:
+                self._waiting.append((number, then))
 
     def reset(self, reason: str) -> None:
         """Tell those who followed that it is over."""
-        followers = self._everybody()
+        followers = self._subscribers()
         self._followers, self._late = {}, {}
         for subscriber in followers:
             subscriber.reset(self.address, reason)

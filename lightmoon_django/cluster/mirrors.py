@@ -73,12 +73,6 @@ class Mirrors:
             mirror.release()
         return mirror.source
 
-    def aside(self, source: int, address: Address, frame: str) -> None:
-        """Hand out what the owner sent beside its stream."""
-        mirror = self._all.get(address)
-        if mirror is not None and mirror.source == source:
-            mirror.aside(frame)
-
     def receive(self, source: int, address: Address, epoch: str, first: int, frames: tuple[StreamFrame, ...]) -> bool:
         """Hand out what the owner sent. False: nobody here follows that."""
         mirror = self._all.get(address)
@@ -88,6 +82,18 @@ class Mirrors:
             mirror.accept(first, frames)
             if mirror.behind:
                 self._chase(mirror)
+        return True
+
+    def aside(self, source: int, address: Address, position: Position, frame: str) -> bool:
+        """Hand out what has no number, once everybody has what is up to that position. False: nobody follows that.
+
+        Who has just subscribed may wait for the same frames, and is told this after its answer.
+        """
+        mirror = self._all.get(address)
+        if mirror is None or mirror.source != source:
+            return False
+        if mirror.epoch == position.epoch:
+            self.after(source, address, position, lambda: mirror.aside(frame))
         return True
 
     def heard(self, source: int, address: Address, position: Position) -> None:

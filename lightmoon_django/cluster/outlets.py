@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, StreamFrame, encode
+from lightmoon_django.messages import Aside, Ended, Guarded, Split, Streamed, StreamFrame, encode, size_of
 
 MOST_PENDING = 1024 * 1024  # characters that wait for a layer; what is beyond is left for the nodes to ask for
 
@@ -44,23 +44,24 @@ class Outlet:
         self._add(frame)
 
     def push_split(self, frames: Mapping[str, str], skip: str) -> None:
-        """Most sessions of a node see the same: only the others are named."""
-        groups: dict[str, list[str]] = {}
-        for id in (id for sessions in self.sessions.values() for id in sessions):
-            groups.setdefault(frames.get(id, skip), []).append(id)
-        rest = max(groups, key=lambda frame: len(groups[frame]), default=skip)
-        others = tuple((frame, tuple(ids)) for frame, ids in groups.items() if frame != rest)
+        """Most sessions there see the same: only the others are named."""
+        found: dict[str, list[str]] = {}
+        for sessions in self.sessions.values():
+            for id in sessions:
+                found.setdefault(frames.get(id, skip), []).append(id)
+        rest = max(found, key=lambda frame: len(found[frame]), default=skip)
+        others = tuple((frame, tuple(ids)) for frame, ids in found.items() if frame != rest)
         self._add(Split(rest, others) if others else rest)
 
     def push_aside(self, frame: str) -> None:
-        self._outlets.tell(self, frame)
+        self._outlets.aside(self, frame)
 
     def _add(self, frame: StreamFrame) -> None:
         self.seq += 1
         if not self.pending or self.sending:  # the nodes must hear of it, though it can't be cast yet
             self._outlets.hurry(self)
         self.pending.append(frame)
-        self._weight += _size(frame)
+        self._weight += size_of(frame)
         if self.grouped and self._weight > MOST_PENDING:
             self.pending, self._weight = [], 0
 
@@ -71,21 +72,13 @@ class Outlet:
         """The oldest frames that wait, up to about that many characters, and at least one."""
         first, count, size = self.seq - len(self.pending) + 1, 0, 0
         for frame in self.pending:
-            size += _size(frame)
+            size += size_of(frame)
             if count and size > limit:
                 break
             count += 1
         frames, self.pending = tuple(self.pending[:count]), self.pending[count:]
-        self._weight = sum(map(_size, self.pending))
+        self._weight = sum(map(size_of, self.pending))
         return Streamed(*self.address, self.epoch, first, frames)
-
-
-def _size(frame: StreamFrame) -> int:
-    if isinstance(frame, str):
-        return len(frame)
-    if isinstance(frame, Guarded):
-        return len(frame.frame) + len(frame.skip)
-    return len(frame.rest) + sum(len(one) + sum(map(len, ids)) for one, ids in frame.others)
 
 
 class Caster(Protocol):
@@ -156,17 +149,17 @@ class Outlets:
             elif outlet.pending:
                 self.deliver(outlet, outlet.take(2**63))
 
-    def tell(self, outlet: Outlet, frame: str) -> None:
-        """Send what has no place in the stream's sequence to its nodes, behind what waits for them."""
-        self.flush()
-        data = encode(Aside(*outlet.address, frame))
+    def deliver(self, outlet: Outlet, frames: Streamed) -> None:
+        """Send frames by the links of its nodes."""
+        data = encode(frames)
         for peer in list(outlet.sessions):
             if not self._offer(peer, data):
                 self.drop(outlet, peer, "overflow")
 
-    def deliver(self, outlet: Outlet, frames: Streamed) -> None:
-        """Send frames by the links of its nodes."""
-        data = encode(frames)
+    def aside(self, outlet: Outlet, frame: str) -> None:
+        """Send what has no number by the links of its nodes, behind what was pushed so far."""
+        self.flush()
+        data = encode(Aside(*outlet.address, outlet.epoch, outlet.seq, frame))
         for peer in list(outlet.sessions):
             if not self._offer(peer, data):
                 self.drop(outlet, peer, "overflow")

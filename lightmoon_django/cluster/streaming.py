@@ -92,8 +92,14 @@ class Streaming:
 
     # What this node follows
 
-    def grouped(self, owner: int) -> bool:
-        """Whether that node's streams had better come as casts."""
+    def grouped(self, owner: int, actor: str) -> bool:
+        """Whether such an actor's stream had better come from that node as casts.
+
+        Not where sessions see different things: what a cast loses comes from the history, which holds none of that.
+        """
+        schema = registry.by_name(actor)
+        if schema is not None and not schema.castable:
+            return False
         try:
             return self._layer is not None and self._network.carrier_to(owner) == self._layer.name
         except LinkClosed:
@@ -101,8 +107,7 @@ class Streaming:
 
     def joined(self, address: Address, source: int, position: Position, subscriber: Subscriber) -> None:
         """The owner has taken a subscription."""
-        grouped = self.grouped(source) and _castable(address)
-        self.mirrors.join(address, source, position, subscriber, grouped)
+        self.mirrors.join(address, source, position, subscriber, self.grouped(source, address.actor))
 
     def leave(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
@@ -113,12 +118,7 @@ class Streaming:
     def ask(self, mirror: Mirror) -> None:
         """Ask the owner for what is missing; and if nothing came at all, make sure that casts reach this node."""
         self.send(mirror.source, Lag(*mirror.address, mirror.epoch, mirror.wanted))
-        if (
-            self._memberships is not None
-            and not mirror.hears
-            and self.grouped(mirror.source)
-            and _castable(mirror.address)
-        ):
+        if self._memberships is not None and not mirror.hears and self.grouped(mirror.source, mirror.address.actor):
             mirror.grouped = True
             self._memberships.want(mirror.address)
 
@@ -155,7 +155,9 @@ class Streaming:
             self.send(sender, Unfollow(frame.actor, frame.key, "", None))
 
     def aside(self, sender: int, frame: Aside) -> None:
-        self.mirrors.aside(sender, Address(frame.actor, frame.key), frame.frame)
+        address = Address(frame.actor, frame.key)
+        if not self.mirrors.aside(sender, address, Position(frame.epoch, frame.seq), frame.frame):
+            self.send(sender, Unfollow(frame.actor, frame.key, "", None))
 
     def stream_ended(self, sender: int, frame: Ended) -> None:
         self.mirrors.ended(sender, Address(frame.actor, frame.key), frame.reason)
@@ -199,8 +201,3 @@ class Streaming:
         """Send a frame behind what waits for that node."""
         self.outlets.flush()
         self._postbox.post(peer, encode(frame))
-
-
-def _castable(address: Address) -> bool:
-    schema = registry.by_name(address.actor)
-    return schema is None or schema.castable

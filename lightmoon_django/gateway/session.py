@@ -90,13 +90,13 @@ class Session(Client):
         hidden = call is None or frame.event in call.hidden
         self.outbox.send(frame.skip if hidden else frame.frame, True)
 
-    def push_aside(self, frame: str) -> None:
-        """Send what belongs to a stream and has no position there."""
-        self.outbox.send(frame, True)
-
     def push_split(self, frames: Mapping[str, str], skip: str) -> None:
         """Send what is for this session."""
         self.outbox.send(frames.get(self.id, skip), True)
+
+    def push_aside(self, frame: str) -> None:
+        """Send what belongs to a stream and has no position there."""
+        self.outbox.send(frame, True)
 
     def reset(self, address: Address, reason: str) -> None:
         """Say that a stream ended; the node has already forgotten the subscription.

@@ -81,6 +81,11 @@ class Nodes:
         dead = self.dead_among(suspects)
         return {row.pk: _endpoint(row) for row in rows if row.pk not in dead}
 
+    def hosts(self) -> set[str]:
+        """On which hosts nodes live. Writes nothing."""
+        living = self._all().filter(dead=False, expires_at__gt=DatabaseClock())
+        return set(living.values_list("host", flat=True))
+
     def heartbeat(self, incarnation: int, lease: float) -> bool:
         """Extend the lease. False: it has passed, or somebody declared this node dead; then it is gone for good."""
         alive = self._all().filter(id=incarnation, dead=False, expires_at__gt=DatabaseClock())

@@ -157,6 +157,7 @@ class OrmStore(RecordStore):
             connection = self._connected()
         except CannotConnect as error:
             return [Down(error.error)] * len(loads)
+        used = connection.connection
         grouped = defaultdict(list)
         for one in loads:
             grouped[one.schema].append(one.key)
@@ -168,7 +169,7 @@ class OrmStore(RecordStore):
         except CannotConnect as error:
             return [Down(error.error)] * len(loads)
         except Exception as error:
-            if is_lost(error, connection):
+            if is_lost(error, connection, used):
                 self._drop(connection)
                 return [Down(error)] * len(loads)
             raise
@@ -179,12 +180,13 @@ class OrmStore(RecordStore):
             connection = self._connected()
         except CannotConnect as error:
             return [Down(error.error)] * len(writes)
+        used = connection.connection
         try:
             return self.store_group(writes)
         except CannotConnect as error:
             return [Down(error.error)] * len(writes)
         except Exception as error:
-            if not is_lost(error, connection):
+            if not is_lost(error, connection, used):
                 raise
             self._drop(connection)
             return settle(self, writes, error)

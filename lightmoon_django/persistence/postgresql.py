@@ -59,8 +59,11 @@ class PostgresStore(OrmStore):
         self._prepare = self.exclusive and not pooled
         if self._prepare:
             connection.connection.prepare_threshold = NEVER
+            # A node that stands still between two statements, or is cut off, must not keep its rows from others for
+            # longer than its lease.
+            still = f"SET idle_in_transaction_session_timeout = {max(1, round(self._settings.LEASE_SECONDS * 1000))}"
             with connection.cursor() as cursor:
-                cursor.execute("; ".join(_SESSION))
+                cursor.execute("; ".join((*_SESSION, still)))
 
     def _connected(self) -> BaseDatabaseWrapper:
         connection = connections[self.alias]

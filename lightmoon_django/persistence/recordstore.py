@@ -57,14 +57,15 @@ class RecordStore:
         self._deliveries.unhosted = unhosted
 
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
-        connection = None
+        connection = used = None
         try:
             connection = self._connected()
+            used = connection.connection
             rows = self.recorder(connection).find([one.id for one in finds], self.wall_clock())
         except CannotConnect as error:
             return [Down(error.error)] * len(finds)
         except Exception as error:
-            if connection is None or not self._passes(error, connection):
+            if connection is None or not self._passes(error, connection, used):
                 raise
             return [Down(error)] * len(finds)
         found = {row[0]: _answer(row) for row in rows}
@@ -108,16 +109,17 @@ class RecordStore:
             connection = self._connected()
         except CannotConnect as error:
             raise error.error from error
+        used = connection.connection
         try:
             with self._transaction(connection) if writing else contextlib.nullcontext():
                 yield
         except Exception as error:
-            self._passes(error, connection)
+            self._passes(error, connection, used)
             raise
 
-    def _passes(self, error: Exception, connection: BaseDatabaseWrapper) -> bool:
+    def _passes(self, error: Exception, connection: BaseDatabaseWrapper, used: Any) -> bool:
         """Whether asking again may help: somebody's lock, or a connection that broke. A broken one is let go."""
-        if is_lost(error, connection):
+        if is_lost(error, connection, used):
             self._drop(connection)
             return True
         return is_lock(error)

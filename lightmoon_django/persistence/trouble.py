@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,11 +31,16 @@ def is_lock(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and bool(cause.args) and cause.args[0] in _LOCK_NUMBERS
 
 
-def is_lost(error: BaseException, connection: BaseDatabaseWrapper) -> bool:
-    """Whether the error took the connection with it."""
+def is_lost(error: BaseException, connection: BaseDatabaseWrapper, used: Any) -> bool:
+    """Whether the error took the connection with it. `used` is the driver's own, on which it came up.
+
+    When that broke in a transaction, Django's `atomic` has dropped it, and has made a new one by now if it could.
+    """
     if not isinstance(error, (DatabaseError, InterfaceError)) or connection.vendor == "sqlite":
         return False
     raw = connection.connection
+    if raw is not used and not connection.in_atomic_block:
+        return True
     if raw is None or hasattr(raw, "closed"):  # asking it would fail, too, in a transaction that has failed
         return raw is None or bool(raw.closed)
     return isinstance(error, (OperationalError, InterfaceError)) and not is_lock(error) and not connection.is_usable()

@@ -70,12 +70,14 @@ class Work:
         self._sealing = threading.Lock()  # a commit and the end of an abandoned turn meet here
         self._committed = False
         self._ended = False
+        self._raw: Any = None  # the driver's connection that all this happens on
         self._transaction_id: str | None = None
         self._outcome: CommitOutcome = Committed(barrier.version)
 
     def run(self) -> CommitOutcome:
         try:
             connect(self._connection)
+            self._raw = self._connection.connection
             with _lazily(self._connection, self._nested), self._patiently():
                 self._transaction()
         except CannotConnect as error:
@@ -232,7 +234,7 @@ class Work:
         if self._stopped is not None:
             return self._stopped
         found = error.error if isinstance(error, Refused) else error
-        if is_lost(found, self._connection):
+        if is_lost(found, self._connection, self._raw):
             return self._settled(found)
         if found is not error or (self._committing and isinstance(error, (DatabaseError, InterfaceError))):
             return Locked() if is_lock(found) else Failed(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import path, reverse
 from django.utils.cache import patch_cache_control
@@ -46,8 +48,12 @@ def openrpc_document(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def _types_etag(request: HttpRequest) -> str:
+    return f'"{hashlib.sha256(typescript.declarations().encode()).hexdigest()[:16]}"'
+
+
 @require_safe
-@condition(etag_func=_etag)
+@condition(etag_func=_types_etag)
 def types(request: HttpRequest) -> HttpResponse:
     """The TypeScript declarations of the current proxies."""
     response = HttpResponse(typescript.declarations(), content_type="application/typescript; charset=utf-8")

@@ -210,14 +210,18 @@ class Catalog:
         activation.schedule()
 
     def movable(self, limit: int, wanted: Callable[[ActorSchema], bool]) -> list[Activation]:
-        """Those of the next `limit` that nothing is under way of and nobody follows, and whose class is wanted."""
+        """Those of the next `limit` whose class is wanted, and of which nothing is under way.
+
+        Not those that somebody follows, as their streams would end, nor those that remember answers by a call's id.
+        """
         found = []
         for _ in range(min(limit, len(self._all))):
             activation = next(self._leavers, None)
             if activation is None:
                 self._leavers = iter(list(self._all.values()))
             elif activation.settled and not activation.subscribed and wanted(activation.schema):
-                if activation.state is ActivationState.ACTIVE and activation.hook is None:
+                active = activation.state is ActivationState.ACTIVE and activation.hook is None
+                if active and activation.repeats is None:
                     found.append(activation)
         return found
 

@@ -217,7 +217,10 @@ class Node:
     def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
         """The frames of an actor's stream after a position; None when they are not held any more."""
         activation = self.catalog.get(address)
-        return activation.stream.missed(since) if activation is not None and activation.followed else None
+        if activation is None or not activation.followed:
+            return None
+        found = activation.stream.missed(since)
+        return None if found and activation.audience is not None else found  # what each saw is not held
 
     def left(self, activation: Activation, subscriber: str, user: Any) -> None:
         """A subscriber has left: tell the actor, if its class wants to know."""

@@ -29,11 +29,11 @@ class Subscriber(Protocol):
     def push_guarded(self, address: Address, frame: Guarded) -> None:
         """Likewise, where the subscriber knows which of the two it may see."""
 
-    def push_aside(self, frame: str) -> None:
-        """A notification that has no place in the stream's sequence."""
-
     def push_split(self, frames: Mapping[str, str], skip: str) -> None:
         """Likewise, where each session sees something else. Who isn't among `frames` gets `skip`."""
+
+    def push_aside(self, frame: str) -> None:
+        """A notification that has no place in the stream's sequence."""
 
     def reset(self, address: Address, reason: str) -> None:
         """The stream ended here; the subscriber is already forgotten and must subscribe anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.browser import npm
 from tests.browser.chromium import Browser
 from tests.browser.demo import Demo
+from tests.server.harness import Server
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +51,23 @@ def packages(node_modules: Path | None) -> Path:
     if node_modules is None:
         pytest.skip("npm is not installed or fetches nothing: the real Alpine, htmx and esbuild can't be had")
     return node_modules
+
+
+@pytest.fixture(scope="session")
+def site(node_modules: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the tests' own pages, under DEBUG. Nobody may stop it."""
+    with serving(tmp_path_factory.mktemp("site"), SERVER_DEBUG="yes", NODE_MODULES=str(node_modules)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[Server]:
+    """The same, on a database of its own in that folder."""
+    database = str(folder / "server.sqlite3")
+    server = Server("uvicorn", {"SERVER_SQLITE": database, "SERVER_URLS": "tests.browser.urls", **environment})
+    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

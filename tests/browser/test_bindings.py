@@ -13,32 +13,18 @@ from tests.browser.chromium import Browser, Window, until
 from tests.server.harness import Server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, node_modules: Path | None) -> Iterator[Server]:
-    environment = {
-        "SERVER_SQLITE": str(tmp_path_factory.mktemp("bindings") / "server.sqlite3"),
-        "SERVER_URLS": "tests.browser.urls",
-        "NODE_MODULES": str(node_modules),
-    }
-    server = Server("uvicorn", environment)
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def key() -> str:
     return f"board-{secrets.token_hex(4)}"
 
 
 @pytest.fixture
-def visit(browser: Browser, server: Server, key: str) -> Iterator[Any]:
+def visit(browser: Browser, site: Server, key: str) -> Iterator[Any]:
     """Opens a page for a board of this test's own. The page may have had no trouble in the end."""
     opened: list[Window] = []
 
     def open_(page: str, query: str = "") -> Window:
-        opened.append(browser.window(f"http://127.0.0.1:{server.port}/pages/{page}/{key}/{query}"))
+        opened.append(browser.window(f"http://127.0.0.1:{site.port}/pages/{page}/{key}/{query}"))
         return opened[-1]
 
     yield open_
@@ -49,11 +35,11 @@ def visit(browser: Browser, server: Server, key: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def elsewhere(server: Server, key: str) -> Any:
+def elsewhere(site: Server, key: str) -> Any:
     """Somebody else sends the board a message."""
 
     def call(message: str, **params: Any) -> Any:
-        with server.client() as other:
+        with site.client() as other:
             return other.call(message, key=key, **params)
 
     return call
@@ -208,6 +194,21 @@ def test_htmx_fetches_fragments_again_when_the_state_changes(
     window.wait_for_text("#outer h2", "Plans")
     fetches = [url for url in window.requests if "/pages/whole/" in url]
     assert 2 <= len(fetches) <= 22
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_htmx_may_come_later_than_the_first_state(packages: Path, visit: Any, query: str) -> None:
+    """The fetch waits for it, and isn't lost."""
+    window = visit("htmx", f"{query}{'&' if query else '?'}late")
+    window.wait("import('lightmoon/client').then(({ client }) => client.state === 'open')")
+    window.js(
+        "import('lightmoon/client').then(({ actor }) => new Promise((resolve) => "
+        "actor('server.Board', {})(location.pathname.split('/')[3]).subscribe((state) => state && resolve())))"
+    )
+    assert window.text("#inner") == "As it was"
+    window.js("document.head.append(document.querySelector('#late').content.querySelector('script')), 0")
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer h2", "Untitled")
 
 
 def test_htmx_fetches_again_what_could_not_be_fetched(packages: Path, visit: Any, elsewhere: Any) -> None:

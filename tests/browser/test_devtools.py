@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,22 +21,10 @@ ANSWERED = "[...document.querySelectorAll('#entries li.call .ms')].filter((ms) =
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    environment = {
-        "SERVER_SQLITE": str(tmp_path / "s.sqlite3"), "SERVER_URLS": "tests.browser.urls", "SERVER_DEBUG": "yes",
-    }  # fmt: skip
-    server = Server("uvicorn", environment)
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def windows(browser: Browser, server: Server) -> Iterator[tuple[Window, Window]]:
+def windows(browser: Browser, site: Server) -> Iterator[tuple[Window, Window]]:
     """A page that was busy already, and the panel, in one profile."""
-    origin = f"http://127.0.0.1:{server.port}"
-    page = browser.window(f"{origin}/pages/watched/plans/")
+    origin = f"http://127.0.0.1:{site.port}"
+    page = browser.window(f"{origin}/pages/watched/{secrets.token_hex(4)}/")
     page.wait("document.querySelector('h1').innerText === 'Untitled'")
     page.click("form button")
     page.wait_for_text("output", "A title, please.")
@@ -47,9 +36,7 @@ def windows(browser: Browser, server: Server) -> Iterator[tuple[Window, Window]]
         window.close()
 
 
-def test_the_panel_shows_what_the_client_did_and_does(
-    windows: tuple[Window, Window], server: Server, tmp_path: Path
-) -> None:
+def test_the_panel_shows_what_the_client_did_and_does(windows: tuple[Window, Window], tmp_path: Path) -> None:
     """Calls with their times and errors, events, patches, the connection; also what was before it was opened."""
     page, panel = windows
     page.write("[name=title]", "Plans for the summer")
@@ -74,7 +61,7 @@ def test_the_panel_shows_what_the_client_did_and_does(
     assert [kind for kind, _ in panel.js(ROWS)] == ["call", "state"]
 
 
-def test_what_proves_who_somebody_is_stays_in_its_page(windows: tuple[Window, Window], server: Server) -> None:
+def test_what_proves_who_somebody_is_stays_in_its_page(windows: tuple[Window, Window]) -> None:
     """The session's token is no one else's business, a page of the same origin included."""
     page, panel = windows
     (token,) = {found[1] for frame in page.frames if (found := re.search(r'"session":"([^"]+)"', frame))}
@@ -85,5 +72,5 @@ def test_what_proves_who_somebody_is_stays_in_its_page(windows: tuple[Window, Wi
     panel.wait("heard.length > 0")
     assert token not in panel.js("heard.join()")
     assert "lm.hello" in panel.js("heard.join()")
-    server.end()
-    panel.wait("document.querySelector('#connection').dataset.state !== 'open'")
+    page.js("import('lightmoon/client').then(({ client }) => client.close())")
+    panel.wait("document.querySelector('#connection').dataset.state === 'closed'")

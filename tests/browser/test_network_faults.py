@@ -11,16 +11,12 @@ from tests.browser.chromium import Browser
 from tests.browser.visitor import Visitor, Visitors
 from tests.server.harness import Server
 
-TRANSPORTS = ("websocket", "sse", "poll")
 HEARTBEAT = 2  # seconds
 
-# What differs from the WebSocket is what HTTP has in common, so of the other two one is tried each time.
-quickly = {
-    name: pytest.mark.parametrize(
-        "transport", [one if one != slow else pytest.param(one, marks=pytest.mark.slow) for one in TRANSPORTS]
-    )
-    for name, slow in (("sse", "poll"), ("poll", "sse"))
-}
+# What these have in common over HTTP is also shown in a moment by javascript/test_ladder.js.
+by_every_transport = pytest.mark.parametrize(
+    "transport", ["websocket", *(pytest.param(one, marks=pytest.mark.slow) for one in ("sse", "poll"))]
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +60,7 @@ def rest(visitor: Visitor, before: int) -> None:
     assert states[-1] == "open"
 
 
-@quickly["poll"]
+@by_every_transport
 def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server, transport: str) -> None:
     """B58, B57: nothing acknowledged is lost, nothing is done twice, and the page says that it waits."""
     visitor = visitors(transport)
@@ -78,7 +74,7 @@ def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server
     assert {reason for reason, _ in visitor.told("reset")} == {"reconnected"}
 
 
-@quickly["sse"]
+@by_every_transport
 def test_a_connection_that_is_open_at_one_end_only(visitors: Any, transport: str) -> None:
     """B58: nothing is refused and nothing arrives; the silence is noticed within a heartbeat, the session goes on."""
     visitor = visitors(transport)
@@ -92,7 +88,7 @@ def test_a_connection_that_is_open_at_one_end_only(visitors: Any, transport: str
     assert visitor.told("reset") == []
 
 
-@quickly["poll"]
+@by_every_transport
 def test_a_page_that_sleeps_and_wakes_up(visitors: Any, transport: str) -> None:
     """B56: a laptop that is closed; meanwhile its connections die without a word, and others go on."""
     visitor = visitors(transport)
@@ -114,7 +110,7 @@ def test_a_page_that_sleeps_and_wakes_up(visitors: Any, transport: str) -> None:
 
 def test_a_proxy_that_lets_nothing_through_but_whole_answers(visitors: Any) -> None:
     """No WebSocket, and event streams that are kept until they end: the page polls, and all is as ever."""
-    visitor = visitors(*TRANSPORTS, refused=[b"Upgrade: websocket"], buffered=[b"GET /lightmoon/sse"])
+    visitor = visitors("websocket", "sse", "poll", refused=[b"Upgrade: websocket"], buffered=[b"GET /lightmoon/sse"])
     visitor.window.js("s.calls()")
     assert visitor.window.js("s.transport") == "poll"
     assert visitor.told("add")[-1] == [26]

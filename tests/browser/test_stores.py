@@ -49,13 +49,9 @@ SVELTE = """
 
 
 @pytest.fixture(scope="module")
-def window(browser: Browser, node_modules: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
+def window(browser: Browser, node_modules: Path | None, site: Server) -> Iterator[Window]:
     if node_modules is None:
         pytest.skip("npm is not installed or fetches nothing: React and Svelte can't be had")
-    folder = tmp_path_factory.mktemp("stores")
-    server = Server("uvicorn", {"SERVER_SQLITE": str(folder / "s.sqlite3"), "SERVER_URLS": "tests.browser.urls"})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
     bundle = subprocess.run(
         [
             "node", str(node_modules / "esbuild" / "bin" / "esbuild"), "--bundle", "--format=iife",
@@ -63,11 +59,10 @@ def window(browser: Browser, node_modules: Path | None, tmp_path_factory: pytest
         ],
         input=ENTRY, cwd=node_modules.parent, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    window = browser.window(f"http://127.0.0.1:{server.port}/pages/bindings/stores/")
+    window = browser.window(f"http://127.0.0.1:{site.port}/pages/bindings/stores/")
     window.js(f"{bundle}; globalThis.libraries = libraries; 0")
     yield window
     window.close()
-    server.stop()
 
 
 @node.needed

@@ -171,7 +171,7 @@ def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitor
     assert visitor.told("state")[-1] == [{"count": 56}]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["websocket", "sse", pytest.param("poll", marks=pytest.mark.slow)])
 def test_an_optimistic_update_stays_shown_while_its_call_is_cut_off(visitors: Any, transport: str) -> None:
     """B57: the page never shows the old count again, and never counts twice."""
     visitor = visitors(transport)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.browser import node
 from tests.browser.chromium import Browser, Window
+from tests.browser.conftest import serving
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
@@ -45,23 +43,14 @@ console.log(JSON.stringify(found));
 """
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server("uvicorn", {"SERVER_SQLITE": str(tmp_path / "s.sqlite3"), "SERVER_URLS": "tests.browser.urls"})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
-    yield server
-    server.stop()
-
-
 def _visit(browser: Browser, server: Server, page: str) -> Window:
     return browser.window(f"http://127.0.0.1:{server.port}/{page}")
 
 
-def test_a_stale_client_is_told_so_at_once_and_does_not_try_again(browser: Browser, server: Server) -> None:
+def test_a_stale_client_is_told_so_at_once_and_does_not_try_again(browser: Browser, site: Server) -> None:
     """B63: over every transport, calls that wait and calls that come later; one attempt, one event."""
     for transport in TRANSPORTS:
-        window = _visit(browser, server, "static/empty.html")
+        window = _visit(browser, site, "static/empty.html")
         try:
             assert window.js(f"{STALE}('{transport}')") == {
                 "first": [4026, "upgrade_needed", False],
@@ -74,19 +63,19 @@ def test_a_stale_client_is_told_so_at_once_and_does_not_try_again(browser: Brows
 
 
 @node.needed
-def test_a_stale_client_is_told_so_in_node_too(server: Server, tmp_path: Path) -> None:
+def test_a_stale_client_is_told_so_in_node_too(site: Server, tmp_path: Path) -> None:
     """B63: where there is no document."""
     folder = tmp_path / "node"
     folder.mkdir()
-    found = node.run(folder, NODE, f"ws://127.0.0.1:{server.port}/lightmoon/ws")
+    found = node.run(folder, NODE, f"ws://127.0.0.1:{site.port}/lightmoon/ws")
     assert found == {transport: [4026, "closed"] for transport in TRANSPORTS}
 
 
-def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, server: Server) -> None:
+def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, tmp_path: Path) -> None:
     """B63: if it said so it is live again, with the new schema; another one is told, and stays as it is."""
-    willing = _visit(browser, server, "pages/upgrade/a/?reload")
-    other = _visit(browser, server, "pages/upgrade/a/")
-    try:
+    with serving(tmp_path) as server:
+        willing = _visit(browser, server, "pages/upgrade/a/?reload")
+        other = _visit(browser, server, "pages/upgrade/a/")
         for window in (willing, other):
             window.wait(f"{STATUS} === 'open'")
             window.js("globalThis.old = true")
@@ -94,17 +83,18 @@ def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, se
         server.end()
         server.deploy(SERVER_NEWER="yes")
         server.start()
+        for window in (willing, other):
+            window.js("dispatchEvent(new Event('online'))")  # it may be waiting for long by now
         willing.wait(f"!globalThis.old && {STATUS} === 'open'")
         other.wait("globalThis.told === 4026")
         assert other.js(f"[globalThis.old, {STATUS}]") == [True, "closed"]
-    finally:
         willing.close()
         other.close()
 
 
-def test_a_page_that_is_as_old_after_loading_is_not_loaded_again(browser: Browser, server: Server) -> None:
+def test_a_page_that_is_as_old_after_loading_is_not_loaded_again(browser: Browser, site: Server) -> None:
     """A cache that serves the old page must not become a loop."""
-    window = _visit(browser, server, "pages/upgrade/b/?reload")
+    window = _visit(browser, site, "pages/upgrade/b/?reload")
     try:
         window.wait(f"{STATUS} === 'open'")
         stale = (

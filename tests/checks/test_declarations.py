@@ -11,7 +11,9 @@ from django.db import models
 from django.db.models.signals import post_save
 from rest_framework.permissions import AllowAny
 
-from lightmoon_django import actor, checks, event, message
+from lightmoon_django import Role, actor, checks, event, message
+from lightmoon_django.actor import registry
+from lightmoon_django.actor.schema import SchemaError
 from lightmoon_django.checks import declarations
 
 
@@ -184,7 +186,6 @@ def test_views_and_who_sees_them_fit_together() -> None:
     assert declarations.check_actor(Unrelated) == []
 
 
-
 def test_a_view_of_unknown_fields_is_an_error() -> None:
     """B66: the view names what isn't there; the hint says what is."""
 
@@ -322,15 +323,31 @@ def test_permission_classes_on_a_private_message_are_a_warning() -> None:
     assert "exposed=True" in str(found.hint)
 
 
-def test_an_unknown_placement_is_an_error() -> None:
-    """B66: a strategy that nobody carries out."""
+@pytest.mark.parametrize(
+    ("placement", "hint"),
+    [
+        ("least-loaded", "'least_loaded'"),
+        ("moon", "'local', 'random'"),
+        ("role:game", 'Role("game")'),
+        (None, "'local', 'random'"),
+        (Role("a b"), "letters"),
+        (Role("gateway"), "your own"),
+        (Role("game", pick="randum"), "'random'"),
+    ],
+)
+def test_a_wrong_placement_is_an_error(placement: Any, hint: str) -> None:
+    """B66: a strategy that nobody carries out; without a check the first call says so."""
 
-    @actor(placement="moon")
+    @actor(placement=placement)
     class Room:
         @message
         async def say(self) -> None: ...
 
-    assert only(Room).id == "lightmoon.E012"
+    found = only(Room)
+    assert found.id == "lightmoon.E012"
+    assert hint in str(found.hint)
+    with pytest.raises(SchemaError, match=r"strategy|role"):
+        registry.schema_of(Room)
 
 
 def test_two_actors_of_one_name_are_an_error() -> None:

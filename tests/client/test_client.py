@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import base64
 import itertools
 import os
 import signal
@@ -127,16 +127,16 @@ async def test_a_reader_that_nobody_holds_unsubscribes(dial: Dial) -> None:
                 return str(event.data["text"])
             return ""
 
+        async def last_visit(sign: str) -> None:
+            async with asyncio.timeout(10):
+                while not (visits := await room.visits()) or not visits[-1].startswith(sign):
+                    await asyncio.sleep(0.01)
+
         reading = asyncio.create_task(first_word())
-        await room.subscribe()
+        await last_visit("+")
         await room.say("hi")
         assert await reading == "hi"
-        room.unsubscribe()
-        del reading
-        gc.collect()
-        async with asyncio.timeout(10):
-            while (visits := await room.visits())[-1:] == [] or visits[-1].startswith("+"):
-                await asyncio.sleep(0.01)
+        await last_visit("-")
 
 
 async def test_a_call_whose_connection_is_cut_resolves_exactly_once(dial: Dial, network: Proxy, key: str) -> None:
@@ -314,6 +314,29 @@ async def test_a_stream_that_is_refused_says_so(dial: Dial) -> None:
         with pytest.raises(Exception, match="no actor"):
             async for _ in client.actor("server.Nothing", "1").events():
                 pass
+
+
+async def test_a_token_says_who_one_is(dial: Dial, network: Proxy, server: Server, key: str) -> None:
+    """B60's neighbour: asked for anew for each connection, and bound to the session."""
+    await asyncio.to_thread(_make_user, server)
+    proof = "Basic " + base64.b64encode(b"ann:secret").decode()
+    recovered: list[bool] = []
+    async with dial(token=lambda: proof, on_recovered=recovered.append) as client, dial() as stranger:
+        room = client.actor("server.Room", key)
+        async with stranger.actor("server.Room", key).events("said") as said:
+            await room.say(text="hi")
+            network.cut()
+            await until(client, State.WAITING)
+            network.mend()
+            await room.say(text="again")
+            await stranger.actor("server.Room", key).say("me too")
+            assert [(await anext(said)).data["by"] for _ in range(3)] == ["ann", "ann", "AnonymousUser"]
+    assert recovered == [True]
+
+
+def _make_user(server: Server) -> None:
+    server._environment["DJANGO_SUPERUSER_PASSWORD"] = "secret"
+    server.manage("createsuperuser", "--noinput", "--username", "ann", "--email", "ann@example.com")
 
 
 async def test_tokens_are_asked_for_each_time(dial: Dial, network: Proxy, key: str) -> None:

@@ -23,9 +23,9 @@ class Member:
 
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._wires: dict[str, Any] = {}
         self._load: Any = None
         self._server: Any = None
+        self._wires: dict[str, Any] = {}
 
     async def run(self) -> None:
         if "MEMBER_PORT" not in os.environ:
@@ -158,6 +158,28 @@ class Member:
 
         await asyncio.gather(*(one(key) for key in keys))
         return {"told": told, "errors": errors, "longest": longest}
+
+    async def move_away(self, actor: str, key: str) -> int:
+        """Let an actor move in the middle of a turn, and tell it numbers all the while: how many."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        node, found = host.node, self._ref(actor, key)
+        assert node is not None
+        turn = asyncio.ensure_future(found.slow(0.2))
+        while (activation := node.find(Address(actor, key))) is None or activation.running is None:
+            await asyncio.sleep(0.001)
+        elsewhere: Any = node.elsewhere
+        (target,) = elsewhere.peers.living()
+        node.move(activation, target)
+        told = 0
+        until = asyncio.get_running_loop().time() + 0.6
+        while asyncio.get_running_loop().time() < until:
+            found.note.tell(str(told))
+            told += 1
+            await asyncio.sleep(0.0005)
+        await turn
+        return told
 
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)

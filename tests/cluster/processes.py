@@ -22,6 +22,7 @@ from tests import services
 from tests.server.harness import ROOT
 
 PATIENCE = 20.0  # seconds for an answer
+START_PATIENCE = 60.0  # seconds for a process to come up
 
 
 class Failed(Exception):
@@ -58,7 +59,7 @@ class Member:
         self._reader.start()
 
     def wait(self) -> Member:
-        self.port = self._ready.result(PATIENCE) or 0
+        self.port = self._ready.result(START_PATIENCE) or 0
         return self
 
     def _read(self) -> None:
@@ -179,6 +180,16 @@ def database(backend: str, directory: Path, server: services.Postgres | None = N
             found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
         migrate(found)
         yield found
+
+
+@contextlib.contextmanager
+def carried_by(carrier: str) -> Iterator[dict[str, str]]:
+    """What the environment says so that processes reach each other by "unix" sockets, or by a "layer" that is bad."""
+    with contextlib.ExitStack() as stack:
+        if carrier == "layer":
+            yield {"LAYER_REDIS": stack.enter_context(services.redis_server()).url, "LAYER_LOSSES": "5"}
+        else:
+            yield {}
 
 
 def migrate(environment: dict[str, str]) -> None:

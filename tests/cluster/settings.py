@@ -8,5 +8,5 @@ from tests.server.settings import LIGHTMOON as SERVER_LIGHTMOON
 
 INSTALLED_APPS = [*SERVER_APPS, "tests.cluster"]
 LIGHTMOON = {**SERVER_LIGHTMOON, "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "5"))}
-LIGHTMOON["ROLES"] = os.environ.get("ROLES", "").split()
 LIGHTMOON |= {"PRESENCE_INTERVAL": 0.02, "PRESENCE_GRACE": 0.3}
+LIGHTMOON["ROLES"] = os.environ.get("ROLES", "").split()

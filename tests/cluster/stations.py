@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,11 @@ from lightmoon_django.cluster.streaming import Streaming
 from lightmoon_django.identity import Address, Endpoint, Position, new_epoch, new_incarnation
 from lightmoon_django.messages import (
     Answer,
+    Aside,
     Ended,
     Follow,
     Frame,
+    Guarded,
     Lag,
     Positions,
     Remote,
@@ -37,17 +39,20 @@ from lightmoon_django.runtime.streams import Stream
 from tests.cluster.world import SECRET, until
 
 ROOM = Address("test.Room", "a")
+GUARDED = frozenset({"whispered"})
 _numbers = itertools.count(1)
 
 
 class Session:
     """A subscriber that notices the slightest disorder."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hidden: Collection[str] = ()) -> None:
         self.id = name
+        self.hidden = hidden  # events that it may not see
         self.follows: Address | None = None
         self.position = Position("", 0)
-        self.heard: list[int] = []
+        self.heard: list[Any] = []
+        self.asides: list[int] = []
         self.resets: list[str] = []
 
     def joined(self, address: Address, position: Position) -> None:
@@ -58,7 +63,20 @@ class Session:
         expected = (self.position.epoch, self.position.seq + 1)
         assert (params["epoch"], params["seq"]) == expected, f"{self.id} expected {expected}"
         self.position = Position(*expected)
-        self.heard.append(params["data"])
+        self.heard.append(params.get("data"))
+
+    def push_guarded(self, address: Address, frame: Guarded) -> None:
+        assert address == self.follows
+        self.push(frame.skip if frame.event in self.hidden else frame.frame)
+
+    def push_split(self, frames: Mapping[str, str], skip: str) -> None:
+        self.push(frames.get(self.id, skip))
+
+    def push_aside(self, frame: str) -> None:
+        behind = json.loads(frame)["params"]["behind"]
+        assert self.follows is not None, f"{self.id} hears {behind} without following"
+        assert self.position.seq >= behind, f"{self.id} hears {behind} too early"
+        self.asides.append(behind)
 
     def reset(self, address: Address, reason: str) -> None:
         assert self.follows == address, f"{self.id} is reset without following"
@@ -93,13 +111,18 @@ class Station:
 
     def stream(self, address: Address = ROOM) -> Stream:
         if address not in self.streams:
-            self.streams[address] = Stream(address, new_epoch(0), self._retention)
+            self.streams[address] = Stream(address, new_epoch(0), self._retention, GUARDED)
         return self.streams[address]
 
     def emit(self, number: int, address: Address = ROOM) -> None:
         self.stream(address).emit("said", b"%d" % number)
 
-    def missed(self, address: Address, since: Position) -> list[str] | None:
+    def tell(self, address: Address = ROOM) -> None:
+        """Something without a number, which says what it comes behind."""
+        stream = self.stream(address)
+        stream.tell("lm.presence", b'{"behind":%d}' % stream.seq)
+
+    def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
         return self.stream(address).missed(since)
 
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
@@ -119,7 +142,7 @@ class Station:
 
         self._open[id] = answered
         call = Remote(id, *address, "", b"", "wire", 30.0, session.id, None, (), None, 0, 0)
-        self.postbox.post(owner.me, encode(Follow(call, None, self.streaming.grouped(owner.me))))
+        self.postbox.post(owner.me, encode(Follow(call, None, self.streaming.grouped(owner.me, address.actor))))
 
     def unsubscribe(self, session: Session, address: Address = ROOM) -> None:
         session.follows = None
@@ -157,6 +180,8 @@ class Station:
                 streaming.after(sender, ROOM, position, partial(then, position))
         elif isinstance(frame, Streamed):
             streaming.streamed(sender, frame)
+        elif isinstance(frame, Aside):
+            streaming.aside(sender, frame)
         elif isinstance(frame, Positions):
             streaming.told(sender, frame)
         elif isinstance(frame, Lag):

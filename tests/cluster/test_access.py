@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests import services
-from tests.cluster.processes import Group, Member, database
+from tests.cluster.processes import Group, Member, carried_by, database
 
 SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
 
 
-@pytest.fixture(scope="module")
-def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
-    """By a channel layer: there a stream that is the same for everybody goes to all nodes by casts."""
-    with database("sqlite", tmp_path_factory.mktemp("cluster")) as environment, services.redis_server() as redis:
-        group = Group({**environment, "LAYER_REDIS": redis.url})
+@pytest.fixture(scope="module", params=["unix", "layer"])
+def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+    directory = tmp_path_factory.mktemp("cluster")
+    with database("sqlite", directory) as environment, carried_by(request.param) as way:
+        group = Group({**environment, **way})
         try:
             yield group.start(3)
         finally:

@@ -56,3 +56,23 @@ def test_actors_move_to_a_node_that_joins_under_load(group: Group) -> None:
             mine = [item for item in noted if item.startswith(tag)]
             assert mine == [f"{tag}{number}" for number in range(one["told"][key])]
     assert max(one["longest"] for one in told) < 2.0  # seconds; a busy machine's own pauses were at most 0.6
+
+
+def test_what_waits_for_an_actor_goes_with_it_in_order(group: Group) -> None:
+    """Design §4, B9: what was queued before, what comes while its row is given back, and what comes later."""
+    actor = "live.Levelled"
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key = next(key for number in range(30) if (key := make(here, f"m{number}")) in here.do("held", actor=actor))
+    until = time.monotonic() + PATIENCE
+    while here.do("known") < 1:
+        assert time.monotonic() < until
+    told = here.do("move_away", actor=actor, key=key)
+    assert told > 50
+    assert there.ask(key, "noted", actor=actor) == [str(number) for number in range(told)]
+    assert key in there.do("held", actor=actor)
+    assert key not in here.do("held", actor=actor)
+
+
+def make(member: Member, key: str) -> str:
+    member.ask(key, "add", actor="live.Levelled")
+    return key

@@ -64,6 +64,8 @@ def test_a_shell_hosts_actors_while_nobody_else_does(group: Group) -> None:
     code = "print(ref(Made, 'a').add.sync(1), ref(Made, 'b').add.sync(1)); ref(Made, 'b').add.tell(10)"
     assert shell(group, code) == "6 1"
     assert server.do("held", actor="live.Made") == ["a", "b"]
+    assert shell(group, "ref(Made, 'c').add.tell(7)") == ""  # the last that it does is its first call
+    assert server.ask("c", "add", 0, actor="live.Made") == 7
     assert server.ask("b", "add", 0, actor="live.Made") == 11
 
 

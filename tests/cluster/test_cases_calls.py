@@ -27,6 +27,7 @@ def test_what_was_answered_survives_its_node(nodes: Nodes) -> None:
         assert set(guest.do("links")) <= {nodes.carrier, ""}  # "": an earlier guest, which is gone
         guest.kill()
         assert nodes.third.ask_ledger(key, "get", timeout=15) == 120
+        assert nodes.here.ask_ledger(key, "get", timeout=15) == 120  # it, too, has learned of the death
         assert nodes.here.ask_ledger(key, "add") == 121
 
 
@@ -219,6 +220,6 @@ def test_a_node_that_lost_an_actor_stores_nothing_beside_it(unix_nodes: Nodes, m
         guest.until_logged(["past", gate])
         with pytest.raises(Failed):
             held.result(15)
-        assert guest.ask_ledger(key, "add", 1, timeout=15) == 6
+        assert guest.ask_ledger(key, "pay", 1, call_id=gate, timeout=15) == 6  # sent again, should its name change now
     assert nodes.one("SELECT count(*) FROM lightmoon_reminder WHERE key = %s", key) == 0
     assert nodes.one("SELECT count(*) FROM cluster_entry WHERE text = %s", gate) == 0

@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.chaos import Chaos
 from tests.cluster.trial import surroundings
 
-SHORT = 12.0  # seconds
+SHORT = 10.0  # seconds
 LONG = 300.0  # seconds
 
 
@@ -40,7 +40,7 @@ def chaos(request: pytest.FixtureRequest, seed: int, tmp_path: Path) -> Iterator
 
 def judge(chaos: Chaos, seconds: float) -> None:
     chaos.run(seconds)
-    print(chaos.verify())  # noqa: T201
+    print(chaos.verify(), *chaos.log, sep="\n")  # noqa: T201
 
 
 @pytest.mark.parametrize("chaos", ["postgresql-redis", "postgresql-unix", "sqlite-unix"], indirect=True)

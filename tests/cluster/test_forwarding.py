@@ -8,6 +8,7 @@ from lightmoon_django import messages
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Call
 from lightmoon_django.cluster.forwarding import Forwarding
+from lightmoon_django.cluster.lookups import Lookups
 from lightmoon_django.errors import LightMoonError
 from lightmoon_django.messages import Answer, Bounce
 from lightmoon_django.testing.clock import ManualClock
@@ -75,3 +76,40 @@ def test_what_a_leaving_node_never_ran_goes_another_way() -> None:
     forwarding.send(calls[2], 8)
     forwarding.died(8)
     assert calls[2].ended == "OutcomeUnknown"
+
+
+def test_a_process_with_a_new_name_sends_what_waited_another_way() -> None:
+    """B31: what may have run is in doubt; what had not left, or only reads, is decided anew, in order."""
+    forwarding, frames, posted, calls = made()
+    read = Noted(registry.schema_of(Scratch).messages["get"], "a", None, b"", 2000.0)
+    for call in (*calls[:2], read):
+        forwarding.send(call, 7)
+    forwarding.bounced(Bounce(frames.sent[0].id, None))
+    forwarding.send(calls[2], 7)
+    forwarding.let_go()
+    assert calls[1].ended == "OutcomeUnknown"
+    assert posted == [calls[0], read, calls[2]]
+    forwarding.stop()
+    assert not any(hasattr(call, "ended") for call in posted)
+
+
+class Silent:
+    """Knows nobody, and never answers."""
+
+    def network_of(self, incarnation: int) -> None:
+        return None
+
+    def refresh(self, then: Any) -> None: ...
+
+
+def test_a_process_with_a_new_name_looks_for_owners_anew() -> None:
+    """B31: a call whose way is looked up has not left."""
+    *_, calls = made()
+    posted: list[Call] = []
+    lookups = Lookups(1, Silent(), ManualClock(), lambda *_: None, posted.append)  # type: ignore[arg-type]
+    for call in calls[:3]:
+        lookups.send(call, 7)
+    lookups.let_go()
+    lookups.stop()
+    assert posted == calls[:3]
+    assert not any(hasattr(call, "ended") for call in calls)

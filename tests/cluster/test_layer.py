@@ -227,6 +227,46 @@ async def test_the_quick_way_leads_to_the_same_channels(shared_redis: Redis) -> 
     await layer.close_pools()
 
 
+async def _asked(connection: Any) -> int:
+    """Scripts that a Redis has run."""
+    found = await connection.info("commandstats")
+    return int(found["cmdstat_eval"]["calls"]) if "cmdstat_eval" in found else 0
+
+
+async def test_the_quick_way_leads_to_the_same_groups(shared_redis: Redis) -> None:
+    """Members of both kinds; one that is full is passed over, and one that has expired is forgotten."""
+    layer = RedisChannelLayer(hosts=[shared_redis.url], capacity=3)
+    short = quick(layer, ChannelFull)
+    group, message = f"group.{new_incarnation()}", {"type": "x", "data": b"\x00\xff"}
+    channels = [channel_name(new_incarnation()) for _ in range(3)]
+    for channel in channels:
+        await short.group_add(group, channel)
+    for _ in range(3):
+        await layer.send(channels[0], {"type": "full"})
+    connection = layer.connection(0)
+    await connection.zadd(layer._group_key(group), {channels[2]: 1})  # long ago
+    asked = await _asked(connection)
+    await short.group_send(group, message)
+    assert await _asked(connection) == asked + 1
+    assert await layer.receive(channels[1]) == message
+    assert [await short.receive(channels[0]) for _ in range(3)] == [{"type": "full"}] * 3
+    assert await connection.exists(layer.prefix + channels[2]) == 0
+    assert set(await connection.zrange(layer._group_key(group), 0, -1)) == {one.encode() for one in channels[:2]}
+    await layer.close_pools()
+
+
+async def test_groups_over_several_redis_are_left_to_the_layer() -> None:
+    asked: list[str] = []
+    layer = RedisChannelLayer(hosts=["redis://127.0.0.1:1", "redis://127.0.0.1:2"])
+
+    async def group_send(group: str, message: dict[str, Any]) -> None:
+        asked.append(group)
+
+    layer.group_send = group_send
+    await quick(layer, ChannelFull).group_send("group", {"type": "x"})
+    assert asked == ["group"]
+
+
 def test_other_layers_are_used_as_they_are() -> None:
     memory = InMemoryChannelLayer()
     assert quick(memory, ChannelFull) is memory

@@ -174,3 +174,32 @@ def test_a_subscription_that_waits_when_the_stream_ends_is_answered_and_reset() 
     desk.mirrors.ended(OWNER, ROOM, "it moved")
     assert (first.resets, second.resets) == (["it moved"], ["it moved"])
     assert desk.groups == ["+", "-"]
+
+
+def test_who_joins_behind_the_others_hears_nothing_before_its_frames() -> None:
+    """A reply, or what has no number, that was due for the others waits for who has just come with less."""
+    desk, session, late = Desk(), Session("s"), Session("late")
+    replies: list[int] = []
+    desk.join(session, 0)
+    desk.after(3, lambda: desk.join(late, 3))
+    desk.after(4, lambda: replies.append(late.position.seq))
+    assert desk.mirrors.aside(OWNER, ROOM, Position("e", 4), '{"params": {"behind": 4}}')
+    desk.mirrors.receive(OWNER, ROOM, "e", 1, tuple(map(frame, range(1, 6))))
+    assert late.follows
+    assert (replies, session.asides, late.asides) == ([], [], [])
+    desk.receive(4)
+    assert (replies, session.asides, late.asides) == ([4], [4], [4])
+    desk.receive(5)
+    assert late.heard == [4, 5]
+
+
+def test_what_has_no_number_is_no_gap_and_counts_for_its_own_epoch_alone() -> None:
+    desk, session = Desk(), Session("s")
+    assert not desk.mirrors.aside(OWNER, ROOM, Position("e", 0), '{"params": {"behind": 0}}'), "Nobody follows."
+    desk.join(session, 0)
+    desk.receive(1)
+    for epoch in ("e", "before"):
+        assert desk.mirrors.aside(OWNER, ROOM, Position(epoch, 1), '{"params": {"behind": 1}}')
+    desk.receive(2)
+    desk.clock.advance(10 * GRACE)
+    assert (session.heard, session.asides, desk.asked) == ([1, 2], [1], [])

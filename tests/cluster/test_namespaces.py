@@ -56,10 +56,8 @@ def apart(namespace: Namespace, tmp_path: Path) -> Iterator[Apart]:
         yield Apart(trial, node, {"database": [database], "layer": [layer], "both": [database, layer]})
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["both", pytest.param("database", marks=pytest.mark.slow), pytest.param("layer", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["both", "database", "layer"])
 def test_cables_are_pulled_and_plugged_in_again(apart: Apart, what: str) -> None:
     """B31, B43: the node neither writes nor answers what others took over, they go on, and it finds back by itself."""
     trial = apart.trial

@@ -40,8 +40,22 @@ def partition(tmp_path: Path) -> Iterator[Partition]:
         yield Partition(trial, database, layer)
 
 
-@pytest.mark.parametrize("forget", [False, True], ids=["late", "forgotten"])
-@pytest.mark.parametrize("what", ["layer", "database", "both"])
+QUICK = ("both", True)
+
+
+@pytest.mark.parametrize(
+    ("what", "forget"),
+    [
+        pytest.param(
+            what,
+            forget,
+            id=f"{what}-{'forgotten' if forget else 'late'}",
+            marks=[] if (what, forget) == QUICK else pytest.mark.slow,
+        )
+        for what in ("layer", "database", "both")
+        for forget in (False, True)
+    ],
+)
 def test_a_node_is_cut_off_and_comes_back(partition: Partition, what: str, forget: bool) -> None:
     """B31, B43: it neither writes nor answers what others took over, they go on, and it finds back by itself."""
     trial, node = partition.trial, partition.node

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.processes import Group, Member, database
+from tests.cluster.processes import Group, Member, carried_by, database
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +15,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield found
 
 
-@pytest.fixture
-def group(environment: dict[str, str]) -> Iterator[Group]:
-    found = Group({**environment, "LEASE_SECONDS": "60"})
-    try:
-        yield found
-    finally:
-        found.close()
+@pytest.fixture(params=["unix", "layer"])
+def group(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Group]:
+    with carried_by(request.param) as way:
+        found = Group({**environment, **way, "LEASE_SECONDS": "60"})
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 def _enter(member: Member, key: str, *names: str) -> None:

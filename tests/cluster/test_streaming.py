@@ -14,9 +14,12 @@ from channels_redis.core import RedisChannelLayer
 from lightmoon_django.cluster import casts, outlets
 from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.groups import LARGEST
+from lightmoon_django.identity import Address
 from tests.cluster.stations import ROOM, BadLayer, Session, Station, Stations, caught_up, joined
 from tests.cluster.world import until
 from tests.services import Redis
+
+LOT = Address("live.Lot", "a")  # has `view_for`
 
 
 @pytest_asyncio.fixture
@@ -57,6 +60,78 @@ async def test_every_subscriber_sees_each_event_once_and_in_order(
     assert not any(one.resets for one in sessions)
     assert all(len(one.heard) > 100 for one in sessions[1:6])
     assert owner.left == ["0"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_not_everybody_may_see_is_hidden_whichever_way_it_came(
+    seed: int, stations: Stations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B55, B60: it is cast once for all, and the history makes good what got lost: both with what the others get."""
+    monkeypatch.setattr(casts, "TELL_EVERY", 0.1)
+    layer = BadLayer(seed)
+    owner, *others = [await stations.start(layer) for _ in range(3)]
+    nurses = [Session(f"nurse{number}") for number in range(2)]
+    visitors = [Session(f"visitor{number}", hidden=["whispered"]) for number in range(2)]
+    for station, nurse, visitor in zip(others, nurses, visitors, strict=True):
+        station.subscribe(nurse, owner)
+        station.subscribe(visitor, owner)
+    await joined([*nurses, *visitors])
+    for number in range(1, 101):
+        owner.stream().emit(("said", "whispered")[number % 2], b"%d" % number)
+        await asyncio.sleep(0.001)
+    await caught_up(owner, [*nurses, *visitors])
+    assert all(one.heard == list(range(1, 101)) for one in nurses)
+    assert all(one.heard == [None if number % 2 else number for number in range(1, 101)] for one in visitors)
+    assert 0 < layer.casts <= 100
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_has_no_number_comes_once_to_all_who_follow_and_behind_what_it_was_told_behind(
+    seed: int, stations: Stations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Presence: it makes no gap, it overtakes neither frames nor the answer to a subscription, and none gets lost."""
+    monkeypatch.setattr(casts, "TELL_EVERY", 0.1)
+    layer = BadLayer(seed)
+    owner, *others = [await stations.start(layer) for _ in range(3)]
+    sessions = [Session(f"{number}") for number in range(8)]
+    told = list[int]()
+    for number in range(120):
+        owner.emit(number)
+        owner.tell()
+        told.append(owner.stream().seq)
+        if number % 15 == 1:
+            others[number % 2].subscribe(sessions[number // 15], owner)
+        await asyncio.sleep(layer.rng.choice((0.0, 0.001, 0.005)))
+    await joined(sessions)
+    owner.tell()
+    told.append(owner.stream().seq)
+    await caught_up(owner, sessions)
+    await until(lambda: all(one.asides[-2:] == told[-2:] for one in sessions), lambda: "not all was told")
+    for one in sessions:
+        began = told[-1] - len(one.heard)  # the position that it joined at
+        assert [seq for seq in one.asides if seq > began] == [seq for seq in told if seq > began]
+    assert not any(one.resets for one in sessions)
+
+
+async def test_what_each_sees_differently_is_never_cast(stations: Stations) -> None:
+    """The history doesn't hold it, so nothing could make good what a cast loses."""
+    layer = BadLayer(0)
+    layer.lose = lambda: True
+    owner, *others = [await stations.start(layer) for _ in range(3)]
+    sessions = [Session(f"{number}") for number in range(4)]
+    for number, session in enumerate(sessions):
+        others[number % 2].subscribe(session, owner, LOT)
+    await joined(sessions)
+    stream = owner.stream(LOT)
+    for number in range(1, 21):
+        stream.patch_each({"0": f'"data":{number}', "1": f'"data":{number}', "2": f'"data":-{number}', "3": ""})
+        await asyncio.sleep(0)
+    await caught_up(owner, sessions, address=LOT)
+    there = list(range(1, 21))
+    assert [one.heard for one in sessions] == [there, there, [-number for number in there], [None] * 20]
+    assert layer.casts == 0
+    assert not any(layer.groups.values())
+    assert not any(one.resets for one in sessions)
 
 
 @pytest.mark.parametrize("others", [1, 3])

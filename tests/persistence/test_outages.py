@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from lightmoon_django.persistence.settling import settle
+from lightmoon_django.persistence.silence import hang_up
 from lightmoon_django.persistence.store import Committed, Down, Loaded, Unsettled
 from tests.app.models import Counter, Document
 from tests.persistence.world import Activation, World
@@ -115,3 +116,41 @@ def _kill(world: World, pid: int) -> None:
     chosen = {name: parameters[name] for name in ("dbname", "user", "host", "port", "password") if parameters.get(name)}
     with psycopg.connect(**chosen, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_a_barrier_without_acknowledgement_that_was_stored_is_found(postgresql: World) -> None:
+    """B28, 9.7: its connection broke, and the next one works at once."""
+    counter = activate(postgresql)
+    outcome = counter.transact(
+        lambda one: setattr(one, "count", 5), begin_commit=lambda: _lose(postgresql, stored=True)
+    )
+    assert isinstance(outcome, Committed)
+    assert isinstance(counter.commit(count=6), Committed)
+
+
+def test_a_barrier_that_was_not_stored_is_run_again(postgresql: World) -> None:
+    """B28: of that one it is known, too."""
+    counter = activate(postgresql)
+    for _ in range(2):
+        outcome = counter.transact(
+            lambda one: setattr(one, "count", 5), begin_commit=lambda: _lose(postgresql, stored=False)
+        )
+        assert isinstance(outcome, Down)
+    assert postgresql.stored(Counter, counter.key).count == 0
+
+
+def _lose(world: World, *, stored: bool) -> bool:
+    """The connection of this thread will break while it commits; `stored`: on the way back."""
+    connection: Any = connections[world.alias]
+    commit = connection._commit
+
+    def broken() -> None:
+        connection._commit = commit
+        if stored:
+            commit()
+        hang_up(connection.connection)
+        with connection.wrap_database_errors:
+            connection.connection.execute("SELECT 'what would have been the acknowledgement'")
+
+    connection._commit = broken
+    return True

@@ -24,6 +24,8 @@ OPTIONS = ("--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "
 HEAD = """
 import { typed, client, LightMoonError, State } from "lightmoon";
 import { Client } from "lightmoon/client";
+import alpine from "lightmoon/alpine";
+import { bind } from "lightmoon/bindings";
 import type { Color, Page, Point, Shape } from "lightmoon";
 const studio: typed.Studio = typed.Studio("1");
 async function use() {
@@ -54,6 +56,8 @@ RIGHT = """
   const none: undefined = typed.Function(1).state;
   const whatever: typed.any = typed.any(1, new Client({ url: "ws://x/" }));
   if (client.state === State.OPEN) await client.call<number>("typed.Function.run", ["1"]);
+  const end: () => void = bind(document, client);
+  alpine({});
   const handler = (data: typed.Studio.Events["drawn"], state: typed.Studio.State) => data.shape.name + state.title;
 """
 

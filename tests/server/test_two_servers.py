@@ -105,7 +105,7 @@ def test_the_stream_is_reset_when_the_owner_dies(pair: Pair) -> None:
 
 
 def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(tmp_path: Path) -> None:
-    """B44, B55: casts get lost, come twice and late, and Redis forgets everything, while a room talks."""
+    """B44, B55, B56: casts get lost, come twice and late, and Redis forgets everything, while a room talks."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(services.redis_server())
         environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3"), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
@@ -125,4 +125,12 @@ def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(tmp_path: Path) -> None:
                 redis.flush()
         end = start[0] + 120
         for guest, first in zip(guests, start, strict=True):
-            assert [one["params"]["seq"] for one in heard(guest, end)] == list(range(first + 1, end + 1))
+            frames = heard(guest, end)
+            assert [one["params"]["seq"] for one in frames] == list(range(first + 1, end + 1))
+        again = stack.enter_context(other.client())  # who was away in the meantime
+        since = {"epoch": frames[0]["params"]["epoch"], "seq": start[0]}
+        found = again.call("lm.subscribe", actor="server.Room", key="a", since=since)
+        assert found["recovered"]
+        assert [one["seq"] for one in found["events"]] == list(range(start[0] + 1, end + 1))
+        assert here.call("server.Room.say", key="a", text="and on") == 62
+        assert [one["params"]["seq"] for one in heard(again, end + 2)] == [end + 1, end + 2]

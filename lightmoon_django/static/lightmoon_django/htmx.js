@@ -12,6 +12,7 @@ import { follow } from "./elements.js";
 import { report } from "./errors.js";
 import { client as page } from "./page.js";
 
+const INITIALIZED = ["htmx:afterProcessNode", "htmx:after:init"];
 const FAILURES = ["htmx:sendError", "htmx:responseError", "htmx:timeout", "htmx:error", "htmx:response:error"];
 
 /** Watch everything below `root`. Returns the function that ends it. */
@@ -32,6 +33,7 @@ class Fragment {
   #signature;
   #asked; // the state that the fragment was fetched for
   #backoff = new Backoff();
+  #due = false; // a fetch waits for htmx
   #offs = [];
   #timer;
 
@@ -39,10 +41,8 @@ class Fragment {
     this.#element = element;
     this.#signature = ["hx-lm", "hx-get", "hx-post", "id"].map((name) => element.getAttribute(name)).join(" ");
     this.#asked = replaced.get(this.#signature);
-    for (const name of FAILURES) {
-      element.addEventListener(name, this.#failed);
-      this.#offs.push(() => element.removeEventListener(name, this.#failed));
-    }
+    for (const name of FAILURES) this.#hear(name, this.#failed);
+    for (const name of INITIALIZED) this.#hear(name, this.#initialized);
     this.leave = () => {
       clearTimeout(this.#timer);
       this.#offs.forEach((off) => off());
@@ -50,6 +50,12 @@ class Fragment {
       queueMicrotask(() => replaced.delete(this.#signature));
     };
     this.#offs.push(room.subscribe((state) => this.#show(state)));
+  }
+
+  #hear(name, handler) {
+    const own = (event) => event.target === this.#element && handler();
+    this.#element.addEventListener(name, own);
+    this.#offs.push(() => this.#element.removeEventListener(name, own));
   }
 
   #show(state) {
@@ -61,14 +67,25 @@ class Fragment {
 
   #fetch() {
     clearTimeout(this.#timer);
+    this.#due = !isInitialized(this.#element);
+    if (this.#due) return;
     this.#element.dispatchEvent(new CustomEvent("lightmoon:refresh", { detail: { state: this.#asked } }));
   }
 
-  #failed = ({ target }) => {
-    if (target !== this.#element) return;
+  /** htmx listens from now on; after a swap that is a little later than the element is there. */
+  #initialized = () => {
+    if (this.#due) this.#fetch();
+  };
+
+  #failed = () => {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#fetch(), this.#backoff.next(0.5) * 1000);
   };
+}
+
+/** Of htmx 4, of htmx 2. */
+function isInitialized(element) {
+  return Boolean(element._htmx?.initialized || element["htmx-internal-data"]?.initHash);
 }
 
 if (globalThis.document) refresh();

@@ -33,7 +33,7 @@ function answer(server, index, answer = { result: null }) {
 
 const no = { error: { code: 4001, message: "No.", data: { type: "no" } } };
 
-test("an update is shown at once, and gives way to the state that its call made", async (server) => {
+test("an update is shown at once, and gives way to the state that its call made", async (server, clock) => {
   const { room, seen, add } = await follow(server);
   const before = room.state;
   const call = watch(add(5));
@@ -41,6 +41,7 @@ test("an update is shown at once, and gives way to the state that its call made"
   equal(before, { count: 0, topic: "A" });
   ok(room.getSnapshot() === room.state, "the same object until the next change");
   patch(server, 1, { count: 5 });
+  await clock.pass(0.03);
   answer(server, 0, { result: 5 });
   await settle();
   equal([call.state, call.value], ["resolved", 5]);
@@ -142,6 +143,37 @@ test("a reconnection keeps what is shown, until the call that is sent again is a
   ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
   patch(server, 2, { count: 6 });
   equal(room.state.count, 6, "the update is gone");
+});
+
+test("after a reconnection the state that is missed waits for the call that made it, which is sent again", async (server, clock) => {
+  const { room, seen, add } = await follow(server);
+  add(5);
+  patch(server, 1, { count: 5 });
+  server.connection.drop(); // before the answer
+  await clock.pass(1);
+  equal(room.state.count, 5, "while nobody is connected");
+  await server.greet({ recovered: true });
+  const events = [{ ...names, epoch: "a", seq: 2, set: { topic: "B" } }];
+  await join(server, 2, null, { recovered: true, events });
+  await clock.pass(0.5);
+  answer(server, 0, { result: 5 });
+  await settle();
+  equal(room.state, { count: 5, topic: "B" });
+  ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
+});
+
+test("an update that was answered meanwhile goes with the last state that was missed, not with the first", async (server, clock) => {
+  const { room, seen, add } = await follow(server);
+  add(5);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  answer(server, 0, { result: 5 });
+  await settle();
+  const missed = [{ topic: "B" }, { count: 5 }].map((set, index) => ({ ...names, epoch: "a", seq: index + 1, set }));
+  await join(server, 2, null, { recovered: true, events: missed });
+  equal(room.state, { count: 5, topic: "B" });
+  ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
 });
 
 test("a session that is gone rolls back, for nobody knows the outcome, and the fresh state is shown", async (server, clock) => {

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.cluster.processes import Group, Member, carried_by, database
+from tests.server.harness import ROOT
 
 SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
 
 
 @pytest.fixture(scope="module", params=["unix", "layer"])
-def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
     directory = tmp_path_factory.mktemp("cluster")
     with database("sqlite", directory) as environment, carried_by(request.param) as way:
-        group = Group({**environment, **way})
+        found = Group({**environment, **way})
         try:
-            yield group.start(3)
+            yield found
         finally:
-            group.close()
+            found.close()
+
+
+@pytest.fixture(scope="module")
+def trio(group: Group) -> list[Member]:
+    return group.start(3)
 
 
 def _methods(frames: list[Any]) -> list[str]:
@@ -69,6 +78,18 @@ def test_each_client_of_another_node_sees_its_own_view(trio: list[Member]) -> No
     here.until_heard("anna", lambda frames: _methods(frames)[-1] == "lm.reset", SOON)
     found = here.do("call", client="anna", method="lm.subscribe", params=["live.Lot", "l"])
     assert found["state"] == {"title": "Vase", "reserve": 3}
+
+
+def test_what_a_script_says_arrives_though_it_ends_at_once(group: Group, trio: list[Member]) -> None:
+    """`access.changed` starts a node, which leaves when it has told the others."""
+    here, there, _ = trio
+    there.ask("s", "alter", "Lamp", 1, actor="live.Lot")
+    here.do("dial", client="watcher", cookie=here.do("log_in", name="watcher"))
+    here.do("call", client="watcher", method="lm.subscribe", params=["live.Lot", "s"])
+    script = "import django; django.setup(); from lightmoon_django import access; access.changed()"
+    environment = {**os.environ, **group.environment}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True, timeout=60.0)
+    here.until_heard("watcher", lambda frames: _methods(frames) == ["lm.reset"], SOON)
 
 
 def test_guarded_events_are_hidden_on_the_clients_own_node(trio: list[Member]) -> None:

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from lightmoon_django import access
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.view import difference
+from lightmoon_django.identity import Address, Position
 from lightmoon_django.runtime import audience
 from tests.gateway.actors import Lot, Table, TableState
 from tests.gateway.people import browser
@@ -175,9 +176,19 @@ async def test_a_view_that_can_not_be_made_ends_the_stream(node: Callable[[], An
 
 
 async def test_who_has_left_is_asked_about_no_more(node: Callable[[], Any]) -> None:
-    from lightmoon_django.identity import Address
-
     async with Wire() as wire:
         await wire.call("lm.subscribe", [LOT, "1"])
         await wire.call("lm.unsubscribe", [LOT, "1"])
         assert node().find(Address(LOT, "1")).audience._viewers == {}
+
+
+async def test_another_node_is_not_given_skips_for_what_its_clients_would_have_seen(node: Callable[[], Any]) -> None:
+    """What each saw is not in the history: a node that asks for it must join anew."""
+    async with Wire() as wire:
+        mirror = Mirror(wire, LOT)
+        await mirror.join()
+        await wire.call(f"{LOT}.alter", {"key": "1", "title": "Vase"})
+        await mirror.read()
+        address = Address(LOT, "1")
+        assert node().missed(address, Position(mirror.epoch, mirror.seq)) == []
+        assert node().missed(address, Position(mirror.epoch, mirror.seq - 1)) is None

@@ -17,6 +17,7 @@ from lightmoon_django.cluster.carriers.layer import AT_ONCE, LayerCarrier, chann
 from lightmoon_django.cluster.carriers.redis import QuickRedis, quick
 from lightmoon_django.cluster.inbox import Inbox
 from lightmoon_django.identity import Endpoint, new_incarnation
+from tests.cluster.proxy import Proxy
 from tests.cluster.world import Node, World, numbered, over_memory, over_redis, until
 from tests.services import Redis
 
@@ -272,3 +273,30 @@ def test_other_layers_are_used_as_they_are() -> None:
     assert quick(memory, ChannelFull) is memory
     pubsub = RedisPubSubChannelLayer(hosts=["redis://127.0.0.1:1"])
     assert quick(pubsub, ChannelFull) is pubsub
+
+
+async def test_a_reader_whose_way_has_gone_dead_finds_another(
+    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B44: also where redis-py, as before its version 8, waits for ever. Neither end hears that it is cut."""
+    monkeypatch.setattr("lightmoon_django.cluster.carriers.redis.BLOCK", 1)
+    monkeypatch.setattr("lightmoon_django.cluster.carriers.redis.SILENCE", 0.5)
+    way = Proxy(own_redis.socket)
+    patient = {"host": way.host, "port": way.port, "socket_timeout": None}
+    here, there = RedisChannelLayer(hosts=[patient]), RedisChannelLayer(hosts=[own_redis.url])
+    got: list[object] = []
+    inbox = Inbox(quick(here, ChannelFull), "lightmoon.node.1", {"x": got.append})
+    inbox.start()
+    try:
+        await quick(there, ChannelFull).send("lightmoon.node.1", {"type": "x", "data": 1})
+        await until(lambda: got == [1], lambda: str(got))
+        way.cut()
+        way.heal(forget=True)
+        await asyncio.sleep(1.2)  # so that Redis has given its message to the dead connection, if to any
+        await quick(there, ChannelFull).send("lightmoon.node.1", {"type": "x", "data": 2})
+        await until(lambda: got == [1, 2], lambda: str(got))
+    finally:
+        await inbox.stop()
+        for layer in (here, there):
+            await layer.close_pools()
+        way.close()

@@ -9,6 +9,7 @@ its own Redis where there are several, as groups assume and plain sending does n
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import Any
@@ -18,6 +19,7 @@ from lightmoon_django.cluster.inbox import ChannelLayer
 
 MEMBER = channel_name(0)  # any node's channel
 BLOCK = 2  # seconds that one pop waits: well below the 5 s after which redis-py 8 gives up a socket
+SILENCE = 2.0  # seconds past that until the way to Redis is held for dead; before version 8, redis-py never does that
 DRAIN = 32  # messages at most that one answer brings along with the first
 USED = ("connection", "consistent_hash", "prefix", "expiry", "get_capacity", "serialize", "deserialize")
 USED_FOR_GROUPS = ("ring_size", "group_expiry", "_group_key")
@@ -97,7 +99,8 @@ class QuickRedis:
         while not self._drained:
             # In one write: Redis sees to the second command as soon as the first has ceased to block.
             both = self._connection(channel).pipeline(transaction=False)
-            first, others = await both.bzpopmin(key, timeout=BLOCK).zpopmin(key, DRAIN).execute()
+            async with asyncio.timeout(BLOCK + SILENCE):
+                first, others = await both.bzpopmin(key, timeout=BLOCK).zpopmin(key, DRAIN).execute()
             members = [first[1]] if first else []
             members += [member for member, _ in others]
             self._drained.extend(map(self._layer.deserialize, members))

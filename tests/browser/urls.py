@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ STRICT = "default-src 'none'; script-src 'self' 'nonce-n0nce'; connect-src 'self
 
 def page(request: HttpRequest, name: str, key: str) -> HttpResponse:
     """One of the templates in `pages`, under a policy without evaluation or inline code unless it says otherwise."""
+    if "slow" in request.GET:
+        time.sleep(0.7)
     template = Template((PAGES / f"{name}.html").read_text())
     board = Board.objects.filter(pk=key).first() or Board(pk=key)
     context: dict[str, Any] = {"key": key, "board": board}

@@ -196,6 +196,17 @@ def test_htmx_fetches_fragments_again_when_the_state_changes(
     assert 2 <= len(fetches) <= 22
 
 
+@pytest.mark.parametrize("query", ["?slow", "?two&slow"])
+def test_htmx_shows_also_what_changed_during_the_fetch_that_replaces_its_element(
+    packages: Path, visit: Any, elsewhere: Any, query: str
+) -> None:
+    """What htmx has queued goes with the element."""
+    window = visit("htmx", query)
+    window.wait("performance.getEntriesByType('resource').some(({ name }) => name.includes('/fragment/'))")
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("#outer h2", "Plans", patience=5)
+
+
 @pytest.mark.parametrize("query", ["", "?two"])
 def test_htmx_may_come_later_than_the_first_state(packages: Path, visit: Any, query: str) -> None:
     """The fetch waits for it, and isn't lost."""

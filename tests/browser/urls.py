@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def page(request: HttpRequest, name: str, key: str) -> HttpResponse:
     response = HttpResponse(template.render(RequestContext(request, context)))
     if strict:
         response["Content-Security-Policy"] = STRICT
+    if "slow" in request.GET:
+        time.sleep(0.7)  # on the way back: it tells of what was then
     return response
 
 

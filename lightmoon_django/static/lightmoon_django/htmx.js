@@ -13,11 +13,12 @@ import { report } from "./errors.js";
 import { client as page } from "./page.js";
 
 const INITIALIZED = ["htmx:afterProcessNode", "htmx:after:init"];
+const SENDING = ["htmx:beforeRequest", "htmx:before:request"];
 const FAILURES = ["htmx:sendError", "htmx:responseError", "htmx:timeout", "htmx:error", "htmx:response:error"];
 
 /** Watch everything below `root`. Returns the function that ends it. */
 export function refresh(root = document, client = page) {
-  const replaced = new Map(); // states that elements had asked for, for what was put in their place
+  const replaced = new Map(); // states that elements were fetched for, for what was put in their place
   return follow(root, "hx-lm", (element, address) => {
     try {
       return new Fragment(element, at(address, client), replaced).leave;
@@ -31,7 +32,8 @@ export function refresh(root = document, client = page) {
 class Fragment {
   #element;
   #signature;
-  #asked; // the state that the fragment was fetched for
+  #asked; // the state that the fragment is fetched for
+  #sent; // the one that it had when the latest fetch really left: what htmx queued goes with a replaced element
   #backoff = new Backoff();
   #due = false; // a fetch waits for htmx
   #offs = [];
@@ -40,13 +42,14 @@ class Fragment {
   constructor(element, room, replaced) {
     this.#element = element;
     this.#signature = ["hx-lm", "hx-get", "hx-post", "id"].map((name) => element.getAttribute(name)).join(" ");
-    this.#asked = replaced.get(this.#signature);
+    this.#asked = this.#sent = replaced.get(this.#signature);
     for (const name of FAILURES) this.#hear(name, this.#failed);
+    for (const name of SENDING) this.#hear(name, () => (this.#sent = this.#asked));
     for (const name of INITIALIZED) this.#hear(name, this.#initialized);
     this.leave = () => {
       clearTimeout(this.#timer);
       this.#offs.forEach((off) => off());
-      replaced.set(this.#signature, this.#asked);
+      replaced.set(this.#signature, this.#sent);
       queueMicrotask(() => replaced.delete(this.#signature));
     };
     this.#offs.push(room.subscribe((state) => this.#show(state)));

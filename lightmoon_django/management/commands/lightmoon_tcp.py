@@ -49,8 +49,8 @@ class Command(BaseCommand):
         server = Server(conf.settings().MAX_REQUEST_BYTES)
         node_host.on_this_loop()
         try:
-            for one in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(one, over.set)  # first of all clients hear of it, see `gateway.farewell`
+            for one in (signal.SIGINT, signal.SIGTERM):  # not the loop's handlers: `gateway.farewell` goes before these
+                signal.signal(one, lambda *_: loop.call_soon_threadsafe(over.set))
             found = await server.start(host, port, tls)
             self.stdout.write(f"Listening on {host}:{found}{' with TLS' if tls else ''}.")
             self.stdout.flush()

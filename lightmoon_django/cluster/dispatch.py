@@ -16,6 +16,7 @@ from lightmoon_django.cluster.translation import Wake
 from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 
+CHOICES = 4  # of two nodes that choose each other for as long; then each tries to claim, and the row decides
 WAKE_WITHIN = 10.0  # seconds that an actor which moves may take to come up where it goes
 
 
@@ -107,6 +108,8 @@ class Dispatch:
         if self._placement.here(schema) or not schema.persistent or self.draining or self._placement.draining:
             return False
         if address == self._staying or self._placement.choose(schema) == self._me:
+            return False
+        if call.hops >= CHOICES and self._placement.may_host(schema):
             return False
         self.lookups.place(call)
         return True

@@ -10,7 +10,7 @@ from lightmoon_django.cluster.dispatch import Dispatch
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.placement import Placement
 from lightmoon_django.identity import Endpoint
-from lightmoon_django.messages import Answer
+from lightmoon_django.messages import Answer, Bounce
 from lightmoon_django.testing.clock import ManualClock
 from tests.cluster.test_forwarding import Frames, Noted
 from tests.live.placed import Levelled
@@ -93,3 +93,15 @@ def test_a_reminder_does_not_bring_up_an_actor_to_which_calls_are_on_their_way()
     node.forwarding.ended(OTHER, Answer(node.frames.sent[0].id, b""))
     assert node.here == []
     assert node.calls(Reminding) == node.here
+
+
+def test_two_nodes_that_choose_each_other_leave_it_to_the_row() -> None:
+    """Design §4: both have old news of the other's load, and a call on its way; each sends back what the other sends."""
+    node = Node()
+    (call,) = node.calls(Noted)
+    for _ in range(10):
+        if node.here:
+            break
+        node.told(None)
+        node.forwarding.bounced(Bounce(node.frames.sent[-1].id, None))
+    assert node.here == [call]

@@ -105,3 +105,8 @@ def test_two_nodes_that_choose_each_other_leave_it_to_the_row() -> None:
         node.told(None)
         node.forwarding.bounced(Bounce(node.frames.sent[-1].id, None))
     assert node.here == [call]
+
+
+def test_no_message_of_a_project_can_have_the_name_of_a_system_message() -> None:
+    """A node that is sent one by name would run the project's instead."""
+    assert not any(name.isidentifier() for name in registry.schema_of(Levelled).system)

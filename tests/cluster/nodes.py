@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
 import psycopg
 from websockets.sync.client import connect
@@ -23,9 +23,9 @@ class WebNode(Member):
 
     module = "tests.cluster.served"
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], log: IO[str] | None = None, within: Sequence[str] = ()) -> None:
         self.port = free_port()
-        super().__init__({**environment, "MEMBER_PORT": str(self.port)})
+        super().__init__({**environment, "MEMBER_PORT": str(self.port)}, log, within)
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:

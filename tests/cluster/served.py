@@ -25,11 +25,9 @@ class Served(Member):
             ws="websockets-sansio",
             timeout_graceful_shutdown=5,
         )
-        server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        await super().run()
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve())
+        await self._obey_all()
 
     async def write_outside(self, key: str, values: dict[str, object]) -> int:
         """As a view of this process would, without the actor."""

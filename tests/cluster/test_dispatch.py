@@ -96,7 +96,7 @@ def test_a_reminder_does_not_bring_up_an_actor_to_which_calls_are_on_their_way()
 
 
 def test_two_nodes_that_choose_each_other_leave_it_to_the_row() -> None:
-    """Design §4: both have old news of the other's load, and a call on its way; each sends back what the other sends."""
+    """Design §4: both have old news of the other's load, and a call on its way; each bounces the other's."""
     node = Node()
     (call,) = node.calls(Noted)
     for _ in range(10):

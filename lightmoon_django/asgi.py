@@ -21,6 +21,7 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
     `app` that has a lifespan of its own gets those messages too.
     """
     from lightmoon_django.gateway import (  # needs the models, which `app` has set up by now
+        farewell,
         http,
         lifespan,
         poll,
@@ -42,6 +43,8 @@ def lightmoon(app: Any, *, prefix: str = PREFIX) -> Any:
             return
         if host.node is None:
             host.on_this_loop()
+            if not lifespan.lives():
+                farewell.prepare(lifespan.end)  # until there are clients to say it to
         serve = routes.get((scope["type"], _path(scope)), app)
         if serve is app and scope["type"] == "websocket" and isinstance(app, ASGIHandler):
             serve = _nowhere  # Django's own handler would fail with a traceback

@@ -47,7 +47,8 @@ class Links:
 
     def endpoint(self) -> Endpoint | None:
         """How others reach this process; None when they can't. From any thread."""
-        return self._endpoint._replace(load=self._node.load) if self._endpoint is not None else None
+        found = self._endpoint
+        return found._replace(load=self._node.load) if found is not None else None
 
     def open(self, node: Node, storage: DatabaseStorage) -> None:
         """Let that node reach others. Without a place for sockets it hosts its actors alone."""

@@ -29,7 +29,8 @@ from lightmoon_django.errors import InvalidParams, UsageError
 
 OWNER_FIELD = "lightmoon_owner"
 HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
-PASS = "pass_over"  # the system message whose turn does nothing
+PASS = "pass-over"  # the system message whose turn does nothing
+INHERIT = "inherit-answers"  # the system message with what an earlier activation remembers; it has no turn
 KEY_LIMIT = 255  # characters of a memory-only actor's key
 
 _registered: dict[type, ActorOptions] = {}
@@ -219,12 +220,17 @@ def _add_methods(schema: ActorSchema) -> None:
     setting = MessageSchema(schema, reminder.SET, reminder.set_reminder, Options())
     setting.creates = False
     schema.system[setting.name] = setting
-    schema.system[PASS] = MessageSchema(schema, PASS, _pass, Options())
-    schema.system[PASS].creates = False
+    for name, function in ((PASS, _pass), (INHERIT, _inherit)):
+        schema.system[name] = MessageSchema(schema, name, function, Options())
+        schema.system[name].creates = False
 
 
 async def _pass(self: Any) -> None:
     """The body of a turn that only moves a reminder on."""
+
+
+async def _inherit(self: Any, answers: list[tuple[bytes, bytes, bytes]]) -> None:
+    """Only its parameter counts: `runtime.repeats` takes it in."""
 
 
 def travels_as(hint: Any) -> Any:

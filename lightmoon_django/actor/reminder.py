@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-SET = "set_reminder"  # the system message that sets, replaces or cancels one
+SET = "set-reminder"  # the system message that sets, replaces or cancels one; no method can have that name
 CATCH_UP = ("once", "all", "skip")
 NAME_LIMIT = 200  # characters of a reminder's name
 CRON_LIMIT = 255  # characters of a crontab line

@@ -16,6 +16,7 @@ from lightmoon_django.cluster.translation import Wake
 from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 
+CHOICES = 4  # of two nodes that choose each other for as long; then each tries to claim, and the row decides
 WAKE_WITHIN = 10.0  # seconds that an actor which moves may take to come up where it goes
 
 
@@ -39,7 +40,7 @@ class Dispatch:
     ) -> None:
         self.stopped = False
         self.draining = False  # own new calls are refused
-        self.lookups = Lookups(me, peers, clock, forwarding.send, rows.post, rows.owner, self._choose, self._stay)
+        self.lookups = Lookups(me, peers, clock, self._send, rows.post, rows.owner, self._choose, self._stay)
         self._me = me
         self._rows = rows
         self._peers = peers
@@ -70,11 +71,26 @@ class Dispatch:
         return True
 
     def _refuses(self, call: Call) -> bool:
-        """A reminder runs where it was claimed, unless its actor can't live there."""
-        if self._placement.may_host(call.schema):
+        """A reminder runs where it was claimed, unless its actor can't live there or may be elsewhere by now.
+
+        It must not bring the actor up here while calls are on their way: later ones would overtake those.
+        """
+        address = call.address
+        if not self._placement.may_host(call.schema):
+            call.reject(Unavailable(f"{address} is not to live in this process.", retry_after=1.0))
+        elif address in self.lookups:
+            self.lookups.join(call)
+        elif self._forwarding.busy(address):
+            self._send(call, 0)
+        else:
             return False
-        call.reject(Unavailable(f"{call.address} is not to live in this process.", retry_after=1.0))
         return True
+
+    def _send(self, call: Call, owner: int) -> None:
+        if call.finishes:  # it is claimed anew where the actor is
+            call.reject(Unavailable(f"{call.address} is in another process.", retry_after=0.1))
+        else:
+            self._forwarding.send(call, owner)
 
     def _turns_away(self, call: Foreign, address: Address) -> bool:
         """Bounce another node's call whose actor isn't here and isn't to come here."""
@@ -92,6 +108,8 @@ class Dispatch:
         if self._placement.here(schema) or not schema.persistent or self.draining or self._placement.draining:
             return False
         if address == self._staying or self._placement.choose(schema) == self._me:
+            return False
+        if call.hops >= CHOICES and self._placement.may_host(schema):
             return False
         self.lookups.place(call)
         return True

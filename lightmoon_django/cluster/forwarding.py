@@ -19,6 +19,7 @@ from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.cluster.link import LinkClosed
 from lightmoon_django.cluster.translation import ForeignTurn, described
 from lightmoon_django.errors import (
+    Cancelled,
     DeadlineExceeded,
     LightMoonError,
     OutcomeUnknown,
@@ -110,6 +111,9 @@ class Forwarding:
 
     def send(self, call: Call, owner: int) -> None:
         """Send a call to the node that owns its actor. Its `resolve` or `reject` follows."""
+        if call.cancelled:  # while its way was looked for
+            call.reject(Cancelled("The caller cancelled the call before it was sent."))
+            return
         route = self._routes.get(call.address)
         if route is None:
             route = self._new_route(call.address, owner)

@@ -52,7 +52,7 @@ class Membership:
 
         When it returns, every activation of the old incarnation must be unable to answer: a new one is taken then.
         `endpoint` tells how other processes reach this one; it is asked in that thread and the one that calls `start`.
-        `deputy` may run a heartbeat on a connection where it is no outside write, and tell its result; None: not now.
+        `deputy` may run a write on a connection where it is no outside write, and tell its result; None: not now.
         `on_beat` is called in the heartbeat's thread after each beat, whether or not it reached the database.
         """
         self.alias = alias
@@ -63,6 +63,7 @@ class Membership:
         self._deputy = deputy
         self._on_beat = on_beat
         self._announced: Endpoint | None = None
+        self._announcing: Endpoint | None = None
         self._nodes = Nodes(alias)
         self._incarnation = 0
         self._valid_until = float("-inf")
@@ -115,11 +116,14 @@ class Membership:
         self._register()
 
     def _extend(self) -> bool:
-        alive = self._deputy(lambda: self._nodes.heartbeat(self._incarnation, self._lease))
-        if alive is None:
-            with at_most(connections[self.alias], self._lease):  # a later answer would say no
-                alive = self._nodes.heartbeat(self._incarnation, self._lease)
-        return alive
+        return self._run_by_deputy(lambda: self._nodes.heartbeat(self._incarnation, self._lease))
+
+    def _run_by_deputy(self, write: Callable[[], bool]) -> bool:
+        done = self._deputy(write)
+        if done is None:
+            with at_most(connections[self.alias], self._lease):  # a later answer to a heartbeat would say no
+                done = write()
+        return done
 
     def _register(self) -> None:
         incarnation, sent = identity.new_incarnation(), self._clock()
@@ -130,11 +134,19 @@ class Membership:
         self._valid_until = sent + self._lease
 
     def _announce(self) -> None:
-        endpoint = self._endpoint()
-        if endpoint is not None and endpoint != self._announced:
-            with at_most(connections[self.alias], self._lease):
-                self._nodes.announce(self._incarnation, endpoint)
-            self._announced = endpoint
+        endpoint, incarnation = self._endpoint(), self._incarnation
+        if endpoint is None or endpoint == self._announced:
+            return
+
+        self._announcing = endpoint
+
+        def announce() -> bool:
+            if self._announcing is endpoint:  # else the deputy comes to it when another was announced
+                self._nodes.announce(incarnation, endpoint)
+            return True
+
+        self._run_by_deputy(announce)
+        self._announced = endpoint
 
     def _run(self) -> None:
         failing = False

@@ -46,8 +46,13 @@ class Memberships:
     def _hurry(self, address: Address) -> None:
         self._due.add(address)
         if address not in self._tasks:
-            task = self._tasks[address] = asyncio.get_running_loop().create_task(self._settle(address))
-            task.add_done_callback(lambda _: self._tasks.pop(address, None))
+            self._tasks[address] = asyncio.get_running_loop().create_task(self._settle_all(address))
+
+    async def _settle_all(self, address: Address) -> None:
+        try:
+            await self._settle(address)
+        finally:
+            self._tasks.pop(address, None)  # here: until a callback of the task's, what is wanted next would be lost
 
     async def _settle(self, address: Address) -> None:
         while address in self._due:

@@ -24,6 +24,7 @@ class Users:
         self._run = run
         self._clock = clock
         self._found: OrderedDict[str, tuple[float, Any]] = OrderedDict()
+        self._loading: set[tuple[str, asyncio.Event]] = set()
 
     def has(self, key: str | None) -> bool:
         """Whether `get` knows that user."""
@@ -37,6 +38,9 @@ class Users:
 
     def forget(self, key: str | None) -> None:
         """A user, or without a key anybody, has changed: the next call loads it again."""
+        for one, changed in self._loading:
+            if key in (None, one):
+                changed.set()
         for one in list(self._found) if key is None else [key]:
             found = self._found.get(one)
             if found is not None:
@@ -44,7 +48,15 @@ class Users:
 
     async def fetch(self, key: str) -> None:
         """Load a user, so that `get` knows it. Raises what the database raises."""
-        user = await self._run(lambda: self._load(key))
+        changed = asyncio.Event()
+        self._loading.add((key, changed))
+        try:
+            user = await self._run(lambda: self._load(key))
+            while changed.is_set():  # it may have been read before the change
+                changed.clear()
+                user = await self._run(lambda: self._load(key))
+        finally:
+            self._loading.discard((key, changed))
         self._found[key] = (self._clock.monotonic(), user)
         self._found.move_to_end(key)
         if len(self._found) > KEPT:

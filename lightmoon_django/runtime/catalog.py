@@ -20,7 +20,7 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
-from lightmoon_django.runtime import overlap, timers
+from lightmoon_django.runtime import overlap, repeats, timers
 from lightmoon_django.runtime.activation import Activation, ActivationState
 from lightmoon_django.runtime.timers import Tick
 
@@ -108,7 +108,7 @@ class Catalog:
         elif type(outcome) is OwnedElsewhere and self._node.elsewhere is not None:
             self._end(activation, "elsewhere")
             waiting, activation.mailbox = activation.mailbox, []
-            self._node.elsewhere.send([one for call in waiting for one in _copies(call)], outcome.incarnation)
+            self._node.elsewhere.send(_leaving(activation, waiting), outcome.incarnation)
         elif type(outcome) is Missing and not activation.creates and self._wanted(activation):
             activation.creates = True
             self._load(activation)
@@ -212,7 +212,7 @@ class Catalog:
     def movable(self, limit: int, wanted: Callable[[ActorSchema], bool]) -> list[Activation]:
         """Those of the next `limit` whose class is wanted, and of which nothing is under way.
 
-        Not those that somebody follows, as their streams would end, nor those that remember answers by a call's id.
+        Not those that somebody follows, as their streams would end.
         """
         found = []
         for _ in range(min(limit, len(self._all))):
@@ -221,18 +221,16 @@ class Catalog:
                 self._leavers = iter(list(self._all.values()))
             elif activation.settled and not activation.subscribed and wanted(activation.schema):
                 active = activation.state is ActivationState.ACTIVE and activation.hook is None
-                if active and activation.repeats is None:
+                if active:
                     found.append(activation)
         return found
 
     def _hand_over(self, activation: Activation, waiting: list[Call]) -> None:
         if activation.address in self._node.moves:
-            waiting = [one for call in waiting for one in _copies(call)]
-            self._node.moves.takes(activation.schema, activation.key, waiting)
+            self._node.moves.takes(activation.schema, activation.key, _leaving(activation, waiting))
             return
         if self._node.handover is not None:
-            waiting = [one for call in waiting for one in _copies(call)]
-            self._node.handover.take(activation.schema, activation.key, waiting)
+            self._node.handover.take(activation.schema, activation.key, _leaving(activation, waiting))
             return
         if not waiting:
             return
@@ -301,6 +299,11 @@ class Catalog:
         limit = activation.schema.idle_after or self._node.settings.IDLE_AFTER
         if now - activation.idle_since >= limit:
             self.deactivate(activation)
+
+
+def _leaving(activation: Activation, waiting: list[Call]) -> list[Call]:
+    """What goes to the node where the actor goes on."""
+    return [*repeats.bequest(activation), *(one for call in waiting for one in _copies(call))]
 
 
 def _copies(call: Call) -> list[Call]:

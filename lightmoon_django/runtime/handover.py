@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.errors import Unavailable
+from lightmoon_django.clock import Cancellable
+from lightmoon_django.errors import DeadlineExceeded, Unavailable
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Elsewhere, Node
+
+SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
 class GivingBack:
@@ -28,6 +31,7 @@ class GivingBack:
         self._node = node
         self._then = then
         self._waiting: dict[Address, list[Call]] = {}
+        self._sweeping: Cancellable | None = None
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
@@ -44,6 +48,8 @@ class GivingBack:
     def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
         """Give a row back, together with all others of this pass of the loop."""
         self._waiting[Address(schema.name, key)] = calls
+        if self._sweeping is None:
+            self._sweep_later()
         if not self._due:
             self._node.loop.call_soon(self._flush)
         self._due.setdefault(store, []).append((schema, key))
@@ -56,6 +62,21 @@ class GivingBack:
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
             self._then(schema, key, self._waiting.pop(Address(schema.name, key)))
+
+    def _sweep_later(self) -> None:
+        clock = self._node.clock
+        self._sweeping = clock.call_at(clock.monotonic() + SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        """Nobody waits beyond the deadline for a database that doesn't answer."""
+        self._sweeping = None
+        now = self._node.clock.monotonic()
+        for waiting in self._waiting.values():
+            for call in [call for call in waiting if call.deadline <= now]:
+                waiting.remove(call)
+                call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
+        if self._waiting:
+            self._sweep_later()
 
 
 class Handover:

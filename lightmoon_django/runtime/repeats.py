@@ -1,5 +1,7 @@
 """Calls that are sent again: an id runs once, and every copy gets the first one's answer.
 
+What is kept in memory goes with an actor that goes on at another node, as a call ahead of all others.
+
 Copies that come while the first one is on its way wait for its answer. The last answers are kept in memory. Those of
 `once` messages are stored in their own turn's commit, and looked up before a call with an unknown id may run: nobody
 else can have answered it meanwhile, as only the owner of the row runs its turns.
@@ -9,21 +11,50 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
+from lightmoon_django.actor import registry
 from lightmoon_django.actor.cadence import moment
-from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.call import Call, Tell
+from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError
 from lightmoon_django.persistence.records import Answer, Find
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.repeat import Identity
     from lightmoon_django.runtime.activation import Activation
+
+logger = logging.getLogger("lightmoon")
 
 KEPT = 64  # answers of one activation
 KEPT_BYTES = 64 * 1024  # of one answer; a larger one is not kept in memory
+BEQUEATHED_BYTES = 256 * 1024  # of the answers that go on with an actor
+BEQUEST_WITHIN = 10.0  # seconds
 SECOND = datetime.timedelta(seconds=1)
+
+
+class Bequest(Tell):
+    """Remembered answers on their way to wherever the actor goes on. Nothing else depends on it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, activation: Activation, answers: list[tuple[bytes, bytes, bytes]]) -> Bequest:
+        message = activation.schema.system[registry.INHERIT]
+        payload = message.signature.bind((answers,), {})
+        found = cls(message, activation.key, None, payload, activation.monotonic() + BEQUEST_WITHIN)
+        found.identity = Identity(os.urandom(SIZE), fingerprint(message.wire_name, payload))
+        return found
+
+    def reject(self, error: LightMoonError) -> None:
+        logger.info("What %s remembers of repeated calls was lost: %s", self.address, error)
+
+
+def bequest(activation: Activation) -> list[Call]:
+    """What an activation that leaves has to tell the next one, ahead of the calls that wait."""
+    return activation.repeats.bequest() if activation.repeats is not None else []
 
 
 class Repeats:
@@ -38,6 +69,9 @@ class Repeats:
 
     def admit(self, call: Call, identity: Identity) -> bool:
         """Whether the call is to be queued. If not it has its answer, or will get the one of its first copy."""
+        if call.message.name == registry.INHERIT:
+            self._inherit(call)
+            return False
         try:
             if self._joins(call, identity) or self._answered(call, identity):
                 return False
@@ -103,11 +137,32 @@ class Repeats:
         self._running.pop(identity.id, None)
         if len(payload) <= KEPT_BYTES:
             self._answers[identity.id] = (identity.fingerprint, payload)
-            for oldest in tuple(itertools.islice(self._answers, max(0, len(self._answers) - KEPT))):
-                del self._answers[oldest]
+            self._forget_oldest()
         copies, identity.copies = identity.copies, None
         for copy in copies or ():
             copy.resolve(payload)
+
+    def _forget_oldest(self) -> None:
+        for oldest in tuple(itertools.islice(self._answers, max(0, len(self._answers) - KEPT))):
+            del self._answers[oldest]
+
+    def _inherit(self, call: Call) -> None:
+        """Take in what an earlier activation remembers. Older than all that is known here."""
+        (answers,) = call.take_args()
+        self._answers = {id: (hashed, payload) for id, hashed, payload in answers} | self._answers
+        self._forget_oldest()
+        call.resolve(b"")
+
+    def bequest(self) -> list[Call]:
+        """The call that takes the last answers to the next activation, if there are any."""
+        found: list[tuple[bytes, bytes, bytes]] = []
+        size = 0
+        for id, (hashed, payload) in reversed(self._answers.items()):
+            size += len(payload)
+            if size > BEQUEATHED_BYTES:
+                break
+            found.insert(0, (id, hashed, payload))
+        return [Bequest.of(self._activation, found)] if found else []
 
     def failed(self, identity: Identity, error: LightMoonError) -> None:
         """The first copy has failed. If it was only taken back, the next one takes its place."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from lightmoon_django.cluster.users import Users
+from lightmoon_django.testing.clock import ManualClock
 from tests.cluster.processes import Group, Member, carried_by, database
 from tests.server.harness import ROOT
 
@@ -111,3 +113,19 @@ def test_guarded_events_are_hidden_on_the_clients_own_node(trio: list[Member]) -
         for name in ("nurse", "visitor")
     ]
     assert [[one.get("name") for one in found["events"]] for found in again] == [["whispered", "said"], [None, "said"]]
+
+
+async def test_a_user_who_changes_while_being_loaded_is_loaded_again() -> None:
+    """What was read before the change is not kept as if it were of after it."""
+    stored = ["before", "after"]
+
+    async def run(load: Any) -> Any:
+        found = load()
+        if found == "before":
+            users.forget("7")
+        return found
+
+    users = Users(lambda key: stored.pop(0), run, ManualClock())  # type: ignore[arg-type]
+    await users.fetch("7")
+    assert users.has("7")
+    assert users.get("7") == "after"

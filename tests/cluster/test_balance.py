@@ -73,6 +73,21 @@ def test_what_waits_for_an_actor_goes_with_it_in_order(group: Group) -> None:
     assert key not in here.do("held", actor=actor)
 
 
+def test_an_actor_that_remembers_answers_moves_with_them(group: Group) -> None:
+    """B50, design §9.11: to a node that joins, as others do; a call that is sent again there has run already."""
+    actor = "live.Levelled"
+    (here,) = group.start(1, LEASE_SECONDS=LEASE)
+    keys = [f"r{number}" for number in range(12)]
+    for key in keys:
+        assert here.ask(key, "add", 5, actor=actor, call_id="a") == 5
+    (there,) = group.start(1, LEASE_SECONDS=LEASE)
+    until_held(actor, 1, there)
+    for key in there.do("held", actor=actor):
+        assert there.ask(key, "add", 5, actor=actor, call_id="a") == 5
+        assert here.ask(key, "add", 1, actor=actor) == 6
+        assert here.fail(key, "add", 6, actor=actor, call_id="a").kind == "InvalidRequest"
+
+
 def make(member: Member, key: str) -> str:
     member.ask(key, "add", actor="live.Levelled")
     return key

@@ -61,3 +61,17 @@ def test_what_is_queued_goes_to_a_node_that_stays(group: Group) -> None:
     assert stopping.result(10) is None
     assert [call.result(5) for call in queued] == [1, 2, 1002, 1003]
     assert here.do("has", actor="live.Tally", key=key)
+
+
+def test_what_was_answered_is_remembered_by_the_node_that_stays(group: Group) -> None:
+    """B50, design §9.11: a call that is sent again, with the same id, after its actor's node has stopped."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    known, unknown = there.make(0), there.make(0)
+    assert there.ask(known, "add", 1, call_id="a") == 1
+    assert here.ask(known, "add", 1, call_id="b") == 2
+    assert there.ask(unknown, "add", 1) == 1
+    there.do("stop", grace=10.0)
+    assert here.do("has", actor="live.Tally", key=known)
+    assert not here.do("has", actor="live.Tally", key=unknown)
+    assert [here.ask(known, "add", 1, call_id=id) for id in "ab"] == [1, 2]
+    assert here.ask(known, "get") == 2

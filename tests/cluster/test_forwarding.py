@@ -102,14 +102,40 @@ class Silent:
     def refresh(self, then: Any) -> None: ...
 
 
+def looking(posted: list[Call]) -> Lookups:
+    """Nothing is ever found."""
+    return Lookups(
+        1,
+        Silent(),  # type: ignore[arg-type]
+        ManualClock(),
+        lambda call, owner: None,
+        posted.append,
+        lambda schema, key, told: None,
+        lambda schema: None,
+        lambda calls: None,
+    )
+
+
 def test_a_process_with_a_new_name_looks_for_owners_anew() -> None:
     """B31: a call whose way is looked up has not left."""
     *_, calls = made()
+    other = Noted(calls[2].message, "b", None, calls[2].payload, 2000.0)
     posted: list[Call] = []
-    lookups = Lookups(1, Silent(), ManualClock(), lambda *_: None, posted.append)  # type: ignore[arg-type]
-    for call in calls[:3]:
+    lookups = looking(posted)
+    for call in calls[:2]:
         lookups.send(call, 7)
+    lookups.place(other)
     lookups.let_go()
     lookups.stop()
-    assert posted == calls[:3]
-    assert not any(hasattr(call, "ended") for call in calls)
+    assert posted == [*calls[:2], other]
+    assert not any(hasattr(call, "ended") for call in posted)
+
+
+def test_a_call_that_was_taken_back_while_its_way_was_looked_up_does_not_leave() -> None:
+    """B51: nobody else is asked to run it."""
+    forwarding, frames, _, calls = made()
+    calls[0].cancelled = True
+    forwarding.send(calls[0], 7)
+    forwarding.send(calls[1], 7)
+    assert calls[0].ended == "Cancelled"
+    assert len(frames.sent) == 1

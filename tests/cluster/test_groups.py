@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,11 +15,12 @@ from channels_redis.core import RedisChannelLayer
 from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.groups import LARGEST, Groups, group_name
+from lightmoon_django.cluster.memberships import Memberships
 from lightmoon_django.cluster.network import Network
 from lightmoon_django.cluster.sendwindow import FrameTooLarge
 from lightmoon_django.cluster.traffic import Traffic
 from lightmoon_django.cluster.wire import Wire
-from lightmoon_django.identity import new_incarnation
+from lightmoon_django.identity import Address, new_incarnation
 from tests.cluster.world import SECRET, until
 from tests.services import Redis
 
@@ -124,3 +126,21 @@ def test_any_text_names_a_group() -> None:
     for group in ("", GROUP, "a b!c\0", "x" * 5000):
         assert layer.require_valid_group_name(group_name(group))
     assert group_name("a") != group_name("b")
+
+
+async def test_what_is_wanted_as_a_step_ends_is_not_forgotten() -> None:
+    """B55: a stream that is left, and followed again, at the very moment when the node has joined its group."""
+    member = Member(InMemoryChannelLayer())
+    room = Address("chat.Room", "a")
+    left = asyncio.Event()
+
+    def leave() -> None:
+        memberships.unwant(room)
+        left.set()
+
+    memberships = Memberships(member.groups, lambda _: asyncio.get_running_loop().call_soon(leave))
+    memberships.want(room)
+    await left.wait()
+    await until(lambda: not memberships._tasks, "all is settled")
+    assert member.groups._joined == {}
+    await memberships.stop()

@@ -13,6 +13,7 @@ from django.db import connections
 
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.conf import Settings
+from lightmoon_django.identity import Endpoint
 from lightmoon_django.models import Node
 from lightmoon_django.persistence.driver import StoreThread
 from lightmoon_django.persistence.nodes import Nodes
@@ -125,6 +126,39 @@ def test_a_deputy_beats_for_it(database: World, clock: Clock) -> None:
         clock.now += 50.0
         assert member.valid()
     assert next(answers, None) is None
+    member.stop()
+
+
+def test_a_deputy_announces_for_it_and_never_what_is_out_of_date(database: World, clock: Clock) -> None:
+    """The load is told with every beat: from another connection, each would be an outside write."""
+    told = [Endpoint("h", load=load) for load in range(3)]
+    found = iter(told)
+    late: list[Callable[[], bool]] = []
+    patient = True
+
+    def deputy(write: Callable[[], bool]) -> bool | None:
+        if patient:
+            return write()
+        late.append(write)
+        return None
+
+    member = Membership(
+        database.alias,
+        Settings(LEASE_SECONDS=60.0),
+        lambda: None,
+        endpoint=lambda: next(found),
+        clock=clock,
+        deputy=deputy,
+    )
+    member.start()
+    patient = False
+    member.beat()
+    patient = True
+    member.beat()
+    for write in late:
+        write()
+    assert len(late) == 2
+    assert Nodes(database.alias).endpoints()[member.incarnation()].load == 2
     member.stop()
 
 

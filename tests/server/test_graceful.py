@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -49,6 +51,27 @@ def test_clients_of_a_server_that_stays_notice_nothing(kind: str, tmp_path: Path
     finally:
         leaving.stop()
         staying.stop()
+
+
+@pytest.mark.parametrize("connects", [False, True])
+def test_daphne_gives_its_actors_back_before_it_ends(connects: bool, tmp_path: Path) -> None:
+    """B42: it knows no lifespan; and no client need have connected, where a view has called an actor."""
+    file = tmp_path / "server.sqlite3"
+    server = Server("daphne", {"SERVER_SQLITE": str(file)})
+    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    try:
+        server.start()
+        assert server.request("/click/a") == 200
+        if connects:
+            with server.client() as client:
+                assert client.call("server.Clicks.add", key="a") == 2
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            living = "SELECT count(*) FROM lightmoon_node WHERE NOT dead"
+            assert database.execute(living).fetchone() == (1,)
+            assert server.end(signal.SIGTERM) in (0, -signal.SIGTERM)
+            assert database.execute(living).fetchone() == (0,)
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])

@@ -46,16 +46,20 @@ export class Stream {
 
   /** Show others something else of this connection. Where that can't be said now, it is by the next `join`. */
   present(meta) {
-    this.#meta = JSON.parse(JSON.stringify(meta));
+    const [before, said] = [this.#meta, JSON.parse(JSON.stringify(meta))];
+    this.#meta = said;
     if (this.#state !== StreamState.LIVE && this.#state !== StreamState.JOINING) return;
     const failed = (error) => {
       if (error.type === "outcome_unknown") return;
-      if (!error.retryable) return this.#tellError(error);
+      if (!error.retryable) {
+        if (this.#meta === said) this.#meta = before; // or the next subscription would be refused for it
+        return this.#tellError(error);
+      }
       if (this.#state !== StreamState.LIVE) return;
       this.#lost = error.type;
       this.#joinLater(error.retryAfter);
     };
-    this.#client.requestNow("lm.present", { ...this.#names, meta: this.#meta }, { resolve: () => {}, reject: failed });
+    this.#client.requestNow("lm.present", { ...this.#names, meta: said }, { resolve: () => {}, reject: failed });
   }
 
   /** Hear of an event, or of "presence", "reset" and "error". Returns the function that ends it. */

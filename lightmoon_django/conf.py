@@ -74,6 +74,8 @@ class Settings:
     """How long one who stopped following still counts as there, so that a page that is loaded again doesn't flap."""
     PRESENCE_LIMIT: int = 500
     """Connections of one actor that are listed one by one; while there are more only their number is told."""
+    PRESENCE_META_BYTES: int = 256
+    """What a client may say of its connection, as JSON. Everybody who follows the actor gets it."""
     MAX_SUBSCRIPTIONS: int = 1000
     """Subscriptions of one session."""
     MAX_SESSIONS: int = 100_000

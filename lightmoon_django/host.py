@@ -14,7 +14,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -377,6 +377,9 @@ class NodeSwitchboard:
         schema = registry.by_name(address.actor)
         if schema is not None:
             self._node.unsubscribe(schema, address.key, subscriber, user)
+
+    def describe(self, address: Address, subscriber: Subscriber, meta: Mapping[str, Any]) -> None:
+        self._node.describe(address, subscriber, meta)
 
 
 def switchboard() -> NodeSwitchboard:

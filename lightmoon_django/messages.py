@@ -83,6 +83,7 @@ class Follow(msgspec.Struct, tag="follow", array_like=True, frozen=True):
     since: tuple[str, int] | None  # epoch and seq of the last frame that the session has
     grouped: bool  # the sender had better get the stream as casts to its group
     hidden: tuple[str, ...] = ()  # events that the session may not see
+    meta: dict[str, Any] | None = None  # what the session says of itself
 
 
 class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
@@ -92,6 +93,15 @@ class Unfollow(msgspec.Struct, tag="unfollow", array_like=True, frozen=True):
     key: str
     subscriber: str
     user: str | None
+
+
+class Described(msgspec.Struct, tag="described", array_like=True, frozen=True):
+    """A subscriber says something else of itself than before."""
+
+    actor: str
+    key: str
+    subscriber: str
+    meta: dict[str, Any]
 
 
 class Guarded(msgspec.Struct, tag="guarded", array_like=True, frozen=True):
@@ -183,6 +193,7 @@ Frame = (
     | Cancel
     | Follow
     | Unfollow
+    | Described
     | Streamed
     | Aside
     | Positions

@@ -173,6 +173,7 @@ class Subscription(Call):
 
     subscriber: Any
     since: Position | None  # the last frame that the subscriber has, if it followed the stream before
+    meta: dict[str, Any] | None = None  # what it says of its connection; None: nothing new
 
     @property
     def hidden(self) -> frozenset[str]:

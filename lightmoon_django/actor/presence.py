@@ -16,4 +16,7 @@ class Present:
     info: Mapping[str, Any]
     """What `@actor(presence=[…])` shows of the user."""
     connections: Mapping[str, Mapping[str, Any]]
-    """Each connection by a name of its own, with `at`, when it came (ISO 8601)."""
+    """Each connection by a name of its own: `at`, when it came (ISO 8601), and `meta`, what the client says of it.
+
+    Clients may say whatever they like; there is no `meta` where they said nothing.
+    """

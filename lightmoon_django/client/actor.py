@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.client.events import Changes, Events
+from lightmoon_django.errors import UsageError
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
@@ -59,11 +61,31 @@ class Actor:
         if stream is not None:
             stream.keep(False)
 
+    @property
+    def presence(self) -> dict[str, Any] | None:
+        """Who follows it: `users` by key, each with `info` and `connections`, and `count`. Users are None of a crowd.
+
+        Kept up to date while anybody here follows it; None before, and where its class doesn't tell.
+        """
+        stream = self._client.followed(self._address)
+        return stream.presence.current if stream is not None else None
+
+    async def present(self, meta: Mapping[str, Any]) -> None:
+        """Show others who follow it this of the connection, as its `meta`, for as long as it is followed here.
+
+        Raises what the server refuses it with, and `UsageError` when nobody here follows the actor.
+        """
+        stream = self._client.followed(self._address)
+        if stream is None:
+            raise UsageError(f"Nobody here follows {self._address}: subscribe, or read its events, and then present.")
+        await stream.present(meta)
+
     def events(self, *names: str) -> Events:
         """Its events of these names, or all, from now on: `async for event in room.events("said")`.
 
         As a context manager it first waits until the subscription flows, so that no event of a later call is missed.
-        Raises `StreamReset` where events may be missing, unless "reset" is one of the names.
+        Raises `StreamReset` where events may be missing, unless "reset" is one of the names. With "presence" among
+        them it also reads who came and went.
         """
         return Events(self._client.stream(self._address), names)
 

@@ -12,10 +12,11 @@ from lightmoon_django.client.actor import Actor
 from lightmoon_django.client.backoff import BASE, CAP, Backoff
 from lightmoon_django.client.call import Call, notification
 from lightmoon_django.client.calls import Calls
-from lightmoon_django.client.connection import LOST, Connection, Token, Where
+from lightmoon_django.client.connection import LOST, RENEWAL_ID, Connection, Token, Where
+from lightmoon_django.client.renewal import Renewal
 from lightmoon_django.client.state import State
 from lightmoon_django.client.stream import Stream
-from lightmoon_django.errors import LightMoonError, ParseError, Unavailable, UpgradeNeeded
+from lightmoon_django.errors import LightMoonError, OutcomeUnknown, ParseError, Unavailable, UpgradeNeeded
 from lightmoon_django.identity import Address
 
 STABLE = 5.0  # seconds after which a connection counts as a success
@@ -33,22 +34,32 @@ def connect(
     backoff: tuple[float, float] = (BASE, CAP),
     on_state: Callable[[State], object] | None = None,
     on_recovered: Callable[[bool], object] | None = None,
+    on_expired: Callable[[str], object] | None = None,
     websocket: Mapping[str, Any] | None = None,
 ) -> Client:
     """A client of `ws://…/lightmoon/ws`, to be entered: `async with connect(url) as client`.
 
-    `token` is the value of an Authorization header, or a function that gives it, also asynchronously, for each
-    connection. `headers` may hold a cookie, which counts only with an `origin` that the server takes for its own.
-    `schema` is the hash that the program was written for; a server with another one raises `UpgradeNeeded`.
+    `token` is the value of an Authorization header, or a function that gives it, also asynchronously: for each
+    connection, before a token ends, and when the server holds it for ended. `headers` may hold a cookie, which counts
+    only with an `origin` that the server takes for its own. `schema` is the hash that the program was written for; a
+    server with another one raises `UpgradeNeeded`.
 
     `timeout` is how many seconds a call waits for a connection, or for one that it can be sent again on; `backoff` the
     first and the longest delay between attempts, in seconds. `on_recovered` hears after each reconnect whether the
-    server still had the session. `websocket` goes to the library, `compression` and `proxy` for instance.
+    server still had the session, `on_expired` why the server holds this client for nobody any more: its "session",
+    "token" or "user" has ended. `websocket` goes to the library, `compression` and `proxy` for instance.
     """
     where = Where(
         url=url, token=token, origin=origin, headers=headers or {}, schema=schema, ssl=ssl, websocket=websocket or {}
     )
-    return Client(where, timeout=timeout, backoff=Backoff(*backoff), on_state=on_state, on_recovered=on_recovered)
+    return Client(
+        where,
+        timeout=timeout,
+        backoff=Backoff(*backoff),
+        on_state=on_state,
+        on_recovered=on_recovered,
+        on_expired=on_expired,
+    )
 
 
 class Client:
@@ -67,12 +78,14 @@ class Client:
         backoff: Backoff,
         on_state: Callable[[State], object] | None = None,
         on_recovered: Callable[[bool], object] | None = None,
+        on_expired: Callable[[str], object] | None = None,
     ) -> None:
         self.backoff = backoff
         self._where = where
         self._timeout = timeout
         self._on_state = on_state
         self._on_recovered = on_recovered
+        self._on_expired = on_expired
         self._state = State.CLOSED
         self._refusal: LightMoonError | None = None  # why calls fail at once
         self._connection: Connection | None = None
@@ -84,6 +97,8 @@ class Client:
         self._streams: dict[Address, Stream] = {}
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._renewal = Renewal(self._renew_soon)
+        self._renewing: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
@@ -113,6 +128,8 @@ class Client:
 
     async def close(self) -> None:
         """Disconnect for good. Calls fail, readers end."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         self._stop(self._refusal or Unavailable("The client is closed."), quietly=True)
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -130,6 +147,9 @@ class Client:
 
         Raises what the actor raised, or `OutcomeUnknown` when its answer is lost. Cancelling takes it back.
         """
+        return await self._ask(method, params, call_id=call_id)
+
+    async def _ask(self, method: str, params: Any, *, call_id: str | None = None, fleeting: bool = False) -> Any:
         future = asyncio.get_running_loop().create_future()
 
         def resolve(value: Any) -> None:
@@ -140,7 +160,7 @@ class Client:
             if not future.done():
                 future.set_exception(error)
 
-        call = self.request(method, params, resolve, reject, call_id=call_id)
+        call = self.request(method, params, resolve, reject, call_id=call_id, fleeting=fleeting)
         try:
             return await future
         except asyncio.CancelledError:
@@ -202,6 +222,12 @@ class Client:
             call.wait()
         return call
 
+    async def ask(self, method: str, params: Any) -> Any:
+        """Like `call`, on the connection there is and on no other. Raises `OutcomeUnknown` without one."""
+        if not self._usable:
+            raise OutcomeUnknown("There is no connection now.")
+        return await self._ask(method, params, fleeting=True)
+
     @property
     def _usable(self) -> bool:
         return self._state is State.OPEN and not self._draining
@@ -257,7 +283,7 @@ class Client:
         hello = connection.hello
         recovered = bool(hello.get("recovered"))
         self._connection = connection
-        self._session = hello.get("session")
+        self._greeted(hello)
         self._draining = False
         self._enter(State.OPEN)
         if self._known and self._on_recovered is not None:
@@ -269,18 +295,55 @@ class Client:
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
 
+    def _greeted(self, hello: Mapping[str, Any]) -> None:
+        self._session = hello.get("session")
+        if callable(self._where.token):
+            self._renewal.after(hello.get("expires"))
+
+    def _renew_soon(self) -> None:
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        """Show another token. Without one this one ends in its time, and the next connection asks again."""
+        connection = self._connection
+        try:
+            token = await connections.token_of(self._where)
+        except (*LOST, LightMoonError):
+            return
+        if connection is not None and connection is self._connection and self._usable:
+            connection.renew(self._where, token)
+
+    def _renewed(self, message: Mapping[str, Any]) -> None:
+        """One that is refused is no worse than the one that ends: the next connection asks for another."""
+        if "error" not in message:
+            self._greeted(message["result"])
+        elif self._connection is not None:
+            self._connection.abort()
+
+    def _expired(self, params: Mapping[str, Any]) -> None:
+        """Another connection may prove by another token who one is; streams go on there."""
+        if self._on_expired is not None:
+            self._on_expired(str(params.get("reason")))
+        if callable(self._where.token) and self._connection is not None:
+            self._connection.abort()
+
     def _received(self, message: Any) -> None:
         if isinstance(message, list):  # the answers of a batch
             for one in message:
                 self._received(one)
             return
         method = message.get("method")
+        if method is None and message.get("id", "") == RENEWAL_ID:
+            self._renewed(message)
+            return
         if method is None:
             self._calls.answer(message)
             return
         params = message.get("params") or {}
         if method == "lm.closing":
             self._closing(params)
+        elif method == "lm.expired":
+            self._expired(params)
         elif "actor" in params:
             stream = self._streams.get(Address(params["actor"], params["key"]))
             if stream is not None:
@@ -298,6 +361,7 @@ class Client:
 
     def _lost(self) -> None:
         self._connection = None
+        self._renewal.stop()
         self._draining = False
         for stream in tuple(self._streams.values()):
             stream.disconnected()

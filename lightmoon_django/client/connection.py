@@ -7,12 +7,13 @@ import collections
 import contextlib
 import dataclasses
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from lightmoon_django import codec
 from lightmoon_django.client import refusals
-from lightmoon_django.errors import Forbidden
+from lightmoon_django.errors import Forbidden, Unavailable
 
 try:
     import websockets
@@ -20,12 +21,14 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("The Python client needs websockets: pip install 'lightmoon-django[client]'") from error
 
+logger = logging.getLogger("lightmoon.client")
+
 PROTOCOL = 1
 CLIENT = "lightmoon-python/0.1"
 HANDSHAKE = 10.0  # seconds until the server must have greeted
 FLUSH = 1.0  # seconds for what is still to be sent at the end
 PONG = 10.0  # seconds at most until a ping must be answered, by anything
-HELLO_ID, PING_ID = 0, 1  # numbers: only calls have strings, which the server remembers
+HELLO_ID, PING_ID, RENEWAL_ID = 0, 1, 2  # numbers: only calls have strings, which the server remembers
 GOODBYE = 1000  # tells the server that nobody comes back
 SEE_YOU = 4000  # any other code
 WATERMARK = 256  # frames; who sends without waiting for answers pauses here
@@ -71,6 +74,10 @@ class Connection:
         self._empty.clear()
         if len(self._queue) > WATERMARK:
             self._low.clear()
+
+    def renew(self, where: Where, token: str | None) -> None:
+        """Show who one is by another token, before the last one ends."""
+        self.send(_hello(RENEWAL_ID, where, None, token))
 
     async def room(self) -> None:
         """Until the server takes more."""
@@ -132,7 +139,7 @@ class Connection:
 async def dial(where: Where, session: str | None) -> Connection:
     """A connection that the server has greeted. Raises one of `LOST`, or the `LightMoonError` that the server says."""
     async with asyncio.timeout(HANDSHAKE):
-        token = await _token(where.token)
+        token = await token_of(where)
         options = {"compression": None, "max_size": None, "ping_interval": None, "close_timeout": 2, **where.websocket}
         if where.ssl is not None:
             options["ssl"] = where.ssl
@@ -155,20 +162,31 @@ async def dial(where: Where, session: str | None) -> Connection:
             raise
 
 
-async def _token(given: Token | None) -> str | None:
+async def token_of(where: Where) -> str | None:
+    """What proves who one is, as it is now. Raises `Unavailable` when the program's function has no answer."""
+    given = where.token
     if given is None or isinstance(given, str):
         return given
-    found = given()
-    return await found if inspect.isawaitable(found) else found
+    try:
+        found = given()
+        return await found if inspect.isawaitable(found) else found
+    except LOST:
+        raise
+    except Exception as error:
+        logger.exception("There is no token.", extra={"action": "token_failed"})
+        raise Unavailable(f"There is no token: {type(error).__name__}: {error}") from error
+
+
+def _hello(id: int, where: Where, session: str | None, token: str | None) -> str:
+    params = {"protocol": PROTOCOL, "client": CLIENT, "schema": where.schema, "token": token, "session": session}
+    given = {name: value for name, value in params.items() if value is not None}
+    return codec.encode_json({"jsonrpc": "2.0", "id": id, "method": "lm.hello", "params": given}).decode()
 
 
 async def _greet(
     socket: websocket_client.ClientConnection, where: Where, session: str | None, token: str | None
 ) -> dict[str, Any]:
-    params = {"protocol": PROTOCOL, "client": CLIENT, "schema": where.schema, "token": token, "session": session}
-    given = {name: value for name, value in params.items() if value is not None}
-    hello = {"jsonrpc": "2.0", "id": HELLO_ID, "method": "lm.hello", "params": given}
-    await socket.send(codec.encode_json(hello).decode())
+    await socket.send(_hello(HELLO_ID, where, session, token))
     while True:
         message = codec.decode_any(await socket.recv())
         if isinstance(message, dict) and message.get("id", "") == HELLO_ID and "method" not in message:

@@ -18,11 +18,15 @@ T = TypeVar("T")
 
 QUEUE = 10_000  # events that wait for their reader
 RESET = "reset"
+PRESENCE = "presence"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event, and where in its actor's stream it stands. A "reset" has `{"reason", "state"}` as its data."""
+    """One event, and where in its actor's stream it stands.
+
+    A "reset" has `{"reason", "state"}` as its data, a "presence" `{"joins", "leaves", "users", "count"}`.
+    """
 
     name: str
     data: dict[str, Any]
@@ -63,6 +67,9 @@ class Reader(Generic[T]):
 
     def changed(self, state: dict[str, Any] | None) -> None:
         """The state is another."""
+
+    def presence(self, change: dict[str, Any]) -> None:
+        """Somebody came or went, or says something else of itself."""
 
     def reset(self, reason: str, state: dict[str, Any] | None) -> None:
         """Events may be missing here."""
@@ -141,8 +148,14 @@ class Events(Reader[Event]):
         super().__init__(stream)
 
     def event(self, event: Event) -> None:
-        if self._names and event.name not in self._names:
-            return
+        if not self._names or event.name in self._names:
+            self._add(event)
+
+    def presence(self, change: dict[str, Any]) -> None:
+        if PRESENCE in self._names:
+            self._add(Event(name=PRESENCE, data=change, **self._stream.where()))
+
+    def _add(self, event: Event) -> None:
         if len(self._queue) >= self._limit:
             self._queue.clear()
             self.reset("overflow", self._stream.snapshot)

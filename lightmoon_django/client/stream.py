@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import enum
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from lightmoon_django import codec
 from lightmoon_django.client.backoff import Backoff
 from lightmoon_django.client.events import Event, Reader
+from lightmoon_django.client.presence import Presence
 from lightmoon_django.errors import Forbidden, LightMoonError, OutcomeUnknown
 from lightmoon_django.identity import Address
 
@@ -48,6 +50,8 @@ class Owner(Protocol):
         fleeting: bool = False,
     ) -> object: ...
 
+    async def ask(self, method: str, params: Any) -> Any: ...
+
 
 class Stream:
     def __init__(self, client: Owner, address: Address) -> None:
@@ -55,6 +59,8 @@ class Stream:
         self.snapshot: dict[str, Any] | None = None  # replaced, never changed
         self._client = client
         self._loop = asyncio.get_running_loop()
+        self.presence = Presence(self._loop, self._told_presence)
+        self._meta: Any = None  # what others are shown of this connection
         self._state = StreamState.IDLE
         self._listeners: weakref.WeakSet[Reader[Any]] = weakref.WeakSet()
         self._kept = False  # followed without a listener
@@ -98,6 +104,24 @@ class Stream:
                 if waiter in self._waiting:
                     self._waiting.remove(waiter)
 
+    async def present(self, meta: Mapping[str, Any]) -> None:
+        """Show others something else of this connection, now or with the next attempt to join.
+
+        Raises what the server refuses it with. What is too much for it is as if it hadn't been said.
+        """
+        before, self._meta = self._meta, codec.decode_any(codec.encode_json(meta))
+        said = self._meta
+        if self._state not in (StreamState.JOINING, StreamState.LIVE):
+            return
+        try:
+            await self._client.ask("lm.present", {**self._names, "meta": said})
+        except OutcomeUnknown:
+            pass  # on the next connection it is said again
+        except LightMoonError as error:
+            if self._meta is said and not error.retryable:
+                self._meta = before
+            raise
+
     def where(self) -> dict[str, Any]:
         """The position, as an event has it."""
         actor, key = self.address
@@ -118,7 +142,8 @@ class Stream:
             return
         known = self._state in (StreamState.LIVE, StreamState.JOINING)
         self._enter(StreamState.IDLE)
-        self.snapshot = self._epoch = self._lost = None
+        self.snapshot = self._epoch = self._lost = self._meta = None
+        self.presence.forget()
         self._client.unfollow(self, known=known)
 
     # The client
@@ -126,7 +151,9 @@ class Stream:
     def join(self) -> None:
         """There is a connection: subscribe on it."""
         attempt = self._enter(StreamState.JOINING)
-        params: dict[str, Any] = {"actor": self.address.actor, "key": self.address.key}
+        params: dict[str, Any] = {**self._names}
+        if self._meta is not None:
+            params["meta"] = self._meta
         if self._epoch is not None:
             params["since"] = {"epoch": self._epoch, "seq": self._seq}
         self._client.request(
@@ -142,7 +169,8 @@ class Stream:
         if method == "lm.reset":
             self._reset(params["reason"])
         elif method == "lm.presence":
-            pass  # who else follows the actor is told, and nobody here asks
+            if self._state is StreamState.LIVE and not self.presence.take(params):
+                self._reset("gap")
         elif self._state is StreamState.LIVE and self._follows(params):
             self._take(params)
 
@@ -157,7 +185,8 @@ class Stream:
         """Nobody hears anything any more. `quietly`: readers end without an error."""
         self._enter(StreamState.IDLE)
         self._kept = False
-        self._epoch = self.snapshot = None
+        self._epoch = self.snapshot = self._meta = None
+        self.presence.forget()
         for waiter in self._take_waiting():
             waiter.set_exception(error)
         for listener in tuple(self._listeners):
@@ -170,6 +199,8 @@ class Stream:
     def _joined(self, found: dict[str, Any]) -> None:
         attempt = self._enter(StreamState.LIVE)
         self._joined_at = self._loop.time()
+        if found.get("presence") is not None:
+            self.presence.snapshot(found["presence"])
         if found["recovered"]:
             self._lost = None
             for params in found["events"]:
@@ -190,6 +221,14 @@ class Stream:
             if reason is not None:
                 listener.reset(reason, self.snapshot)
             listener.changed(self.snapshot)
+
+    def _told_presence(self, change: dict[str, Any]) -> None:
+        for listener in tuple(self._listeners):
+            listener.presence(change)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"actor": self.address.actor, "key": self.address.key}
 
     def _failed(self, error: LightMoonError) -> None:
         if error.retryable or isinstance(error, OutcomeUnknown):

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -41,6 +41,7 @@ from lightmoon_django.messages import (
     Aside,
     Bounce,
     Cancel,
+    Described,
     Draining,
     Ended,
     Failure,
@@ -205,6 +206,10 @@ class Cluster:
         """Forget a subscriber here of a stream there."""
         self._streaming.leave(address, subscriber, user)
 
+    def describe(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        """A subscriber here of a stream there says something else of itself."""
+        self._streaming.describe(address, subscriber, meta)
+
     def announce(self, change: AccessChange) -> None:
         """Tell every other node, as soon as it is known who is there."""
         self._users.forget(change.user)
@@ -262,6 +267,8 @@ class Cluster:
             self._streaming.lagging(sender, frame)
         elif isinstance(frame, Ended):
             self._streaming.stream_ended(sender, frame)
+        elif isinstance(frame, Described):
+            self._streaming.described(frame)
         elif isinstance(frame, Bounce):
             self._forwarding.bounced(frame)
         elif isinstance(frame, Cancel):

@@ -147,7 +147,7 @@ class Forwarding:
         frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
         if isinstance(call, Subscription):
             grouped = self._grouped(route.owner, call.schema.name)
-            data = encode(Follow(frame, call.since, grouped, tuple(call.hidden)))
+            data = encode(Follow(frame, call.since, grouped, tuple(call.hidden), call.meta))
         else:
             data = encode(frame)
         try:

@@ -96,11 +96,12 @@ class RemoteCall(Foreign, Call):
 class RemoteSubscription(Foreign, Subscription):
     """A subscription of another node's session. What it gets goes to that node once, for all its sessions."""
 
-    __slots__ = (*_SLOTS, "followed", "grouped", "hidden")
+    __slots__ = (*_SLOTS, "followed", "grouped", "hidden", "meta")
 
     grouped: bool
     followed: Position | None
     hidden: frozenset[str]
+    meta: dict[str, Any] | None
 
     @property
     def subscriber(self) -> Outlet:
@@ -171,7 +172,7 @@ class Incoming:
             remote = frame.call
             call = self._built(RemoteSubscription, subscription_of(remote), remote, user)
             call.grouped, call.followed = frame.grouped and call.schema.castable, None
-            call.hidden = frozenset(frame.hidden)
+            call.hidden, call.meta = frozenset(frame.hidden), frame.meta
             call.since = Position(*frame.since) if frame.since is not None else None
         else:
             remote = frame

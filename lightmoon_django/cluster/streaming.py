@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +23,18 @@ from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.translation import user_key
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import Aside, Ended, Guarded, Lag, Positions, Streamed, Unfollow, decode, encode
+from lightmoon_django.messages import (
+    Aside,
+    Described,
+    Ended,
+    Guarded,
+    Lag,
+    Positions,
+    Streamed,
+    Unfollow,
+    decode,
+    encode,
+)
 
 STOP_PATIENCE = 1.0  # seconds; a membership that was not left expires
 
@@ -33,6 +44,9 @@ class Home(Protocol):
 
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
         """A session on another node has left; `outlet` is the subscriber to forget if it was the last one, or empty."""
+
+    def follower_described(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        """A session on another node says something else of itself."""
 
     def missed(self, address: Address, since: Position) -> list[str | Guarded] | None:
         """The frames of an actor's stream after a position; None when they are not held any more."""
@@ -115,6 +129,12 @@ class Streaming:
         if source is not None:
             self.send(source, Unfollow(*address, subscriber, user_key(user)))
 
+    def describe(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        """Tell the owner what a subscriber here says of itself."""
+        mirror = self.mirrors.get(address)
+        if mirror is not None:
+            self.send(mirror.source, Described(*address, subscriber, dict(meta)))
+
     def ask(self, mirror: Mirror) -> None:
         """Ask the owner for what is missing; and if nothing came at all, make sure that casts reach this node."""
         self.send(mirror.source, Lag(*mirror.address, mirror.epoch, mirror.wanted))
@@ -179,6 +199,9 @@ class Streaming:
         elif (outlet := self.outlets.find(peer, address)) is not None:
             self.outlets.drop(outlet, peer, "nobody")  # told, should somebody have joined there meanwhile
 
+    def described(self, frame: Described) -> None:
+        self._home.follower_described(Address(frame.actor, frame.key), frame.subscriber, frame.meta)
+
     def lagging(self, peer: int, frame: Lag) -> None:
         """Give a node what it misses, or take it out of the stream."""
         address = Address(frame.actor, frame.key)
@@ -197,7 +220,7 @@ class Streaming:
     def _left(self, outlet: Outlet, id: str, session: str, user: Any) -> None:
         self._home.follower_left(outlet.address, id, session, user)
 
-    def send(self, peer: int, frame: Unfollow | Lag | Ended) -> None:
+    def send(self, peer: int, frame: Unfollow | Described | Lag | Ended) -> None:
         """Send a frame behind what waits for that node."""
         self.outlets.flush()
         self._postbox.post(peer, encode(frame))

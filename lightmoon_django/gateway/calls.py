@@ -111,12 +111,16 @@ class WireCall(Wired, Call):
 
 
 class WireSubscription(Wired, Subscription):
-    """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered."""
+    """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered.
 
-    __slots__ = (*_SLOTS, "established", "hidden", "pending")
+    `restated`: its `meta` may have come too late to go with it.
+    """
+
+    __slots__ = (*_SLOTS, "established", "hidden", "meta", "pending", "restated")
 
     client: Session
     hidden: frozenset[str]  # judged again as long as the stream flows
+    meta: dict[str, Any] | None
 
     def __init__(
         self,
@@ -129,6 +133,7 @@ class WireSubscription(Wired, Subscription):
         ident: str | float | None,
         fingerprint: int,
         since: Position | None = None,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         Call.__init__(self, message, key, (), b"", deadline, caller=client.id, user=client.user)
         self.subscriber = client
@@ -140,8 +145,10 @@ class WireSubscription(Wired, Subscription):
         self.fingerprint = fingerprint
         self.copies = None
         self.hidden = message.actor.guarded
+        self.meta = meta
         self.established = False
         self.pending = True
+        self.restated = False
 
     def resolve(self, payload: bytes) -> None:
         self.pending = False

@@ -78,6 +78,7 @@ class Post(Client):
         if self._scope is None:
             return None
         self.spend(self.hub.monotonic())  # it is kept when this request is gone
+        self.hub.rates.connections.take(self.address)
         if not self.hub.has_room():
             raise Overloaded("This server has as many clients as it may have.", retry_after=1.0)
         headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
@@ -160,7 +161,8 @@ async def _visitor_of(hub: Hub, scope: Mapping[str, Any], request: HttpRequest, 
 
 async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:
     """The client says that it doesn't come back."""
-    visitor = await admission.visitor_of(scope, as_request(scope, io.BytesIO()))
+    address = _unless_too_often(hub, scope)
+    visitor = await _visitor_of(hub, scope, as_request(scope, io.BytesIO()), address)
     admission.session_of(hub, header(scope, b"lightmoon-session"), visitor).close(GOING_AWAY)
 
 

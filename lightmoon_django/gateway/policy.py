@@ -20,6 +20,7 @@ from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
 from lightmoon_django.gateway.threads import in_thread
+from lightmoon_django.gateway.tokens import key_of
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.schema import EventSchema, MessageSchema
@@ -76,8 +77,10 @@ class Policy:
             return NOT_AUTHENTICATED
         user = client.user
         refusal = await self._ask(client, key)
-        if client.user is user:  # else it was judged for whom the client no longer is
+        if client.user is user:
             client.remember(self._message, key, refusal)
+        elif key_of(client.user) != key_of(user):  # it was judged for whom the client no longer is
+            return await self.judge(client, key)
         return refusal
 
     async def _ask(self, client: Client, key: str) -> str:

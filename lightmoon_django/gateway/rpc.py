@@ -26,6 +26,7 @@ _METHODS: dict[str, methods.Method] = {
     "lm.ping": methods.ping,
     "lm.subscribe": subscriptions.subscribe,
     "lm.unsubscribe": subscriptions.unsubscribe,
+    "lm.present": subscriptions.present,
     "rpc.discover": methods.discover,
     "$/cancelRequest": methods.cancel,
 }

@@ -287,14 +287,33 @@ class Session(Client):
         found = self._streams.get(call.address) if self._streams else None
         if found is not None:
             found.established = True
+            self._restate(found)
             return True
         self.hub.switchboard.unsubscribe(call.address, self, self.user)
         return False
 
     def refused(self, call: WireSubscription) -> None:
         """The node has not subscribed this session."""
-        if self._streams and not call.established and self._streams.get(call.address) is call:
-            self._forget(call.address)
+        if self._streams and self._streams.get(call.address) is call:
+            if call.established:
+                self._restate(call)
+            else:
+                self._forget(call.address)
+
+    def describe(self, address: Address, meta: dict[str, Any]) -> bool:
+        """Show others who follow that stream something else of this session. False: it doesn't follow it."""
+        call = self._streams.get(address) if self._streams else None
+        if call is None:
+            return False
+        call.meta, call.restated = meta, True
+        if not call.pending:
+            self._restate(call)
+        return True
+
+    def _restate(self, call: WireSubscription) -> None:
+        if call.restated and call.meta is not None:
+            call.restated = False
+            self.hub.switchboard.describe(call.address, self, call.meta)
 
     def unfollow(self, address: Address) -> bool:
         """Stop a stream at once, also one that is still being joined. Whether there was one."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lightmoon_django.errors import Forbidden, Overloaded
+from lightmoon_django import codec
+from lightmoon_django.errors import Conflict, Forbidden, InvalidParams, Overloaded
 from lightmoon_django.gateway.calls import WireSubscription
 from lightmoon_django.gateway.methods import answer, parameters, session_of
 from lightmoon_django.gateway.policy import GRANTED
@@ -25,18 +26,25 @@ class Since(TypedDict):
     seq: int
 
 
-_subscribe = parameters("lm.subscribe", ("actor", str), ("key", str), ("since", Since | None, None))
+Meta = dict[str, Any]  # what a client says of its connection
+
+_subscribe = parameters(
+    "lm.subscribe", ("actor", str), ("key", str), ("since", Since | None, None), ("meta", Meta | None, None)
+)
+_present = parameters("lm.present", ("actor", str), ("key", str), ("meta", Meta))
 _unsubscribe = parameters("lm.unsubscribe", ("actor", str), ("key", str))
 
 
 def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> Awaitable[None] | None:
     """Follow an actor. Every later frame follows on the answer: what was missed since a position, or the view."""
     session = session_of(client)
-    actor, key, given = _subscribe.from_wire(params)
+    actor, key, given, meta = _subscribe.from_wire(params)
     since = None if given is None else Position(given["epoch"], given["seq"])
     hub = session.hub
     route = hub.stream(actor)
     key = route.canonical(key)
+    if meta is not None:
+        _check_meta(route, meta)
     fingerprint = hash(("lm.subscribe", params)) or 1
     if type(ident) is str and session.recall(ident, fingerprint, sink):
         return None
@@ -46,7 +54,7 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
     now = hub.monotonic()
     session.spend(now)
     call = WireSubscription(
-        route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint, since
+        route.message, key, route.deadline(now), session, sink, request_id, ident, fingerprint, since, meta
     )
     refusal = route.policy.known(session, key, now)
     hidden = route.guards.known(session, key, now)
@@ -77,3 +85,24 @@ def unsubscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, 
     actor, key = _unsubscribe.from_wire(params)
     session.unfollow(Address(actor, key))
     answer(sink, request_id, None)
+
+
+def present(client: Client, sink: Sink, request_id: str | None, ident: Any, params: bytes) -> None:
+    """Show others who follow an actor something else of this connection, which follows it."""
+    session = session_of(client)
+    actor, key, meta = _present.from_wire(params)
+    route = session.hub.stream(actor)
+    _check_meta(route, meta)
+    session.spend(session.hub.monotonic())
+    if not session.describe(Address(route.message.actor.name, route.canonical(key)), meta):
+        raise Conflict("This session doesn't follow that actor. Say it with lm.subscribe.")
+    answer(sink, request_id, None)
+
+
+def _check_meta(route: StreamRoute, meta: Meta) -> None:
+    if route.message.actor.presence is None:
+        raise InvalidParams(f"{route.message.actor.name} tells nobody who follows it: it takes no meta.", path="$.meta")
+    limit = route.hub.settings.PRESENCE_META_BYTES
+    size = len(codec.encode_json(meta))
+    if size > limit:
+        raise InvalidParams(f"The meta of a connection may have {limit} bytes, and this has {size}.", path="$.meta")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -29,3 +30,6 @@ class Switchboard(Protocol):
 
     def unsubscribe(self, address: Address, subscriber: Session, user: Any) -> None:
         """Stop pushing that stream, at once. Nothing happens when it wasn't subscribed."""
+
+    def describe(self, address: Address, subscriber: Session, meta: Mapping[str, Any]) -> None:
+        """Show others who follow that stream what this subscriber says of itself."""

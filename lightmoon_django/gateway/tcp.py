@@ -17,6 +17,7 @@ from lightmoon_django.gateway import frames, websocket
 
 HEAD = 16_384  # bytes of headers
 PIECE = 65_536  # bytes at a time of a body that is too large to be read
+LINGER = 5.0  # seconds that a closed connection may take to send what it still has
 ABNORMAL = 1006  # what a WebSocket reports of a connection that just ended: the session waits
 CHARSETS = ("utf-8", "utf8")
 
@@ -163,3 +164,5 @@ class Server:
             self._tasks.discard(task)
             with contextlib.suppress(OSError):
                 writer.close()
+            if writer.transport.get_write_buffer_size():  # to one that doesn't read it would never be closed
+                asyncio.get_running_loop().call_later(LINGER, writer.transport.abort)

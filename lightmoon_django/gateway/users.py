@@ -72,11 +72,17 @@ def by_token(request: HttpRequest) -> tuple[Any, Any] | None:
 
 def by_hello(request: HttpRequest, token: str) -> tuple[Any, Any]:
     """Like `by_token`, for a token that came inside `lm.hello`. Raises `Forbidden` also when nothing recognises it."""
+    if not _is_a_header(token):  # authentication classes count on it, and would fail
+        raise Forbidden("The token has characters that no Authorization header can have.")
     request.META["HTTP_AUTHORIZATION"] = token
     found = by_token(request)
     if found is None:
         raise Forbidden("The token was not recognised. It has the form of an Authorization header, as 'Token 9944b…'.")
     return found
+
+
+def _is_a_header(text: str) -> bool:
+    return all(char.isprintable() or char == "\t" for char in text) and all(ord(char) < 256 for char in text)
 
 
 def session_store(key: str | None) -> Any:

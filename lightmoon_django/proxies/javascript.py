@@ -21,7 +21,19 @@ RUNTIME = "lightmoon/client"
 PROXIES = "lightmoon"
 
 PROXY_WORDS = frozenset(
-    {"constructor", "getSnapshot", "key", "on", "optimistic", "presence", "state", "subscribe", "then", "toJSON"}
+    {
+        "constructor",
+        "getSnapshot",
+        "key",
+        "on",
+        "optimistic",
+        "presence",
+        "present",
+        "state",
+        "subscribe",
+        "then",
+        "toJSON",
+    }
 )
 """What a proxy has of its own. A message of that name can't be called from JavaScript."""
 STREAM_WORDS = frozenset({"error", "presence", "reset", "state"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lightmoon_django.actor.call import Call, Unsubscription
@@ -73,6 +73,9 @@ class Elsewhere(Protocol):
 
     def unsubscribe(self, address: Address, subscriber: str, user: Any) -> None:
         """Forget a subscriber here of a stream there."""
+
+    def describe(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        """A subscriber here of a stream there says something else of itself."""
 
     def announce(self, change: AccessChange) -> None:
         """Tell every other node."""
@@ -203,6 +206,18 @@ class Node:
             self.left(activation, subscriber.id, user)
         elif self.elsewhere is not None:
             self.elsewhere.unsubscribe(Address(schema.name, key), subscriber.id, user)
+
+    def describe(self, address: Address, subscriber: Subscriber, meta: Mapping[str, Any]) -> None:
+        """A subscriber says something else of itself, which others are shown."""
+        activation = self.catalog.get(address)
+        if activation is not None and activation.subscribed and subscriber.id in activation.stream.subscribers:
+            self.presences.describe(address, subscriber.id, meta)
+        elif self.elsewhere is not None:
+            self.elsewhere.describe(address, subscriber.id, meta)
+
+    def follower_described(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        """A session on another node says something else of itself."""
+        self.presences.describe(address, subscriber, meta)
 
     def follower_left(self, address: Address, outlet: str, subscriber: str, user: Any) -> None:
         """A session on another node has left; `outlet` stands for that node if it was the last one there."""

@@ -13,6 +13,7 @@ replicates what it knows to all others; here one node has the actor and with it 
 
 from __future__ import annotations
 
+import copy
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from lightmoon_django.actor.presence import Present
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
+    from lightmoon_django.actor.call import Subscription
     from lightmoon_django.clock import Cancellable
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Node
@@ -37,14 +39,19 @@ _PLAIN = (str, int, float, bool, type(None))
 class Member:
     """One connection."""
 
-    __slots__ = ("at", "id", "info", "name", "user")
+    __slots__ = ("at", "id", "info", "meta", "name", "user")
 
-    def __init__(self, id: str, user: str, info: Mapping[str, Any], at: str) -> None:
+    def __init__(self, id: str, user: str, info: Mapping[str, Any], at: str, meta: Mapping[str, Any]) -> None:
         self.id = id  # the subscriber's, which nobody is told
         self.name = secrets.token_hex(4)
         self.user = user
         self.info = info
         self.at = at
+        self.meta = meta  # what the client says of it; replaced, never changed
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        return {"at": self.at, "meta": self.meta} if self.meta else {"at": self.at}
 
 
 class Presence:
@@ -52,7 +59,7 @@ class Presence:
 
     __slots__ = (
         "_address",
-        "_crowded",
+        "_changed",
         "_gone",
         "_leaving",
         "_members",
@@ -62,6 +69,7 @@ class Presence:
         "_run",
         "_timer",
         "_told_at",
+        "_unlisted",
         "_users",
     )
 
@@ -75,7 +83,8 @@ class Presence:
         self._leaving: dict[str, float] = {}  # subscribers, and until when they may come back; the next one first
         self._new: dict[str, Member] = {}  # to be told
         self._gone: list[Member] = []  # likewise
-        self._crowded = False
+        self._changed: dict[str, Member] = {}  # likewise: they were told with another meta
+        self._unlisted = False  # somebody was told numbers alone, and nobody the whole list after that
         self._told_at = float("-inf")
         self._timer: tuple[float, Cancellable] | None = None
 
@@ -83,21 +92,33 @@ class Presence:
     def empty(self) -> bool:
         return not self._members
 
-    def join(self, id: str, user: Any, shown: Iterable[str]) -> None:
-        """A subscriber is there, perhaps again."""
+    def join(self, id: str, user: Any, shown: Iterable[str], meta: Mapping[str, Any] | None) -> None:
+        """A subscriber is there, perhaps again. Without `meta` it says of itself what it said before."""
         key = _key_of(user)
         self._leaving.pop(id, None)
         known = self._members.get(id)
         if known is not None and known.user == key:
+            if meta is not None:
+                self.describe(id, meta)
             return
         if known is not None:
             self._remove(known)
         elif key and (earlier := self._leaver(key)) is not None:
             self._remove(earlier)  # the same user's page, loaded again
-        member = Member(id, key, _info(user, shown), self._node.clock.now().isoformat())
+        member = Member(id, key, _info(user, shown), self._node.clock.now().isoformat(), meta or {})
         self._members[id] = self._new[id] = member
         self._users.setdefault(key, {})[id] = member
         self._plan()
+
+    def describe(self, id: str, meta: Mapping[str, Any]) -> None:
+        """A subscriber says something else of itself. Of a crowd that is told nobody."""
+        member = self._members.get(id)
+        if member is None or member.meta == meta:
+            return
+        member.meta = meta
+        if id not in self._new and not self._is_crowd:
+            self._changed[id] = member
+            self._plan()
 
     def left(self, id: str) -> None:
         """A subscriber has gone. It counts as there until its grace is over."""
@@ -116,14 +137,17 @@ class Presence:
         for user, connections in list(self._users.items()):
             members = tuple(connections.values())
             if members:
-                at = {one.name: {"at": one.at} for one in members}
+                at = {one.name: copy.deepcopy(one.shown) for one in members}
                 found[user] = Present(user=user, info=members[-1].info, connections=at)
         return found
 
     def snapshot(self) -> dict[str, Any]:
         """What a new subscriber is told: what changed lately and is about to be told may be part of it."""
-        self._judge_size()
-        users = None if self._crowded else _listed(self._members.values())
+        users = None
+        if self._is_crowd:
+            self._unlisted = True
+        else:
+            users = _listed(self._members.values())
         return {**self._head(), "users": users, "grace": self._node.settings.PRESENCE_GRACE}
 
     def _head(self) -> dict[str, Any]:
@@ -137,6 +161,7 @@ class Presence:
 
     def _remove(self, member: Member) -> None:
         self._leaving.pop(member.id, None)
+        self._changed.pop(member.id, None)
         del self._members[member.id]
         connections = self._users[member.user]
         del connections[member.id]
@@ -150,8 +175,8 @@ class Presence:
     def _plan(self) -> None:
         """See to it that what is due next is done. One timer, and none when nothing changes."""
         now = self._node.clock.monotonic()
-        moments = list(self._leaving.values())[:1]
-        if self._new or self._gone:
+        moments = [next(iter(self._leaving.values()))] if self._leaving else []
+        if self._untold:
             moments.append(max(now + PROMPT, self._told_at + self._node.settings.PRESENCE_INTERVAL))
         if not moments:
             return
@@ -165,11 +190,12 @@ class Presence:
     def _tick(self) -> None:
         self._timer = None
         now = self._node.clock.monotonic()
-        for id, until in list(self._leaving.items()):
+        while self._leaving:
+            id, until = next(iter(self._leaving.items()))
             if until > now:
                 break
             self._remove(self._members[id])
-        if (self._new or self._gone) and now >= self._told_at + self._node.settings.PRESENCE_INTERVAL:
+        if self._untold and now >= self._told_at + self._node.settings.PRESENCE_INTERVAL:
             self._told_at = now
             self._tell()
         if self.empty:
@@ -177,28 +203,33 @@ class Presence:
         else:
             self._plan()
 
+    @property
+    def _untold(self) -> bool:
+        return bool(self._new or self._gone or self._changed)
+
     def _tell(self) -> None:
-        was_crowded = self._crowded
-        self._judge_size()
-        new, gone = self._new, self._gone
-        self._new, self._gone = {}, []
+        came, gone = [*self._new.values(), *self._changed.values()], self._gone
+        self._new, self._gone, self._changed = {}, [], {}
         self._rev += 1
         activation = self._node.find(self._address)
         if activation is None or not activation.subscribed:
             return
         found: dict[str, Any] = {"actor": self._address.actor, "key": self._address.key, **self._head()}
-        if self._crowded:
+        if self._is_crowd:
             found["users"] = None
-        elif was_crowded:
+            self._unlisted = True
+        elif self._unlisted:
             found["users"] = _listed(self._members.values())
+            self._unlisted = False
         else:
-            found["joins"] = _listed(new.values())
+            found["joins"] = _listed(came)
             found["leaves"] = _named(gone)
         activation.stream.tell("lm.presence", codec.encode_json(found))
 
-    def _judge_size(self) -> None:
+    @property
+    def _is_crowd(self) -> bool:
         limit = self._node.settings.PRESENCE_LIMIT
-        self._crowded = len(self._members) > (limit * AGAIN if self._crowded else limit)
+        return len(self._members) > (limit * AGAIN if self._unlisted else limit)
 
 
 class Presences:
@@ -208,7 +239,7 @@ class Presences:
         self._node = node
         self._all: dict[Address, Presence] = {}
 
-    def join(self, activation: Activation, id: str, user: Any) -> dict[str, Any] | None:
+    def join(self, activation: Activation, call: Subscription) -> dict[str, Any] | None:
         """A subscriber is there. What it is told; None where the class doesn't want presence."""
         shown = activation.schema.presence
         if shown is None:
@@ -216,8 +247,14 @@ class Presences:
         found = self._all.get(activation.address)
         if found is None:
             found = self._all[activation.address] = Presence(self._node, activation.address)
-        found.join(id, user, shown)
+        found.join(call.caller or "", call.user, shown, call.meta)
         return found.snapshot()
+
+    def describe(self, address: Address, id: str, meta: Mapping[str, Any]) -> None:
+        """A subscriber says something else of itself."""
+        found = self._all.get(address)
+        if found is not None:
+            found.describe(id, meta)
 
     def left(self, address: Address, id: str) -> None:
         """A subscriber has gone."""
@@ -261,7 +298,7 @@ def _listed(members: Iterable[Member]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in members:
         user = found.setdefault(one.user, {"info": one.info, "connections": {}})
-        user["connections"][one.name] = {"at": one.at}
+        user["connections"][one.name] = one.shown
     return found
 
 

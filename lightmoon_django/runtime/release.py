@@ -90,7 +90,7 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
         seen = activation.audience.join(activation, call.caller or "", call.user, snapshot)
     if missed is not None:
         stream.join(call.subscriber)
-        present = activation.node.presences.join(activation, call.caller or "", call.user)
+        present = activation.node.presences.join(activation, call)
         hidden = call.hidden if activation.schema.guarded else ()
         events = ",".join(params_of(frame, hidden) for frame in missed)
         head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
@@ -104,7 +104,7 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
         {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
     )
     stream.join(call.subscriber)
-    present = activation.node.presences.join(activation, call.caller or "", call.user)
+    present = activation.node.presences.join(activation, call)
     if present is not None:
         answer = answer[:-1] + b',"presence":' + codec.encode_json(present) + b"}"
     return answer

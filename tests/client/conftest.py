@@ -15,7 +15,8 @@ from tests.server.harness import Server
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server("uvicorn", {"SERVER_SQLITE": str(tmp_path_factory.mktemp("client") / "server.sqlite3")})
+    database = str(tmp_path_factory.mktemp("client") / "server.sqlite3")
+    server = Server("uvicorn", {"SERVER_SQLITE": database, "SERVER_PERMISSION_TTL": "0.3"})
     server.manage("migrate", "--run-syncdb", "--verbosity", "0")
     server.start()
     yield server

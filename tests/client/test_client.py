@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lightmoon_django.client import Client, Event, State, StreamReset, connect
+from lightmoon_django.client import Actor, Client, Event, State, StreamReset, connect
 from lightmoon_django.errors import (
     Forbidden,
     InternalError,
@@ -25,6 +26,7 @@ from lightmoon_django.errors import (
     TooLarge,
     Unavailable,
     UpgradeNeeded,
+    UsageError,
 )
 from tests.browser.proxy import Proxy
 from tests.client.conftest import Dial
@@ -334,9 +336,9 @@ async def test_a_token_says_who_one_is(dial: Dial, network: Proxy, server: Serve
     assert recovered == [True]
 
 
-def _make_user(server: Server) -> None:
+def _make_user(server: Server, name: str = "ann") -> None:
     server._environment["DJANGO_SUPERUSER_PASSWORD"] = "secret"
-    server.manage("createsuperuser", "--noinput", "--username", "ann", "--email", "ann@example.com")
+    server.manage("createsuperuser", "--noinput", "--username", name, "--email", f"{name}@example.com")
 
 
 async def test_tokens_are_asked_for_each_time(dial: Dial, network: Proxy, key: str) -> None:
@@ -350,6 +352,105 @@ async def test_tokens_are_asked_for_each_time(dial: Dial, network: Proxy, key: s
         async with dial(token=token):
             pass
     assert asked == [True]
+
+
+def _good_for(seconds: float, name: str = "cleo") -> str:
+    return f"Name {name} {time.time() + seconds}"
+
+
+@pytest.fixture(scope="module")
+def cleo(server: Server) -> None:
+    _make_user(server, "cleo")
+
+
+@pytest.mark.usefixtures("cleo")
+async def test_a_token_is_renewed_before_it_ends(dial: Dial, key: str) -> None:
+    """On the same connection, which never is nobody's."""
+    asked: list[float] = []
+    states: list[State] = []
+
+    def token() -> str:
+        asked.append(time.monotonic())
+        return _good_for(1.5)
+
+    async with dial(token=token, on_state=states.append, on_expired=lambda reason: pytest.fail(reason)) as client:
+        room = client.actor("server.Room", key)
+        async with room.events("said") as said, asyncio.timeout(20):
+            while len(asked) < 4:
+                await asyncio.sleep(0.01)
+            await room.say("hi")
+            assert (await anext(said)).data["by"] == "cleo"
+        assert states == [State.CONNECTING, State.OPEN]
+
+
+@pytest.mark.usefixtures("cleo")
+async def test_a_token_that_ended_is_replaced_by_another_connection(dial: Dial, key: str) -> None:
+    """Also when the function that gives tokens has failed meanwhile."""
+    reasons: list[str] = []
+    asked = itertools.count()
+
+    async def token() -> str:
+        number = next(asked)
+        if number in (1, 2):
+            raise RuntimeError("The one who gives tokens is away.")
+        return "Name cleo" if number else _good_for(0.6)
+
+    async with dial(token=token, on_expired=reasons.append) as client:
+        room = client.actor("server.Room", key)
+        async with room.events("said", "reset") as said, asyncio.timeout(20):
+            await until(client, State.WAITING)
+            await until(client, State.OPEN)
+            await room.say("hi")
+            while (found := await anext(said)).name == "reset":
+                pass
+            assert found.data["by"] == "cleo"
+    assert (reasons, next(asked)) == (["token"], 4)
+
+
+@pytest.mark.usefixtures("cleo")
+async def test_who_has_one_token_goes_on_as_nobody_when_it_has_ended(dial: Dial, key: str) -> None:
+    ended = asyncio.Event()
+    async with dial(token=_good_for(0.5), on_expired=lambda reason: ended.set()) as client:
+        room = client.actor("server.Room", key)
+        async with room.events("said") as said:
+            await asyncio.wait_for(ended.wait(), 20)
+            await room.say("hi")
+            assert (await anext(said)).data["by"] == "AnonymousUser"
+
+
+@pytest.mark.usefixtures("cleo")
+async def test_who_follows_an_actor_and_what_they_say_of_themselves(dial: Dial, network: Proxy, key: str) -> None:
+    async with dial() as client, dial(token="Name cleo") as other:
+        room, theirs = client.actor("server.Lobby", key), other.actor("server.Lobby", key)
+        with pytest.raises(UsageError):
+            await theirs.present({"device": "phone"})
+        async with room.events("presence") as presence, asyncio.timeout(20):
+            assert list((room.presence or {})["users"]) == [""]
+            await theirs.subscribe()
+            await theirs.present({"device": "phone"})
+            while not _metas(room):
+                change = await anext(presence)
+            (user,) = (one for one in room.presence["users"] if one)
+            assert (_metas(room), change.data["leaves"]) == ([{"device": "phone"}], {})
+            with pytest.raises(InvalidParams):
+                await theirs.present({"device": "x" * 1000})
+            network.cut()
+            await until(other, State.WAITING)
+            await theirs.present({"device": "desk"})
+            network.mend()
+            while _metas(room) != [{"device": "desk"}]:
+                await anext(presence)
+            theirs.unsubscribe()
+            while (change := await anext(presence)).data["leaves"] == {}:
+                pass
+            assert (list(change.data["leaves"]), list(room.presence["users"])) == ([user], [""])
+        await asyncio.sleep(0)
+        assert room.presence is None
+
+
+def _metas(room: Actor) -> list[Any]:
+    users = (room.presence or {}).get("users") or {}
+    return [one["meta"] for found in users.values() for one in found["connections"].values() if "meta" in one]
 
 
 def test_it_needs_no_django_project() -> None:

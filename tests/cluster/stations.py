@@ -130,6 +130,9 @@ class Station:
             self.stream(address).leave(outlet)
         self.left.append(subscriber)
 
+    def follower_described(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
+        raise AssertionError("Nobody here says anything of itself.")
+
     # As a follower
 
     def subscribe(self, session: Session, owner: Station, address: Address = ROOM) -> None:

@@ -57,3 +57,15 @@ def test_everybody_is_seen_wherever_they_came_in_until_they_or_their_node_have_g
     there.kill()
     _until(here, "a", {"ada": 1})
     here.until_heard("ada", lambda frames: len(frames[-1]["params"].get("leaves", {})) == 2)
+
+
+def test_what_clients_say_of_their_connections_is_seen_in_other_processes(group: Group) -> None:
+    owner, there = group.start(2)
+    _enter(owner, "m", "bob")
+    there.do("dial", client="ada", cookie=there.do("log_in", name="ada"))
+    say = {"actor": "live.Lounge", "key": "m"}
+    there.do("call", client="ada", method="lm.subscribe", params={**say, "meta": {"device": "phone"}})
+    owner.until_heard("bob", lambda frames: any("'phone'" in str(one) for one in frames))
+    there.do("call", client="ada", method="lm.present", params={**say, "meta": {"device": "desk"}})
+    owner.until_heard("bob", lambda frames: "'desk'" in str(frames[-1]))
+    there.until_heard("ada", lambda frames: "'desk'" in str(frames[-1]))

@@ -193,6 +193,10 @@ class Foyer:
         return {user: len(found.connections) for user, found in turn.presence.items()}
 
     @message(exposed=True)
+    async def devices(self) -> list[Any]:
+        return [one.get("meta") for found in turn.presence.values() for one in found.connections.values()]
+
+    @message(exposed=True)
     async def visits(self) -> list[str]:
         return self.log
 

@@ -23,6 +23,7 @@ class Board:
         self.instances: dict[Address, Any] = {}
         self.subscribers: dict[Address, dict[str, Any]] = collections.defaultdict(dict)
         self.posted: list[Call] = []
+        self.described: list[tuple[Address, str, Any]] = []
         self.hold = False  # keep calls queued
         self._queues: dict[Address, list[Call]] = collections.defaultdict(list)
         self._running: dict[Address, tuple[Call, asyncio.Task[None]]] = {}
@@ -44,6 +45,9 @@ class Board:
 
     def unsubscribe(self, address: Address, subscriber: Any, user: Any) -> None:
         self.subscribers[address].pop(subscriber.id, None)
+
+    def describe(self, address: Address, subscriber: Any, meta: Any) -> None:
+        self.described.append((address, subscriber.id, meta))
 
     def release(self) -> None:
         """Run what was held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.gateway.policy import GRANTED, Policy, judges_objects
 from tests.app.models import Counter
-from tests.gateway.actors import ByObject, Desk, Member
+from tests.gateway.actors import Awaited, ByObject, Desk, Member
 from tests.gateway.board import Board
 from tests.gateway.people import browser
 from tests.gateway.wire import OWN, Wire
@@ -114,3 +115,26 @@ async def test_an_object_permission_sees_the_stored_row(settle_board: Callable[.
 
 def test_the_base_class_judges_no_objects() -> None:
     assert not judges_objects(BasePermission())
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_is_put_out_while_a_call_is_judged_is_judged_as_nobody(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the call would run for somebody who was never asked about."""
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def has_permission(self: Any, request: Any, view: Any) -> bool:
+        waits.set()
+        await goes_on.wait()
+        return bool(request.user.is_authenticated)
+
+    monkeypatch.setattr(Awaited, "has_permission", has_permission)
+    _, cookie, _ = await browser("ada")
+    async with Wire(headers=(OWN, cookie)) as wire:
+        asked = wire.ask(f"{DESK}.awaited", ["1"])
+        await waits.wait()
+        live.sessions()[0].sign_out("user")
+        goes_on.set()
+        assert (await wire.answer(asked))["error"]["code"] == 4003
+        assert board.ran("awaited") == 0

@@ -214,3 +214,99 @@ async def test_nothing_is_kept_of_who_has_gone(node: Callable[[], Any]) -> None:
         await wire.call("lm.subscribe", [FOYER, "1"])
         await wire.call("lm.unsubscribe", [FOYER, "1"])
         await eventually(lambda: not node().presences._all, "an empty list")
+
+
+def _metas(users: Any) -> list[Any]:
+    return [one.get("meta") for found in users.values() for one in found["connections"].values()]
+
+
+@override_settings(LIGHTMOON=QUICK)
+async def test_what_a_client_says_of_its_connection_is_shown_until_it_says_something_else(
+    node: Callable[[], Any],
+) -> None:
+    """A change is told as a join of a connection that is known: no subscription, no turn, no other name."""
+    async with Wire() as first, Wire() as other:
+        watcher = await watch(first)
+        found = await other.call("lm.subscribe", {"actor": FOYER, "key": "1", "meta": {"device": "phone"}})
+        assert _metas(found["presence"]["users"]) == [None, {"device": "phone"}]
+        await watcher.until({"": 2})
+        assert {"device": "phone"} in _metas(watcher.told[-1]["joins"])
+        assert await first.call(f"{FOYER}.devices", ["1"]) == [None, {"device": "phone"}]
+        name = list(watcher.told[-1]["joins"][""]["connections"])[-1]
+
+        await other.call("lm.present", {"actor": FOYER, "key": "1", "meta": {"device": "phone", "typing": True}})
+        await other.call("lm.present", {"actor": FOYER, "key": "1", "meta": {"device": "desk"}})
+        await eventually(lambda: {"device": "desk"} in _metas(watcher.read().told[-1]["joins"]), "the change")
+        assert (list(watcher.told[-1]["joins"][""]["connections"]), watcher.told[-1]["leaves"]) == ([name], {})
+        assert watcher.sizes == {"": 2}
+        assert await first.call(f"{FOYER}.devices", ["1"]) == [None, {"device": "desk"}]
+        assert await first.call(f"{FOYER}.visits", ["1"]) == ["+AnonymousUser", "+AnonymousUser"]
+
+        again = await other.call("lm.subscribe", [FOYER, "1"])
+        assert _metas(again["presence"]["users"]) == [None, {"device": "desk"}], "who says nothing new is as before"
+        await other.call("lm.subscribe", {"actor": FOYER, "key": "1", "meta": {}})
+        await eventually(lambda: _metas(watcher.read().told[-1]["joins"]) == [None], "the end of it")
+
+
+@override_settings(LIGHTMOON={**QUICK, "PRESENCE_INTERVAL": 60})
+async def test_who_leaves_before_a_change_was_told_is_told_as_gone(node: Callable[[], Any]) -> None:
+    async with Wire() as first, Wire() as other:
+        watcher = await watch(first)
+        await other.call("lm.subscribe", [FOYER, "1"])
+        await watcher.until({"": 2})
+        presence = node().presences._all[Address(FOYER, "1")]
+        await other.call("lm.present", [FOYER, "1", {"typing": True}])
+        await other.call("lm.unsubscribe", [FOYER, "1"])
+        await eventually(lambda: len(presence._members) == 1, "the end of the grace")
+        presence._told_at = float("-inf")
+        presence._timer = None
+        presence._tick()
+        await watcher.until({"": 1})
+        assert watcher.told[-1]["joins"] == {}
+
+
+@override_settings(LIGHTMOON={**QUICK, "PRESENCE_META_BYTES": 64})
+@pytest.mark.parametrize(
+    "meta", [{"device": "x" * 60}, ["phone"], "phone", 7, {"a": "\x00"}, {"a": 2**60}, {"a": [[[]]] * 40}]
+)
+async def test_what_is_no_small_object_is_not_taken(node: Callable[[], Any], meta: Any) -> None:
+    async with Wire() as wire:
+        assert (await wire.error("lm.subscribe", {"actor": FOYER, "key": "1", "meta": meta}))["code"] == -32602
+        await wire.call("lm.subscribe", {"actor": FOYER, "key": "1", "meta": {"a": 1}})
+        assert (await wire.error("lm.present", [FOYER, "1", meta]))["code"] == -32602
+        assert await wire.call(f"{FOYER}.devices", ["1"]) == [{"a": 1}]
+
+
+async def test_a_connection_is_described_where_it_is_seen_alone(node: Callable[[], Any]) -> None:
+    async with Wire() as wire:
+        assert (await wire.error("lm.present", [FOYER, "1", {}]))["data"]["type"] == "conflict"
+        for method in ("lm.subscribe", "lm.present"):
+            found = await wire.error(method, {"actor": DESK, "key": "1", "meta": {"a": 1}})
+            assert (found["code"], found["data"]["path"]) == (-32602, "$.meta")
+
+
+@override_settings(LIGHTMOON=QUICK)
+async def test_what_is_said_while_a_stream_is_joined_is_shown(node: Callable[[], Any]) -> None:
+    async with Wire() as wire:
+        joined = wire.ask("lm.subscribe", {"actor": FOYER, "key": "1", "meta": {"n": 1}})
+        said = wire.ask("lm.present", [FOYER, "1", {"n": 2}])
+        await wire.answer(joined)
+        await wire.answer(said)
+        assert await wire.call(f"{FOYER}.devices", ["1"]) == [{"n": 2}]
+
+
+@override_settings(LIGHTMOON={**PATIENT, "PRESENCE_LIMIT": 5, "PRESENCE_INTERVAL": 0.2})
+async def test_who_was_told_numbers_alone_is_told_the_list_when_there_is_one(node: Callable[[], Any]) -> None:
+    """Also when a newcomer was shown a list, or a crowd, between two frames."""
+    async with contextlib.AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire()) for _ in range(7)]
+        watcher = await watch(wires[0])
+        for wire in wires[1:6]:
+            await wire.call("lm.subscribe", [FOYER, "1"])
+        await eventually(lambda: watcher.read().users is None, "a crowd")
+        presence = node().presences._all[Address(FOYER, "1")]
+        for id in list(presence._members)[1:]:
+            presence._remove(presence._members[id])
+        late = await wires[6].call("lm.subscribe", [FOYER, "1"])
+        assert late["presence"]["users"] is not None
+        await watcher.until({"": 2})

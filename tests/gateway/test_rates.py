@@ -104,6 +104,24 @@ async def test_failed_proofs_use_up_an_allowance(settle_board: Callable[..., Boa
     assert found == [403, 403, 403, 429, 429]
 
 
+async def test_guessing_by_ending_sessions_is_counted_too(settle_board: Callable[..., Board]) -> None:
+    settle_board(ADDRESS_RATE_LIMIT=0.1, ADDRESS_RATE_BURST=3, **BY_HEADER)
+    headers = ((b"origin", b"https://elsewhere.example"), _from("8.8.8.8"))
+    found = [(await Exchange(b"", *headers, method="DELETE").done()).status for _ in range(5)]
+    assert found == [403, 403, 403, 429, 429]
+
+
+async def test_sessions_begun_over_http_count_as_connections(settle_board: Callable[..., Board]) -> None:
+    """Each is kept for a while, and takes the place of others."""
+    settle_board(CONNECT_RATE_LIMIT=0.1, CONNECT_RATE_BURST=2, **BY_HEADER)
+    hello = exchange.request("lm.hello", {"protocol": 1})
+    found = [(await exchange.post(hello, _from("8.8.8.8"))).json for _ in range(3)]
+    assert ["result" in one for one in found] == [True, True, False]
+    assert found[2]["error"]["code"] == 4029
+    assert "result" in (await exchange.post(hello, _from("9.9.9.9"))).json
+    assert "result" in (await exchange.post(ADD, _from("8.8.8.8"))).json
+
+
 async def test_connections_of_an_address_are_counted(settle_board: Callable[..., Board]) -> None:
     """A WebSocket hears when to come back before it is closed; an event stream by its status."""
     settle_board(CONNECT_RATE_LIMIT=1.0, CONNECT_RATE_BURST=2)

@@ -10,7 +10,7 @@ import pytest
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.identity import Address
-from tests.gateway.actors import Cellar, Club, Desk, Member, Office
+from tests.gateway.actors import Cellar, Club, Desk, Foyer, Member, Office
 from tests.gateway.board import Board
 from tests.gateway.wire import Wire, eventually
 
@@ -192,3 +192,36 @@ async def test_a_stream_that_is_left_while_it_is_joined_again_answers_so(wire: W
         await wire.call("lm.unsubscribe", [DESK, "1"])
         board.release()
         assert "error" in await wire.answer("again")
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_what_is_said_of_a_connection_while_it_joins_is_passed_on_when_it_has(
+    wire: Wire, board: Board, known: bool
+) -> None:
+    """It may have come too late to go with the subscription, which is on its way to another node."""
+    foyer = registry.name_of(Foyer)
+    async with wire:
+        if known:
+            await wire.call("lm.subscribe", [foyer, "1"])
+        board.hold = True
+        wire.ask("lm.subscribe", {"actor": foyer, "key": "1", "meta": {"n": 1}}, id="s")
+        for number in (2, 3):
+            await wire.call("lm.present", [foyer, "1", {"n": number}])
+        assert board.described == []
+        board.release()
+        await wire.answer("s")
+        assert [meta for _, _, meta in board.described] == [{"n": 3}]
+        await wire.call("lm.present", [foyer, "1", {"n": 4}])
+        assert [meta for _, _, meta in board.described] == [{"n": 3}, {"n": 4}]
+
+
+async def test_what_is_said_while_joining_again_fails_is_passed_on(wire: Wire, board: Board) -> None:
+    foyer = registry.name_of(Foyer)
+    async with wire:
+        await wire.call("lm.subscribe", [foyer, "1"])
+        board.hold = True
+        wire.ask("lm.subscribe", [foyer, "1"], id="s")
+        await wire.call("lm.present", [foyer, "1", {"n": 1}])
+        await wire.call("$/cancelRequest", {"id": "s"})
+        assert (await wire.answer("s"))["error"]["code"] == -32800
+        assert [meta for _, _, meta in board.described] == [{"n": 1}]

@@ -53,6 +53,13 @@ async def test_a_wrong_token_is_forbidden(board: Board, token: str) -> None:
         assert (await wire.error(f"{DESK}.private", ["1"]))["code"] == 4003
 
 
+@pytest.mark.parametrize("token", ["Basic \u2603", "Basic YTpi\r\nX: y"])
+async def test_a_token_that_is_no_header_is_forbidden(board: Board, token: str) -> None:
+    """The framework's own classes would fail with it, and the log would be full of tracebacks."""
+    async with Wire(headers=()) as wire:
+        assert (await wire.error("lm.hello", {"protocol": 1, "token": token}))["code"] == 4003
+
+
 @override_settings(REST_FRAMEWORK=BY_NAME)
 async def test_a_session_stays_its_users(board: Board) -> None:
     _, cookie, _ = await browser("ada")

@@ -19,6 +19,15 @@ else:
     DATABASES = {"default": {**TEST_DATABASES["default"], "NAME": os.environ["SERVER_SQLITE"]}}
 LIGHTMOON = {"RATE_LIMIT": 0, "MAX_REQUEST_BYTES": 100_000, "MAX_RESPONSE_BYTES": 200_000}
 LIGHTMOON |= {"PRESENCE_INTERVAL": 0.05, "PRESENCE_GRACE": 0.5}
+if ttl := os.environ.get("SERVER_PERMISSION_TTL"):
+    LIGHTMOON["PERMISSION_TTL"] = float(ttl)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "rest_framework.authentication.BasicAuthentication",
+        "tests.gateway.people.NameToken",
+    ]
+}
 if url := os.environ.get("LAYER_REDIS"):
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [url]}}}
 if heartbeat := os.environ.get("SERVER_HEARTBEAT"):

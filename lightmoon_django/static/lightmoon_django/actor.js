@@ -32,6 +32,14 @@ class Actor {
   }
 
   /**
+   * What others who follow the actor are shown of this connection, as the `meta` of it: `room.present({ typing: true })`.
+   * It replaces what was said before, and counts while anybody here listens. Throws for what JSON can't carry.
+   */
+  present(meta) {
+    this.#stream.present(meta);
+  }
+
+  /**
    * Hear of an event by its data; of "presence" when somebody came or went (`{joins, leaves, users, count}`); of "reset"
    * when events may have been missed; of "error" when the server says no.
    */

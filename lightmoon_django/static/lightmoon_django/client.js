@@ -137,6 +137,11 @@ export class Client {
     else this.#wake();
   }
 
+  /** Like `request`, on the connection there is and on no other. Without one nothing happens. */
+  requestNow(method, params, handlers) {
+    if (this.#usable) this.request(method, params, { ...handlers, fleeting: true });
+  }
+
   // For the connection
 
   opened(connection, { session, recovered = false, expires }) {

@@ -94,10 +94,10 @@ export interface Reset<S> {
   state: S | undefined;
 }
 
-/** A user who follows an actor, with what its class shows of users, and when each connection came. */
+/** A user who follows an actor, with what its class shows of users, when each connection came, and what it says of itself. */
 export interface Present {
   info: Record<string, any>;
-  connections: Record<string, { at: string }>;
+  connections: Record<string, { at: string; meta?: Record<string, any> }>;
 }
 
 /** Who follows an actor. */
@@ -119,7 +119,9 @@ export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>
   readonly state: Readonly<S> | undefined;
   /** Who follows the actor, where its class tells. */
   readonly presence: Presence | undefined;
-  /** Somebody came or went. */
+  /** Show others who follow the actor this of the connection, as its `meta`: a small JSON object, which replaces the last one. */
+  present(meta: Record<string, any>): void;
+  /** Somebody came or went, or presents something else. */
   on(name: "presence", handler: (change: PresenceChange) => void): Off;
   /** Events may have been missed. Not told when all that were missed came after all. */
   on(name: "reset", handler: (reset: Reset<S>) => void): Off;

@@ -23,6 +23,7 @@ export class Stream {
   #emitter = new Emitter();
   #overlay = new Overlay((snapshot) => this.#emitter.emit(CHANGED, snapshot));
   #presence = new Presence((found) => this.#emitter.emit("presence", found));
+  #meta; // what others are shown of this connection
   #listening = 0;
   #attempt = 0; // answers to earlier attempts don't count
   #epoch;
@@ -41,6 +42,24 @@ export class Stream {
   /** Who follows the actor, undefined until it is known. */
   get presence() {
     return this.#presence.current;
+  }
+
+  /** Show others something else of this connection. Where that can't be said now, it is by the next `join`. */
+  present(meta) {
+    const [before, said] = [this.#meta, JSON.parse(JSON.stringify(meta))];
+    this.#meta = said;
+    if (this.#state !== StreamState.LIVE && this.#state !== StreamState.JOINING) return;
+    const failed = (error) => {
+      if (error.type === "outcome_unknown") return;
+      if (!error.retryable) {
+        if (this.#meta === said) this.#meta = before; // or the next subscription would be refused for it
+        return this.#tellError(error);
+      }
+      if (this.#state !== StreamState.LIVE) return;
+      this.#lost = error.type;
+      this.#joinLater(error.retryAfter);
+    };
+    this.#client.requestNow("lm.present", { ...this.#names, meta: said }, { resolve: () => {}, reject: failed });
   }
 
   /** Hear of an event, or of "presence", "reset" and "error". Returns the function that ends it. */
@@ -99,7 +118,8 @@ export class Stream {
     const attempt = this.#enter(StreamState.JOINING);
     const current = (step) => (value) => attempt === this.#attempt && step(value);
     const since = this.#epoch === undefined ? {} : { since: { epoch: this.#epoch, seq: this.#seq } };
-    this.#client.request("lm.subscribe", { ...this.#names, ...since }, {
+    const meta = this.#meta === undefined ? {} : { meta: this.#meta };
+    this.#client.request("lm.subscribe", { ...this.#names, ...since, ...meta }, {
       fleeting: true,
       resolve: current((found) => this.#joined(found)),
       reject: current((error) => this.#failed(error)),
@@ -154,6 +174,10 @@ export class Stream {
   #failed(error) {
     if (error.retryable || error.type === "outcome_unknown") return this.#joinLater(error.retryAfter);
     this.#refuse();
+    this.#tellError(error);
+  }
+
+  #tellError(error) {
     if (!this.#emitter.emit("error", error)) report(error);
   }
 

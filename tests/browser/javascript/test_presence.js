@@ -85,3 +85,51 @@ test("nobody listens: nothing is known, and no timer is left", async (server, cl
   client.close();
   equal(clock.pending.length, 0);
 });
+
+test("what is said of a connection goes with each subscription, and is said anew when it changes", async (server, clock) => {
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], backoff: { random: () => 0.5 } });
+  const room = Room("1", client);
+  const meta = { device: "phone" };
+  room.present(meta);
+  meta.device = "changed later";
+  room.on("presence", () => {});
+  await server.greet();
+  equal(server.connection.all("lm.subscribe").map(({ params }) => params.meta), [{ device: "phone" }]);
+  room.present({ device: "desk" });
+  await answer(server, {});
+  room.present({ device: "car" });
+  equal(server.connection.all("lm.present").map(({ params }) => params), [
+    { ...names, meta: { device: "desk" } },
+    { ...names, meta: { device: "car" } },
+  ]);
+  server.connection.drop();
+  room.present({ device: "boat" });
+  await clock.pass(1);
+  await server.greet();
+  equal(server.connection.all("lm.subscribe").map(({ params }) => params.meta), [{ device: "boat" }]);
+  equal(server.connection.all("lm.present"), []);
+});
+
+test("a change of what a connection says is shown, and nobody comes or goes", async (server) => {
+  const { room, log } = await join(server, { users: { 1: by("a"), 2: by("c") } });
+  tell(server, 5, { joins: { 1: { info: {}, connections: { a: { at: "t", meta: { typing: true } } } } }, leaves: {} });
+  equal(log, [[["1", "2"], []], [[], []]]);
+  equal(room.presence.users, { 1: { info: {}, connections: { a: { at: "t", meta: { typing: true } } } }, 2: by("c") });
+});
+
+test("what can't be said is told, and what can't be said now is said by joining again", async (server, clock) => {
+  const { room } = await join(server, { users: {} });
+  const errors = [];
+  room.on("error", ({ type }) => errors.push(type));
+  room.present({ much: "x" });
+  server.connection.refuse("lm.present", { code: -32602, data: { type: "invalid_params", retryable: false } });
+  await settle();
+  equal(errors, ["invalid_params"]);
+  room.present({ typing: true });
+  server.connection.refuse("lm.present", { code: 4029, data: { type: "overloaded", retryable: true, retry_after: 2 } });
+  await clock.pass(1);
+  equal(server.connection.all("lm.subscribe").length, 1);
+  await clock.pass(2);
+  equal(server.connection.all("lm.subscribe").map(({ params }) => params.meta), [undefined, { typing: true }]);
+  equal(errors.length, 1);
+});

@@ -49,15 +49,15 @@ class Room(models.Model):
 
     async def on_unsubscribe(self) -> None:
         if self.here.pop(turn.caller, ""):
-            self.presence(people=self._people())
+            self.company(people=self._people())
 
     @message(exposed=True)
     async def hello(self, name: str) -> None:
-        """Enter under a name, or change it. Everybody hears `presence`, the caller too."""
+        """Enter under a name, or change it. Everybody hears `company`, the caller too."""
         if turn.caller not in self.here:
             raise Rejected("Follow the room before you enter it.", code="not_following")
         self.here[turn.caller] = _text(name, NAME_LENGTH)
-        self.presence(people=self._people())
+        self.company(people=self._people())
 
     @message(exposed=True)
     async def say(self, text: str) -> int:
@@ -87,7 +87,7 @@ class Room(models.Model):
         """Somebody said something."""
 
     @event
-    def presence(self, people: list[str]) -> None:
+    def company(self, people: list[str]) -> None:
         """Somebody came, left or has a new name. All who are here now."""
 
     @event

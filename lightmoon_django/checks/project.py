@@ -17,7 +17,7 @@ from lightmoon_django.actor import registry
 from lightmoon_django.checks import members
 
 _POOL_DEFAULT = 4  # psycopg_pool's min_size, which is also its size unless max_size is given
-_STORE_CONNECTIONS = 2  # the store's thread and the heartbeat's, which keep theirs; outside a pool
+_STORE_CONNECTIONS = 3  # the store, the heartbeat, and who looks up other nodes
 _VIEWS = 2  # connections of a pool that workers should leave to ordinary views
 
 

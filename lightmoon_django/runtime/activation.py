@@ -159,7 +159,7 @@ class Activation:
     @property
     def takes_ticks(self) -> bool:
         """Whether a timer may add a turn."""
-        return self.state is ActivationState.ACTIVE and not self.stale and not self.node.stopping
+        return self.state is ActivationState.ACTIVE and not self.stale and not self.node.ending
 
     def monotonic(self) -> float:
         return self.node.clock.monotonic()

@@ -139,7 +139,7 @@ class Node:
             monotonic=clock.monotonic,
         )
         self.stopping = False
-        self._ending = False  # `stop` was called
+        self.ending = False  # `stop` was called
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
@@ -326,9 +326,9 @@ class Node:
 
         Where other nodes stay, what is queued goes to them; else it is finished here. Again: does nothing.
         """
-        if self._ending:
+        if self.ending:
             return
-        self._ending = True
+        self.ending = True
         until = self.clock.monotonic() + grace
         if self.elsewhere is not None and grace and await self.elsewhere.company():
             self.handover = Handover(self, self.elsewhere)

@@ -25,7 +25,7 @@ export class RoomView {
     this.#offs = [
       room.subscribe(() => this.#showHead()),
       room.on("said", ({ line }) => this.#catchingUp || this.#add(line)),
-      room.on("presence", ({ people }) => this.#showPeople(people)),
+      room.on("company", ({ people }) => this.#showPeople(people)),
       room.on("is_typing", ({ who }) => this.#showWriter(who)),
       room.on("reset", () => this.#enter()), // reconnected: we may have missed something, and the room forgot us
       room.on("error", complain),

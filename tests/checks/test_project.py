@@ -91,7 +91,7 @@ def test_persistent_connections_to_a_server_that_keeps_actors_are_a_warning(age:
     with mock.patch.object(project, "actor_aliases", return_value={"pg"}), database("pg", CONN_MAX_AGE=age):
         found = only(project.check_connections())
     assert found.id == "lightmoon.W045"
-    assert " 7 of them" in found.msg
+    assert " 8 of them" in found.msg
     assert "WORKER_THREADS" in str(found.hint)
 
 

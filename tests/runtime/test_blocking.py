@@ -166,7 +166,7 @@ async def test_a_blocking_message_after_a_turn_that_can_not_be_stored_runs_all_t
 
 # Connections
 
-STORE_AND_LEASE = 2
+STORE_LEASE_AND_PEERS = 3
 
 
 class Connections:
@@ -240,9 +240,9 @@ async def test_connections_are_bounded_under_load_and_closed_after_it(aged: tupl
     await asyncio.gather(*calls)
     assert await world.db(Note.objects.count) == 500
     leaving = 4 if age == 0 else 0  # a server's process outlives its client's close() by a moment
-    assert most - before <= 4 + STORE_AND_LEASE + leaving
+    assert most - before <= 4 + STORE_LEASE_AND_PEERS + leaving
     if age == 0:
-        assert await known.falls_to(before + STORE_AND_LEASE)
+        assert await known.falls_to(before + STORE_LEASE_AND_PEERS)
     await host.shut_down()
     assert await known.falls_to(before)
 

@@ -113,8 +113,8 @@ def test_a_cluster_starts_serves_and_ends(cluster: Cluster) -> None:
     pids = [int(line.rpartition("process ")[2]) for line in printed.splitlines() if "process " in line and "//" in line]
     assert len(pids) == 3
     with cluster.visitor(1, "Grace") as grace, cluster.visitor(0, "Ada") as ada:
-        assert heard(grace, "presence") == {"people": ["Grace"]}
-        assert heard(grace, "presence") == {"people": ["Ada", "Grace"]}
+        assert heard(grace, "company") == {"people": ["Grace"]}
+        assert heard(grace, "company") == {"people": ["Ada", "Grace"]}
         ada.call("chat.Room.say", key="lobby", text="Can you hear me?")
         assert heard(grace, "said")["line"]["text"] == "Can you hear me?"
         os.kill(pids[1], signal.SIGKILL)  # it has the room, as Grace was there first

@@ -108,6 +108,7 @@ def test_a_page_that_sleeps_and_wakes_up(visitors: Any, transport: str) -> None:
     visitor.window.wait("s.seen(9, 0)")
 
 
+@pytest.mark.slow
 def test_a_proxy_that_lets_nothing_through_but_whole_answers(visitors: Any) -> None:
     """No WebSocket, and event streams that are kept until they end: the page polls, and all is as ever."""
     visitor = visitors("websocket", "sse", "poll", refused=[b"Upgrade: websocket"], buffered=[b"GET /lightmoon/sse"])

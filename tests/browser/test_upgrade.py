@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.browser import node
 from tests.browser.chromium import Browser, Window
 from tests.browser.conftest import serving
@@ -71,6 +73,7 @@ def test_a_stale_client_is_told_so_in_node_too(site: Server, tmp_path: Path) -> 
     assert found == {transport: [4026, "closed"] for transport in TRANSPORTS}
 
 
+@pytest.mark.slow
 def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, tmp_path: Path) -> None:
     """B63: if it said so it is live again, with the new schema; another one is told, and stays as it is."""
     with serving(tmp_path) as server:

@@ -85,7 +85,7 @@ def redis_nodes(nodes_postgres: services.Postgres, shared_redis: services.Redis)
         yield found
 
 
-@pytest.fixture(params=["unix", "redis"])
+@pytest.fixture(params=["unix", pytest.param("redis", marks=pytest.mark.slow)])
 def nodes(request: pytest.FixtureRequest) -> Nodes:
     """Long-lived processes that all tests share, over each carrier in turn. Those that a test kills are its guests."""
     found: Nodes = request.getfixturevalue(f"{request.param}_nodes")

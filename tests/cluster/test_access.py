@@ -18,7 +18,7 @@ from tests.server.harness import ROOT
 SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
 
 
-@pytest.fixture(scope="module", params=["unix", "layer"])
+@pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
     directory = tmp_path_factory.mktemp("cluster")
     with database("sqlite", directory) as environment, carried_by(request.param) as way:

@@ -13,7 +13,7 @@ from tests.cluster.processes import PATIENCE, Group, Member, database
 LEASE = "3"  # seconds; loads are told with heartbeats, three times as often
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
     with database(request.param, tmp_path) as environment:
         found = Group(environment)

@@ -17,7 +17,7 @@ from tests.cluster.processes import PATIENCE, Group, database
 from tests.server.harness import ROOT
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
     with database(request.param, tmp_path) as environment:
         found = Group(environment)

@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.chaos import Chaos
 from tests.cluster.trial import surroundings
 
-SHORT = 10.0  # seconds
+SHORT = 30.0  # seconds
 LONG = 300.0  # seconds
 
 
@@ -43,7 +43,7 @@ def judge(chaos: Chaos, seconds: float) -> None:
     print(chaos.verify(), *chaos.log, sep="\n")  # noqa: T201
 
 
-@pytest.mark.parametrize("chaos", ["postgresql-redis", "postgresql-unix", "sqlite-unix"], indirect=True)
+@pytest.mark.parametrize("chaos", ["postgresql-redis"], indirect=True)
 def test_nothing_is_lost_doubled_or_reordered(chaos: Chaos) -> None:
     """B43, B44, B35, B31, B42, B55: every history is linearizable, every stream without a gap, every call ends."""
     judge(chaos, SHORT)
@@ -51,7 +51,11 @@ def test_nothing_is_lost_doubled_or_reordered(chaos: Chaos) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(LONG + 300)
-@pytest.mark.parametrize("chaos", ["postgresql-redis", "postgresql-unix", "sqlite-unix"], indirect=True)
-def test_nothing_is_lost_doubled_or_reordered_for_minutes(chaos: Chaos) -> None:
+@pytest.mark.parametrize(
+    ("chaos", "seconds"),
+    [("postgresql-redis", LONG), ("postgresql-unix", LONG / 5), ("sqlite-unix", LONG / 5)],
+    indirect=["chaos"],
+)
+def test_nothing_is_lost_doubled_or_reordered_for_minutes(chaos: Chaos, seconds: float) -> None:
     """B43: nodes started, stopped, paused and killed, the layer and the database restarted, for minutes."""
-    judge(chaos, float(os.environ.get("LIGHTMOON_CHAOS_SECONDS", LONG)))
+    judge(chaos, float(os.environ.get("LIGHTMOON_CHAOS_SECONDS", seconds)))

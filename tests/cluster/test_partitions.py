@@ -40,9 +40,6 @@ def partition(tmp_path: Path) -> Iterator[Partition]:
         yield Partition(trial, database, layer)
 
 
-QUICK = ("both", True)
-
-
 @pytest.mark.parametrize(
     ("what", "forget"),
     [
@@ -50,7 +47,7 @@ QUICK = ("both", True)
             what,
             forget,
             id=f"{what}-{'forgotten' if forget else 'late'}",
-            marks=[] if (what, forget) == QUICK else pytest.mark.slow,
+            marks=pytest.mark.slow,
         )
         for what in ("layer", "database", "both")
         for forget in (False, True)

@@ -15,7 +15,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield found
 
 
-@pytest.fixture(params=["unix", "layer"])
+@pytest.fixture(params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Group]:
     with carried_by(request.param) as way:
         found = Group({**environment, **way, "LEASE_SECONDS": "60"})

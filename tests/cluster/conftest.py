@@ -12,6 +12,21 @@ import pytest_asyncio
 from tests import services
 from tests.cluster import world
 from tests.cluster.nodes import Nodes, opened
+from tests.cluster.processes import Group, database
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A database of each kind, for all tests of a module."""
+    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture
+def group(environment: dict[str, str]) -> Iterator[Group]:
+    """Processes over it, for one test."""
+    with Group(environment) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -163,6 +163,12 @@ class Group(Generic[M]):
             one.wait()
         return members
 
+    def __enter__(self) -> Group[M]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         for member in self._members:
             member.close()

@@ -15,12 +15,8 @@ LEASE = "3"  # seconds; loads are told with heartbeats, three times as often
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with database(request.param, tmp_path) as environment:
-        found = Group(environment)
-        try:
-            yield found
-        finally:
-            found.close()
+    with database(request.param, tmp_path) as environment, Group(environment) as found:
+        yield found
 
 
 def held(actor: str, *members: Member) -> list[int]:

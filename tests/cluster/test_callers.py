@@ -19,12 +19,8 @@ from tests.server.harness import ROOT
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with database(request.param, tmp_path) as environment:
-        found = Group(environment)
-        try:
-            yield found
-        finally:
-            found.close()
+    with database(request.param, tmp_path) as environment, Group(environment) as found:
+        yield found
 
 
 def run(group: Group, *arguments: str) -> str:

@@ -18,12 +18,8 @@ from tests.server.harness import ROOT
 
 @pytest.fixture
 def group(tmp_path: Path) -> Iterator[Group]:
-    with database("sqlite", tmp_path) as environment:
-        found = Group(environment)
-        try:
-            yield found
-        finally:
-            found.close()
+    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+        yield found
 
 
 def status(group: Group, *arguments: str) -> list[str]:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.processes import Failed, Group, database
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
-@pytest.fixture
-def group(environment: dict[str, str]) -> Iterator[Group]:
-    found = Group(environment)
-    try:
-        yield found
-    finally:
-        found.close()
+from tests.cluster.processes import Failed, Group
 
 
 def test_what_was_answered_survives_the_owner(group: Group) -> None:

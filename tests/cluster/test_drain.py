@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-import pytest
-
-from tests.cluster.processes import Group, database
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
-@pytest.fixture
-def group(environment: dict[str, str]) -> Iterator[Group]:
-    found = Group(environment)
-    try:
-        yield found
-    finally:
-        found.close()
+from tests.cluster.processes import Group
 
 
 def test_a_graceful_stop_loses_nothing_of_those_who_stay(group: Group) -> None:

@@ -14,12 +14,8 @@ from tests.cluster.processes import PATIENCE, Group, Member, database
 @pytest.fixture
 def group(tmp_path: Path) -> Iterator[Group]:
     """What differs between databases is in the contract of stores."""
-    with database("sqlite", tmp_path) as environment:
-        found = Group(environment)
-        try:
-            yield found
-        finally:
-            found.close()
+    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+        yield found
 
 
 def acquainted(*members: Member) -> None:

@@ -139,6 +139,8 @@ class Activation:
     def end_stream(self, reason: str) -> None:
         """Break its stream off: who follows it joins again."""
         self.stream.end(reason)
+        if self.audience is not None:
+            self.audience.clear()
         self.node.presences.ended(self.address)
 
     def tidy(self) -> None:

@@ -42,6 +42,10 @@ class Audience:
         """A session has gone."""
         self._viewers.pop(id, None)
 
+    def clear(self) -> None:
+        """Nobody follows any more: the stream was broken off."""
+        self._viewers.clear()
+
     def changes(self, activation: Activation, turn: Turn) -> dict[str, str]:
         """By session, what a finished turn changed of what it sees: the rest of an encoded frame, or `NOTHING`.
 

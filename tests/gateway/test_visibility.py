@@ -170,6 +170,7 @@ async def test_a_view_that_can_not_be_made_ends_the_stream(node: Callable[[], An
         await mirror.join()
         await wire.call(f"{LOT}.alter", {"key": "1", "broken": True})
         assert (await wire.notified("lm.reset"))["reason"] == "the view failed"
+        assert node().find(Address(LOT, "1")).audience._viewers == {}
         assert (await wire.error("lm.subscribe", [LOT, "1"]))["code"] == 5000
         await wire.call(f"{LOT}.alter", {"key": "1"})
         await mirror.join()

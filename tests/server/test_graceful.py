@@ -86,6 +86,7 @@ def test_calls_in_flight_are_answered_before_the_connection_is_closed(kind: str,
             other.call("lm.ping")
             call = client.send("server.Clicks.slow", {"key": "a", "seconds": 1.0})
             queued = client.send("server.Clicks.add", {"key": "a", "n": 10})
+            client.call("lm.ping")  # what was sent before it has been taken
             ending = threading.Thread(target=server.end, args=(signal.SIGTERM,))
             ending.start()
             assert client.answer(call)["result"] == 2

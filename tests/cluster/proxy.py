@@ -6,75 +6,79 @@ arrives late; or a router in between has forgotten the connections of before, an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import socket
 import threading
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable
 
 
 class Proxy:
-    """From a TCP port of this host to a Unix socket. In a thread of its own; everything may be called from any."""
+    """From a TCP port of this host to a Unix socket, in threads of its own."""
 
     def __init__(self, target: str, host: str = "127.0.0.1") -> None:
         self._target = target
         self.host = host
-        self._passing = asyncio.Event()
+        self._passing = threading.Event()
         self._passing.set()
-        self._connections: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._do(asyncio.start_server(self._connected, host, 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._gates = {self._passing}  # those of the connections that were forgotten too
+        self._ends: set[socket.socket] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._listener = socket.create_server((host, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = []
+        self._spawn(self._listen)
 
     def cut(self) -> None:
         """Nothing passes from now on. Connections stay open, and new ones are made but lead nowhere."""
-        self._do(self._cut())
+        self._passing.clear()
 
     def heal(self, *, forget: bool = False) -> None:
         """Let pass what is new and what was held. With `forget`, the connections of before stay dead for ever."""
-        self._do(self._heal(forget))
-
-    def close(self) -> None:
-        self._do(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    async def _cut(self) -> None:
-        self._passing.clear()
-
-    async def _heal(self, forget: bool) -> None:
         if forget:  # they go on waiting for what never comes
-            self._passing = asyncio.Event()
+            self._passing = threading.Event()
+            self._gates.add(self._passing)
         self._passing.set()
 
-    async def _close(self) -> None:
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for end in (self._listener, *self._ends):
+                _break(end)
+        for gate in self._gates:
+            gate.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task, passing = asyncio.current_task(), self._passing
-        assert task is not None
-        self._connections.add(task)
-        try:
-            await passing.wait()
-            there = await asyncio.open_unix_connection(self._target)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, there[1], passing))
-                group.create_task(_pump(there[0], writer, passing))
-        except (OSError, asyncio.CancelledError, ExceptionGroup):
-            pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    def _spawn(self, run: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=run, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):  # until it is shut down
+            while True:
+                self._spawn(self._carry, self._listener.accept()[0])
+
+    def _carry(self, here: socket.socket) -> None:
+        passing = self._passing
+        with here, contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as there:
+            if not self._enter(here, there):
+                return
+            passing.wait()
+            there.connect(self._target)
+            back = threading.Thread(target=_pump, args=(there, here, passing), daemon=True)
+            back.start()
+            _pump(here, there, passing)
+            back.join()
+        with self._lock:
+            self._ends -= {here, there}
+
+    def _enter(self, *ends: socket.socket) -> bool:
+        with self._lock:
+            self._ends.update(ends)
+            return not self._closed
 
 
 def environment(database: Proxy | None = None, layer: Proxy | None = None) -> dict[str, str]:
@@ -87,10 +91,16 @@ def environment(database: Proxy | None = None, layer: Proxy | None = None) -> di
     return found
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
-    with contextlib.closing(writer):
-        while data := await reader.read(65536):
-            await passing.wait()
-            writer.write(data)
-            await writer.drain()
-        await passing.wait()  # the end of a connection doesn't pass either
+def _pump(source: socket.socket, sink: socket.socket, passing: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            passing.wait()
+            sink.sendall(data)
+    passing.wait()  # the end of a connection doesn't pass either
+    _break(source)
+    _break(sink)
+
+
+def _break(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is gone already
+        end.shutdown(socket.SHUT_RDWR)

@@ -156,6 +156,7 @@ class StoreQueue:
         self._call_soon = call_soon
         self._call_later = call_later
         self._pause = getattr(store, "pause_after_commit", 0.0)
+        self._resting_until = 0.0
         self._waiting: list[_Request] = []
         self._queries: deque[tuple[Job, Done]] = deque()
         self._query_next = True  # whose turn it is when both a group and a query wait
@@ -246,6 +247,8 @@ class StoreQueue:
     def _run(self, loads: list[_Request], writes: list[_Request], finds: list[_Request]) -> list[Any]:
         """In the store's thread."""
         outcomes: list[Any] = []
+        if writes and self._pause:
+            self._rest()
         if loads:
             outcomes += self._guarded(self.store.load, loads, Down)
         if writes:
@@ -253,8 +256,14 @@ class StoreQueue:
         if finds:
             outcomes += self._guarded(self.store.find, finds, Down)
         if writes and self._pause:
-            time.sleep(self._pause)  # lets ordinary writers have the file's lock
+            self._resting_until = time.monotonic() + self._pause
         return outcomes
+
+    def _rest(self) -> None:
+        """Let ordinary writers have the file's lock between two groups. Mostly the loop has taken that long anyway."""
+        left = self._resting_until - time.monotonic()
+        if left > 0:
+            time.sleep(left)
 
     def _guarded(self, run: Callable[[Any], list[Any]], requests: list[_Request], broken: type) -> list[Any]:
         try:

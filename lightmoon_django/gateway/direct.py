@@ -35,8 +35,8 @@ _PENDING = "lightmoon.pending"
 
 def protocol_of(receive: Any, send: Any) -> Any:
     """The server's protocol of an accepted connection; None if there is no direct way to it."""
-    protocol: Any = getattr(send, "__self__", None)
-    if getattr(receive, "__self__", None) is not protocol or type(protocol).__module__ != _MODULE:
+    protocol, other = (getattr(way, "__self__", None) for way in (send, receive))
+    if other is not protocol or type(protocol).__module__ != _MODULE:
         return None
     known = hasattr(protocol, _TAKE) and vars(protocol).keys() >= _NEEDED
     return protocol if known and protocol.conn.state.name == "OPEN" else None

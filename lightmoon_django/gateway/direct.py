@@ -35,11 +35,15 @@ _PENDING = "lightmoon.pending"
 
 def protocol_of(receive: Any, send: Any) -> Any:
     """The server's protocol of an accepted connection; None if there is no direct way to it."""
-    protocol, other = (getattr(way, "__self__", None) for way in (send, receive))
-    if other is not protocol or type(protocol).__module__ != _MODULE:
+    protocol = _owner(send)
+    if _owner(receive) is not protocol or type(protocol).__module__ != _MODULE:
         return None
     known = hasattr(protocol, _TAKE) and vars(protocol).keys() >= _NEEDED
     return protocol if known and protocol.conn.state.name == "OPEN" else None
+
+
+def _owner(method: Any) -> Any:
+    return getattr(method, "__self__", None)
 
 
 class Door(Protocol):

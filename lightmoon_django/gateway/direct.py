@@ -127,11 +127,15 @@ class DirectOutbox(Outbox):
             or not self._writable.is_set()
         ):
             super().send(frame, droppable)
+            return
+        transport = protocol.transport
+        if transport.is_closing():  # what is written now is lost without a word, until the protocol hears of it
+            self.give_back(frame, droppable)
         elif self._plain:
-            protocol.transport.write(_encoded(frame))
+            transport.write(_encoded(frame))
         else:
             conn.send_text(frame.encode())
-            protocol.transport.write(b"".join(conn.data_to_send()))
+            transport.write(b"".join(conn.data_to_send()))
 
 
 _last_frame = ""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from lightmoon_django.gateway import direct
+from lightmoon_django.gateway.outbox import Outbox, Waiting
 from tests.server.harness import Client, Server, free_port
 
 
@@ -33,44 +36,85 @@ def client(request: pytest.FixtureRequest, server: Server) -> Iterator[Client]:
         yield client
 
 
-async def _seen_by(wrap: bool) -> list[Any]:
-    """What an application finds behind its connection, before it was accepted and after."""
-    found = []
+Serve = Callable[[Any, Any], Coroutine[Any, Any, None]]
+
+
+async def _connect_to(serve: Serve) -> None:
+    """Serve one connection by that function of `receive` and `send`."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "websocket":
-            return
-
-        async def wrapped(message: Any) -> None:
-            await send(message)
-
-        mine = wrapped if wrap else send
         await receive()
-        found.append(direct.protocol_of(receive, mine))
-        await mine({"type": "websocket.accept"})
-        found.append(direct.protocol_of(receive, mine))
+        await serve(receive, send)
 
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(application, port=port, lifespan="off", log_level="warning"))
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    async with connect(f"ws://127.0.0.1:{port}/"):
-        pass
+    with contextlib.suppress(ConnectionClosed):
+        async with connect(f"ws://127.0.0.1:{port}/") as client:
+            await client.recv()
     server.should_exit = True
     await running
+
+
+def _seen_by(wrap: bool) -> list[Any]:
+    """What an application finds behind its connection, before it was accepted and after."""
+    found = []
+
+    async def serve(receive: Any, send: Any) -> None:
+        async def wrapped(message: Any) -> None:
+            await send(message)
+
+        mine = wrapped if wrap else send
+        found.append(direct.protocol_of(receive, mine))
+        await mine({"type": "websocket.accept"})
+        found.append(direct.protocol_of(receive, mine))
+
+    asyncio.run(_connect_to(serve))
     return found
 
 
 def test_the_installed_server_has_a_direct_way() -> None:
     """Without it everything works, and slower: an update of Uvicorn that changes its insides shows here."""
-    before, after = asyncio.run(_seen_by(wrap=False))
+    before, after = _seen_by(wrap=False)
     assert before is None
     assert type(after).__name__ == "WebSocketsSansIOProtocol"
 
 
 def test_whoever_stands_between_sees_every_frame() -> None:
-    assert asyncio.run(_seen_by(wrap=True)) == [None, None]
+    assert _seen_by(wrap=True) == [None, None]
+
+
+class Loser:
+    """An outbox's owner that keeps what was not sent."""
+
+    def __init__(self) -> None:
+        self.kept: list[Waiting] = []
+
+    def overflowed(self) -> None:
+        raise AssertionError
+
+    drop = overflowed
+
+    def lost(self, outbox: Outbox, frames: list[Waiting]) -> None:
+        self.kept += frames
+
+
+def test_a_frame_for_a_transport_that_has_just_gone_is_given_back() -> None:
+    """What is written between a socket's end and the moment in which the protocol hears of it would be lost."""
+    owner = Loser()
+
+    async def serve(receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        protocol = direct.protocol_of(receive, send)
+        outbox = direct.DirectOutbox(send, 1000, owner, protocol)
+        protocol.transport.abort()
+        outbox.send("late", True)
+        assert outbox.closed
+
+    uvloop.run(_connect_to(serve))
+    assert owner.kept == [("late", True)]
 
 
 def test_what_comes_after_a_call_that_waits_to_be_judged_waits_too(client: Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from tests import services
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,14 @@ def django_db_modify_db_settings(
     """Tell Django where the session's PostgreSQL is, before the test databases are made."""
     if postgres_server is not None and "pg" in connections.databases:
         connections.databases["pg"].update(services.database_settings(postgres_server.uri))
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """For processes that tests start."""
+    found = Databases(tmp_path_factory.mktemp("databases"))
+    yield found
+    found.close()
 
 
 REAL_PROCESSES = (

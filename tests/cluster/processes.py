@@ -177,18 +177,6 @@ class Group(Generic[M]):
 
 
 @contextlib.contextmanager
-def database(backend: str, directory: Path, server: services.Postgres | None = None) -> Iterator[dict[str, str]]:
-    """A database with all tables, as an environment; on that server, or one of its own."""
-    with contextlib.ExitStack() as stack:
-        if backend == "postgresql":
-            found = {"SERVER_PG": (server or stack.enter_context(services.postgres())).uri}
-        else:
-            found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
-        migrate(found)
-        yield found
-
-
-@contextlib.contextmanager
 def carried_by(carrier: str) -> Iterator[dict[str, str]]:
     """What the environment says so that processes reach each other by "unix" sockets, or by a "layer" that is bad."""
     with contextlib.ExitStack() as stack:
@@ -196,10 +184,3 @@ def carried_by(carrier: str) -> Iterator[dict[str, str]]:
             yield {"LAYER_REDIS": stack.enter_context(services.redis_server()).url, "LAYER_LOSSES": "5"}
         else:
             yield {}
-
-
-def migrate(environment: dict[str, str]) -> None:
-    """Make all tables of the database that the environment names."""
-    found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-    command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=found, check=True)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.processes import Failed, Group, Member, database
+from tests.cluster.processes import Failed, Group, Member
+from tests.databases import Databases
 
 Pair = tuple[Member, Member]
 
 
 @pytest.fixture(scope="module", params=["sqlite-unix", "postgresql-unix", "postgresql-redis"])
-def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+def trio(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Member]]:
     backend, _, carrier = request.param.partition("-")
     if backend == "postgresql":
         yield request.getfixturevalue(f"{carrier}_nodes").members
         return
-    with contextlib.ExitStack() as stack:
-        group = Group(stack.enter_context(database(backend, tmp_path_factory.mktemp("cluster"))))
-        stack.callback(group.close)
+    with Group(databases.sqlite(tmp_path_factory.mktemp("cluster"))) as group:
         yield group.start(3)
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, database
+from tests.cluster.processes import PATIENCE, Group
+from tests.databases import Databases
 from tests.server.harness import ROOT
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
-    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+def group(databases: Databases, tmp_path: Path) -> Iterator[Group]:
+    with Group(databases.sqlite(tmp_path)) as found:
         yield found
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, Member, database
+from tests.cluster.processes import PATIENCE, Group, Member
+from tests.databases import Databases
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
+def group(databases: Databases, tmp_path: Path) -> Iterator[Group]:
     """What differs between databases is in the contract of stores."""
-    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+    with Group(databases.sqlite(tmp_path)) as found:
         yield found
 
 

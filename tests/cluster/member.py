@@ -237,6 +237,14 @@ class Member:
         elsewhere: Any = host.node.elsewhere
         return len(elsewhere.peers.living())
 
+    async def looked(self) -> bool:
+        """Whether it has looked for other processes."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return bool(elsewhere.peers.looked)
+
     async def load_of_others(self) -> Any:
         """What each of them told of its load."""
         from lightmoon_django.host import host

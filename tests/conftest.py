@@ -39,16 +39,18 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     found.close()
 
 
-REAL_PROCESSES = (
-    "browser",
-    "client",
-    "cluster",
-    "server",
-)  # folders whose tests drive processes that this machine must find time for
+# Folders whose tests drive processes that this machine must find time for.
+REAL_PROCESSES = ("browser", "client", "cluster", "server")
+FIRST = {"model": 0, "docs": 1, **dict.fromkeys(REAL_PROCESSES, 1)}
 
 
+@pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of several real processes may run a second time on a busy machine; the summary names each that did."""
+    """Folders with long files come first: at the end one process would wait for another that has just begun such a file.
+
+    A test of several real processes may run a second time on a busy machine; the summary names each that did.
+    """
     for item in items:
         if item.path.parent.name in REAL_PROCESSES:
             item.add_marker(pytest.mark.flaky(reruns=1))
+    items.sort(key=lambda item: FIRST.get(item.path.parent.name, 2))

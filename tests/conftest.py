@@ -46,7 +46,7 @@ FIRST = {"model": 0, "docs": 1, **dict.fromkeys(REAL_PROCESSES, 1)}
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders with long files come first: at the end one process would wait for another that has just begun such a file.
+    """Folders with long files come first: begun at the end, such a file would keep one process while others are idle.
 
     A test of several real processes may run a second time on a busy machine; the summary names each that did.
     """

@@ -101,6 +101,14 @@ class Member:
         assert self.ask(key, "get") == count
         return key
 
+    def until_waiting(self, key: str, count: int, actor: str = "live.Tally") -> None:
+        """Until so many messages wait for the actor's turn to end."""
+        self.until(lambda: self.do("waiting", actor=actor, key=key), count)
+
+    def taken(self) -> None:
+        """What was begun before is on its way."""
+        self.do("log")
+
     def until_logged(self, entry: Any) -> None:
         until = time.monotonic() + PATIENCE
         while entry not in self.do("log"):

@@ -42,7 +42,7 @@ def test_calls_during_activation_queue_in_order(trio: list[Member]) -> None:
     key = there.do("make", count=0)
     there.do("activate_slowly", seconds=0.4)
     opening = there.asking(key, "record", 1000)
-    time.sleep(0.1)
+    there.until_logged(["activate", key])
     here.do("tell_in_order", actor="live.Tally", key=key, message="record", items=[1001, 1002, 1003])
     assert here.ask(key, "get") == 0
     there.do("activate_slowly", seconds=0)

@@ -65,7 +65,7 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
             member.until_logged(["holding", "gate"])
             queued = member.asking(keys[0], "add", 5)
             stopping = member.begin("stop", grace=10.0)
-            time.sleep(0.5)  # in which it takes no more turns
+            member.until(lambda: member.do("stopping"), True)  # it takes no more turns
             member.do("open", gate="gate")
             assert held.result(10) == 101
             assert queued.result(10) == 106

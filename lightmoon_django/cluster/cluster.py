@@ -99,7 +99,7 @@ class Cluster:
         self._home = home
         self._clock = clock
         self._pid = os.getpid()
-        self._stopped = False
+        self._started = self._stopped = False
         self._close_thread = close_thread
         self._on_access = on_access
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
@@ -133,7 +133,13 @@ class Cluster:
     async def start(self) -> None:
         """Listen, and let the others know. Raises `OSError`."""
         await self.network.start()
-        self.peers.refresh(self._greet)
+        self._started = True
+        self.look()
+
+    def look(self) -> None:
+        """See who else is there, and let them know of this node. `start` does so first."""
+        if self._started:
+            self.peers.refresh(self._greet)
 
     def _greet(self) -> None:
         if self.placement.hosting and not self._stopped:

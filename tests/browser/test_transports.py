@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,12 @@ import pytest
 
 from tests.browser import node
 from tests.browser.chromium import Browser
-from tests.browser.visitor import Visitors
 from tests.client import scenario
 from tests.server.harness import Server
 
 TRANSPORTS = ("websocket", "sse", "poll")
 FLOOD = 10_000  # events
 MORE_THAN_HELD = 300  # events; HISTORY is 256
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server("uvicorn", {"SERVER_SQLITE": str(tmp_path_factory.mktemp("transports") / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def visitors(browser: Browser, server: Server) -> Iterator[Any]:
-    """Makes a visitor for a transport."""
-    with Visitors(browser, server) as visitors:
-        yield visitors.come
 
 
 def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors: Any) -> None:

@@ -259,6 +259,7 @@ async def test_the_server_is_restarted(server: Server, key: str) -> None:
             await asyncio.sleep(0.1)
             for number, how in enumerate((signal.SIGKILL, signal.SIGTERM), 2):
                 await asyncio.to_thread(server.end, how)
+                await until(client, State.WAITING)  # else it may be sent, and nobody knows what became of it
                 waiting = asyncio.create_task(clicks.add())
                 await asyncio.to_thread(server.start)
                 async with asyncio.timeout(20):

@@ -229,6 +229,22 @@ class Member:
         assert host.node is not None
         return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
 
+    async def waiting(self, actor: str, key: str) -> int:
+        """How many messages wait for that actor's turn to end."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        assert host.node is not None
+        found = host.node.find(Address(actor, key))
+        return len(found.mailbox) if found is not None else 0
+
+    async def stopping(self) -> bool:
+        """Whether it has begun to stop."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return host.node.stopping
+
     async def known(self) -> int:
         """How many other processes it knows to be alive."""
         from lightmoon_django.host import host
@@ -236,6 +252,14 @@ class Member:
         assert host.node is not None
         elsewhere: Any = host.node.elsewhere
         return len(elsewhere.peers.living())
+
+    async def looked(self) -> bool:
+        """Whether it has looked for other processes."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return bool(elsewhere.peers.looked)
 
     async def load_of_others(self) -> Any:
         """What each of them told of its load."""

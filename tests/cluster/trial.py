@@ -12,7 +12,8 @@ from tests import services
 from tests.cluster.follower import ACTOR, Followers
 from tests.cluster.linearizable import Operation, explain
 from tests.cluster.load import TIMEOUT, Told, outcomes, read_journals
-from tests.cluster.processes import Failed, Group, Member, database
+from tests.cluster.processes import Failed, Group, Member
+from tests.databases import migrate
 from tests.services import Postgres, Redis
 
 LEASE = 2.0  # seconds
@@ -181,7 +182,9 @@ def surroundings(backend: str, carrier: str, directory: Path) -> Iterator[tuple[
     with contextlib.ExitStack() as stack:
         postgres = stack.enter_context(services.postgres()) if backend == "postgresql" else None
         redis = stack.enter_context(services.redis_server()) if carrier == "redis" else None
-        environment = stack.enter_context(database(backend, directory, postgres))
+        sqlite = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
+        environment = {"SERVER_PG": postgres.uri} if postgres is not None else sqlite
+        migrate(environment)
         if redis is not None:
             environment["LAYER_REDIS"] = redis.url
         group = Group(environment, directory / LOG)

@@ -64,6 +64,7 @@ class Server:
                 return
             if self._process.poll() is not None:
                 pytest.fail(f"{self.kind} ended with {self._process.returncode}")
+            time.sleep(0.02)  # it needs the processor more than this loop does
         pytest.fail(f"{self.kind} does not listen after {PATIENCE} s")
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:

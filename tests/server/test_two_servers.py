@@ -13,23 +13,20 @@ from typing import Any
 import pytest
 
 from tests import services
+from tests.databases import Databases
 from tests.server.harness import Client, Server
 
 Pair = tuple[Server, Server]
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Pair]:
     """Servers of one machine; with "redis", of two."""
     with contextlib.ExitStack() as stack:
-        if request.param == "postgresql":
-            environment = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
-        else:
-            environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+        environment = stack.enter_context(databases.open(request.param, tmp_path))
         if request.param == "redis":
             environment["LAYER_REDIS"] = stack.enter_context(services.redis_server()).url
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
-        one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):
             server.start()
             stack.callback(server.stop)
@@ -104,13 +101,12 @@ def test_the_stream_is_reset_when_the_owner_dies(pair: Pair) -> None:
         assert json.dumps(there.notifications).count("lm.event") == 1
 
 
-def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(tmp_path: Path) -> None:
+def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(databases: Databases, tmp_path: Path) -> None:
     """B44, B55, B56: casts get lost, come twice and late, and Redis forgets everything, while a room talks."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(services.redis_server())
-        environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3"), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
+        environment = {**databases.sqlite(tmp_path), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
-        one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):
             server.start()
             stack.callback(server.stop)

@@ -171,6 +171,22 @@ def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitor
     assert visitor.told("state")[-1] == [{"count": 56}]
 
 
+@pytest.mark.parametrize("late", ["answers", "frames"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_optimistic_update_is_never_seen_twice_however_late_answers_or_states_are(
+    visitors: Any, transport: str, late: str
+) -> None:
+    """Each by 150 ms, while somebody else changes the same state: what is shown never goes back, nor ahead."""
+    visitor = visitors(transport)
+    visitor.late(late)
+    visitor.window.js("late.hurryAmong(4, s, 404)")
+    shown = [count for _, count in visitor.window.js("late.log")]
+    assert (shown[0], shown[-1]) == (0, 404)
+    assert shown == sorted(shown)
+    assert {count % 100 for count in shown} == {0, 1, 2, 3, 4}
+    assert all(count // 100 <= count % 100 for count in shown), "the update was not there yet"
+
+
 @pytest.mark.parametrize("transport", ["websocket", "sse", pytest.param("poll", marks=pytest.mark.slow)])
 def test_an_optimistic_update_stays_shown_while_its_call_is_cut_off(visitors: Any, transport: str) -> None:
     """B57: the page never shows the old count again, and never counts twice."""

@@ -496,4 +496,4 @@ class Picky(models.Model):
         return self.count
 
 
-from tests.live import placed, timed  # noqa: E402, F401
+from tests.live import bazaar, placed, timed  # noqa: E402, F401

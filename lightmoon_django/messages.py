@@ -42,6 +42,7 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
     identity: tuple[bytes, bytes] | None
     generation: int  # of the sender's route to this actor
     hops: int  # how often it was sent on
+    mark: str | None = None  # for the turn's state patch
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,49 @@ def test_htmx_fetches_fragments_again_when_the_state_changes(
     window.wait_for_text("#outer h2", "Plans")
     fetches = [url for url in window.requests if "/pages/whole/" in url]
     assert 2 <= len(fetches) <= 22
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_the_htmx_extension_needs_an_address_and_no_trigger(
+    packages: Path, visit: Any, elsewhere: Any, key: str, query: str
+) -> None:
+    """A trigger that is there stays; elements without an address are left alone; what is removed is left."""
+    window = visit("extension", query)
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer", "Untitled")
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("#inner h1", "Plans")
+    window.wait_for_text("#outer", "Plans")
+    fetched = sum("/pages/button/" in url for url in window.requests)
+
+    def clicked() -> bool:  # once htmx listens on what it has just put there
+        window.click("#outer")
+        return sum("/pages/button/" in url for url in window.requests) > fetched
+
+    until(clicked, "A click fetches too")
+    assert window.js("document.querySelector('#other').getAttribute('hx-trigger')") is None
+    assert not any("?other" in url for url in window.requests)
+    window.js("document.querySelector('main').remove()")
+    until(lambda: _left(window, key), "The window leaves what is gone")
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_htmx_fetches_few_fragments_of_an_actor_that_changes_all_the_time(
+    packages: Path, visit: Any, site: Server, key: str, query: str
+) -> None:
+    """Four in a second at most; the last one has the last change. Also where each fetch replaces the element."""
+    window = visit("extension", query)
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer", "Untitled")
+    counted = len(window.requests)
+    began = time.monotonic()
+    with site.client() as other:
+        for number in range(150):
+            other.call("server.Board.rename", key=key, title=f"Plan {number}")
+    window.wait_for_text("#inner h1", "Plan 149")
+    window.wait_for_text("#outer", "Plan 149")
+    most = 2 * (2 + (time.monotonic() - began) / 0.25)
+    assert 2 <= len(window.requests) - counted <= most
 
 
 @pytest.mark.parametrize("query", ["?slow", "?two&slow"])

@@ -20,7 +20,7 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError
+from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError, Overloaded
 from lightmoon_django.persistence.records import Answer, Find
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ KEPT = 64  # answers of one activation
 KEPT_BYTES = 64 * 1024  # of one answer; a larger one is not kept in memory
 BEQUEATHED_BYTES = 256 * 1024  # of the answers that go on with an actor
 BEQUEST_WITHIN = 10.0  # seconds
+RETRY_AFTER = 0.1  # seconds that a copy too many is told to wait
 SECOND = datetime.timedelta(seconds=1)
 
 
@@ -75,7 +76,7 @@ class Repeats:
         try:
             if self._joins(call, identity) or self._answered(call, identity):
                 return False
-        except InvalidRequest as error:
+        except (InvalidRequest, Overloaded) as error:
             call.reject(error)
             return False
         self._running[identity.id] = call
@@ -93,7 +94,13 @@ class Repeats:
         if first is None or first is call or first.identity is None:
             return False
         first.identity.refuse_other(identity.fingerprint)
-        first.identity.copies = [*(first.identity.copies or ()), call]
+        if first.identity.copies is None:
+            first.identity.copies = []
+        elif len(first.identity.copies) >= self._activation.node.settings.MAILBOX_LIMIT:
+            raise Overloaded("Too many copies of this call wait for its answer.", retry_after=RETRY_AFTER)
+        if call.form == first.form:  # the same bytes, or the fingerprint would differ
+            call.payload, call.args = first.payload, None
+        first.identity.copies.append(call)
         return True
 
     def _answered(self, call: Call, identity: Identity) -> bool:

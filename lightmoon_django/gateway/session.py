@@ -122,6 +122,8 @@ class Session(Client):
         self.proven_at = self.hub.monotonic()
         self.hub.list(self)
         another = before != tokens.key_of(user)
+        if another:
+            self.forget_judgements()
         for call in self.streams():  # those that know who follows them must be joined anew
             if another and (call.schema.presence is not None or call.schema.view_for is not None):
                 self.withdraw(call.address, "another user")

@@ -75,6 +75,9 @@ class Client:
     async def refresh(self) -> None:
         """Load the user again where it may be outdated. A client of one request has just been identified."""
 
+    def check_alive(self) -> None:
+        """Raise `Unavailable` when it has ended, as it may while something is judged: nothing begins then."""
+
     def begin_session(self) -> Session | None:
         """A session for a client that has none. None where it couldn't have messages. Raises `Overloaded`."""
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.gateway import credentials, frames, tokens, users
 from lightmoon_django.gateway.backlog import Backlog
 from lightmoon_django.gateway.carrier import SIGNED_OUT, TAKEN_OVER, TRY_AGAIN_LATER, Carrier
@@ -72,6 +73,10 @@ class Session(Client):
         if carrier is None:
             self.hub.grace.add(self)
         return self
+
+    def check_alive(self) -> None:
+        if self.id not in self.hub.sessions:
+            raise Unavailable("This session has ended. Say lm.hello again.")
 
     def expect(self) -> None:
         """Answers are sent as they come."""

@@ -78,6 +78,7 @@ async def _judged(route: StreamRoute, session: Session, call: WireSubscription) 
         if refusal != GRANTED:
             raise Forbidden(refusal)
         call.hidden = await route.guards.judge(session, call.key)
+    session.check_alive()
     call.user = session.user
     session.follow(call)
 

@@ -186,6 +186,12 @@ class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
     """The sender is stopping: it takes no more actors."""
 
 
+class Moving(msgspec.Struct, tag="moving", array_like=True, frozen=True):
+    """The sender gives rows back, and what those actors remember of repeated calls follows: actor and key."""
+
+    actors: tuple[tuple[str, str], ...]
+
+
 Frame = (
     Remote
     | Answer
@@ -204,6 +210,7 @@ Frame = (
     | Leaving
     | Hello
     | Draining
+    | Moving
 )
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lightmoon_django.client.reading import PLAIN, Reading
-from lightmoon_django.errors import LightMoonError
+from lightmoon_django.errors import LightMoonError, UsageError
 
 if TYPE_CHECKING:
     from lightmoon_django.client.stream import Stream
@@ -53,7 +53,7 @@ class Reader(Generic[T]):
     """An async iterator over a stream, and a context manager that waits until the stream flows.
 
     It listens from its making until it is closed, or nobody holds it any more. It ends when the client is closed, and
-    raises what the server refuses the subscription with.
+    raises what the server refuses the subscription with. One task reads it; another one needs a reader of its own.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -112,6 +112,11 @@ class Reader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._waiter is not None:
+            raise UsageError(
+                "Another task reads this already, and each would miss what the other one got. "
+                "Call events() or changes() once for each task."
+            )
         while not self._waits():
             if self._failure is not None:
                 error, self._failure = self._failure, None

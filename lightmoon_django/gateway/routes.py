@@ -96,6 +96,7 @@ class Route:
         refusal = await self.policy.judge(client, call.key)
         if refusal != GRANTED:
             raise Forbidden(refusal)
+        client.check_alive()
         call.user = client.user
         client.start(call)
 

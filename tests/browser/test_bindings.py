@@ -77,6 +77,59 @@ def test_a_link_never_becomes_code(visit: Any, elsewhere: Any) -> None:
         window.wait(f"{href} === '{good}'")
 
 
+def test_no_binding_makes_code_of_data(visit: Any, elsewhere: Any) -> None:
+    """Neither handlers, nor what LightMoon, htmx or Alpine obey, nor scripts, whoever has chosen the names."""
+    window = visit("bindings")
+    elsewhere("server.Board.lead", link="javascript:alert(1)")
+    names = ["onclick", "ONLOAD", "srcdoc", "style", "data-lm-call", "data-lm", "hx-get", "data-hx-get", "x-html"]
+    names += ["@click", ":href", "v-html", "_", "formaction", "action", "src", "to", "values"]
+    pairs = " ".join(f"{name}:link" for name in ["title", *names])
+    window.js(
+        "document.querySelector('#closed').insertAdjacentHTML('beforebegin',"
+        f" `<b id='bad' data-lm-attr='{pairs} lang:title'></b>"
+        "<script id='code' type='text/plain' data-lm-text='title'></script>"
+        "<base id='base' data-lm-attr='href:title'>`)"
+    )
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait("document.querySelector('#bad').lang === 'Plans'")
+    assert window.js("document.querySelector('#bad').title") == "javascript:alert(1)"
+    found = window.js("[...document.querySelector('#bad').attributes].map(({ name }) => name)")
+    assert sorted(found) == ["data-lm-attr", "id", "lang", "title"]
+    assert window.js("document.querySelector('#code').textContent") == ""
+    assert window.js("document.querySelector('#base').hasAttribute('href')") is False
+    assert all("would be code" in one for one in window.troubles)
+    window.troubles.clear()
+
+
+def test_what_is_to_be_ignored_has_no_say(visit: Any, elsewhere: Any, key: str) -> None:
+    """HTML that somebody else wrote: it shows no actor, sends nothing in a reader's name, gives no form a value."""
+    window = visit("bindings")
+    window.wait("document.querySelector('#link').hasAttribute('href')")
+    window.js(
+        "document.querySelector('#close').insertAdjacentHTML('beforebegin', `<div id='theirs' data-lm-ignore>"
+        "<button id='b1' data-lm-call='rename' data-lm-params='{\"title\": \"Evil\"}'>Free!</button>"
+        f"<div data-lm='server.Board:{key}-victim'><i data-lm-text='title'></i><button id='b2' data-lm-call='close'"
+        " name='closed'></button></div>"
+        "<u data-lm-text='title'></u><output data-lm-error></output><p data-lm-status></p>"
+        "<template data-lm-event='noted'><s data-lm-text='text'></s></template>"
+        "<template data-lm-each='notes'><s data-lm-text='text'></s></template>"
+        "<input form='note' name='stars' value='666' type='number'>"
+        "<button id='b3' form='note' name='text' value='Evil'></button></div>`), 0"
+    )
+    frames = len(window.frames)
+    for button in ("b1", "b2", "b3"):
+        window.js(f"document.querySelector('#{button}').click()")
+    window.write("#note [name=text]", "Milk")
+    window.wait_for_text("#notes", "Milk 0 on Untitled")
+    window.click("#rename button")
+    window.wait_for_text("#rename output", "A title, please.")
+    assert window.js("document.querySelectorAll('#theirs s').length") == 0
+    assert window.text("#theirs") == "Free!"
+    assert window.js("document.querySelector('#theirs p').dataset.state ?? null") is None
+    sent = [frame for frame in list(window.frames)[frames:] if "method" in frame and "server.Board" in frame]
+    assert not [frame for frame in sent if "Evil" in frame or "666" in frame or "victim" in frame]
+
+
 def test_forms_buttons_and_fields_send_messages(visit: Any) -> None:
     """Fields are the parameters, by name, as JSON has them: numbers and ticks are no texts."""
     window = visit("bindings")

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import django
@@ -180,6 +181,19 @@ class Member:
             await asyncio.sleep(0.0005)
         await turn
         return told
+
+    async def give_away(self, actor: str, key: str, blocked: float) -> None:
+        """Let an actor move to the only other process; something blocks this one's loop as its row is given back."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        node: Any = host.node
+        (target,) = node.elsewhere.peers.living()
+        node.move(node.find(Address(actor, key)), target)
+        while not len(node.moves._leaving):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # in which the others are told
+        asyncio.get_running_loop().call_soon(time.sleep, blocked)
 
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)

@@ -75,6 +75,16 @@ class SendWindow:
             data = frame[start : start + PIECE]
             self._add(Piece(frame, data, start + PIECE < len(frame), len(data) + WEIGHT))
 
+    def lone(self, frame: bytes) -> bool:
+        """Accept a frame that leaves now, as number `base`. False: others are under way, or it is too large."""
+        if self._flying or self._waiting or len(frame) > PIECE:
+            return False
+        size = len(frame) + WEIGHT
+        self._flying.append(Piece(frame, frame, False, size))
+        self.held = self.in_flight = size
+        self._sent = self.base + 1
+        return True
+
     def _add(self, piece: Piece) -> None:
         self._waiting.append(piece)
         self.held += piece.size

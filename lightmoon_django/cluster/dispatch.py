@@ -61,14 +61,10 @@ class Dispatch:
         if address in self.lookups:
             self.lookups.join(call)
             return True
-        owner = self._forwarding.owner_of(address)
-        if owner is None:
-            return self._places(call, address)
-        if self.draining and not call.hops:
+        if self.draining and not call.hops and self._forwarding.owner_of(address) is not None:
             call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-        else:
-            self._forwarding.send(call, owner)
-        return True
+            return True
+        return self._forwarding.follow(call, address) or self._places(call, address)
 
     def _refuses(self, call: Call) -> bool:
         """A reminder runs where it was claimed, unless its actor can't live there or may be elsewhere by now.

@@ -74,10 +74,10 @@ class Forwarding:
         frames: Frames,
         clock: Clock,
         post: Callable[[Call], None],
-        follow: Callable[[Subscription, int, Position], None],
+        joined: Callable[[Subscription, int, Position], None],
         grouped: Callable[[int, str], bool],
     ) -> None:
-        """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer.
+        """`post` lets the store decide anew. `joined` hears that a node has taken a subscription, before its answer.
 
         `grouped` tells whether a node's streams of such actors had better come as casts.
         """
@@ -86,7 +86,7 @@ class Forwarding:
         self._frames = frames
         self._clock = clock
         self._post = post
-        self._follow = follow
+        self._joined = joined
         self._grouped = grouped
         self._ids = itertools.count(1)
         self._routes: dict[Address, ActorRoute] = {}
@@ -104,6 +104,14 @@ class Forwarding:
         route = self._routes.get(address)
         return route.owner if route is not None else None
 
+    def follow(self, call: Call, address: Address) -> bool:
+        """Send a call where the earlier ones to its actor went. False: it is not known where that is."""
+        route = self._routes.get(address)
+        if route is None:
+            return False
+        self._send(call, route)
+        return True
+
     def busy(self, address: Address) -> bool:
         """Whether calls to that actor are on their way."""
         route = self._routes.get(address)
@@ -111,13 +119,13 @@ class Forwarding:
 
     def send(self, call: Call, owner: int) -> None:
         """Send a call to the node that owns its actor. Its `resolve` or `reject` follows."""
+        address = call.address
+        self._send(call, self._routes.get(address) or self._new_route(address, owner))
+
+    def _send(self, call: Call, route: ActorRoute) -> None:
         if call.cancelled:  # while its way was looked for
             call.reject(Cancelled("The caller cancelled the call before it was sent."))
-            return
-        route = self._routes.get(call.address)
-        if route is None:
-            route = self._new_route(call.address, owner)
-        if route.moving:
+        elif route.moving:
             route.waiting.append((next(self._ids), call))
         elif len(call.payload) > MAX_PAYLOAD:
             call.reject(TooLarge(f"Arguments of {len(call.payload)} bytes are over the limit between nodes."))
@@ -163,8 +171,10 @@ class Forwarding:
             route.sent[id] = call
             self._open[id] = route
             self._numbers[call] = id
-            self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
-            self._watch()
+            if call.chain:
+                self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
+            if self._sweeping is None:
+                self._watch()
 
     # Back
 
@@ -182,7 +192,7 @@ class Forwarding:
             call.reject(error_of(frame))
             return True
         if isinstance(call, Subscription) and frame.position is not None:
-            self._follow(call, peer, Position(*frame.position))
+            self._joined(call, peer, Position(*frame.position))
         call.resolve(frame.payload)
         return True
 
@@ -229,7 +239,8 @@ class Forwarding:
             return None
         call = route.sent.pop(id)
         del self._numbers[call]
-        self._settle(route)
+        if route.moving:
+            self._settle(route)
         return call
 
     def _settle(self, route: ActorRoute) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.repeat import Identity
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.outlets import Outlet, Outlets
-from lightmoon_django.cluster.translation import ForeignTurn, identity_of, message_of, subscription_of
+from lightmoon_django.cluster.translation import ForeignTurn, message_of, subscription_of
 from lightmoon_django.errors import InternalError, LightMoonError, TooLarge
 from lightmoon_django.identity import Position
 from lightmoon_django.messages import (
@@ -63,7 +64,8 @@ class Foreign(Base):
     @property
     def position(self) -> Position | None:
         """What followers of the actor there must have got before the answer."""
-        return self.incoming.outlets.position(self.peer, self.address)
+        outlets = self.incoming.outlets
+        return outlets.position(self.peer, self.address) if outlets.casting else None
 
     def bounce(self, owner: int | None) -> None:
         """It didn't run: its actor isn't here."""
@@ -180,7 +182,8 @@ class Incoming:
             call.form = remote.form
         call.id, call.peer, call.incoming = remote.id, peer, self
         call.route = (peer, remote.actor, remote.key, remote.generation)
-        call.identity = identity_of(remote)
+        if remote.identity is not None:
+            call.identity = Identity(*remote.identity)
         call.hops = remote.hops
         call.args = call.decode()  # here, so that what doesn't fit never touches the actor
         found: Foreign = call
@@ -195,7 +198,7 @@ class Incoming:
             self._clock.monotonic() + remote.seconds,
             caller=remote.caller,
             user=user,
-            chain=tuple(self._turn(step) for step in remote.chain),
+            chain=tuple(map(self._turn, remote.chain)),
         )
 
     def _turn(self, step: Step) -> Any:

@@ -108,7 +108,7 @@ class Outlets:
         self._left = left
         self._all: dict[tuple[int, Address], Outlet] = {}
         self._groups: dict[Address, Outlet] = {}
-        self._full: list[Outlet] = []
+        self.waiting: list[Outlet] = []  # whose frames are yet to leave
         self.caster: Caster | None = None  # set where there is a layer
 
     def of(self, peer: int, address: Address, grouped: bool) -> Outlet:
@@ -127,21 +127,24 @@ class Outlets:
     def find(self, peer: int, address: Address) -> Outlet | None:
         return self._all.get((peer, address))
 
+    @property
+    def casting(self) -> bool:
+        """Whether any stream is cast to a group."""
+        return bool(self._groups)
+
     def position(self, peer: int, address: Address) -> Position | None:
         """What that node must have got before an answer of the actor's; None where the link sees to the order."""
-        if not self._groups:
-            return None
         found = self._all.get((peer, address))
         return Position(found.epoch, found.seq) if found is not None and found.grouped else None
 
     def hurry(self, outlet: Outlet) -> None:
-        if not self._full:
+        if not self.waiting:
             self._call_soon(self.flush)
-        self._full.append(outlet)
+        self.waiting.append(outlet)
 
     def flush(self) -> None:
         """Send what waits. Also called before anything else is sent to those nodes, to keep the order."""
-        outlets, self._full = self._full, []
+        outlets, self.waiting = self.waiting, []
         for outlet in outlets:
             if outlet.grouped:
                 if self.caster is not None:
@@ -190,7 +193,8 @@ class Outlets:
             return
         sessions = outlet.sessions.get(peer, {})
         if session in sessions:
-            del sessions[session]
+            known = sessions.pop(session)
+            user = known if user is None else user
         elif sessions:
             return
         if not sessions:

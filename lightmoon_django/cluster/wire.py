@@ -34,7 +34,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """Frames of one link in their order, and what the sender has of the other direction."""
 
     sender: Id

@@ -90,7 +90,7 @@ def by_name(name: str) -> ActorSchema | None:
         if found is None:
             return None
         _named[name] = found
-    return schema_of(found)
+    return _schemas.get(found) or schema_of(found)
 
 
 def registered() -> Iterator[type]:

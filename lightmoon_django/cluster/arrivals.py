@@ -49,18 +49,15 @@ class Arrivals:
         self._clock = clock
         self._handle = handle
         self._refuse = refuse
-        self._held: dict[Way, deque[tuple[Frame, float]]] = {}  # each with the moment when it came
+        self.held: dict[Way, deque[tuple[Frame, float]]] = {}  # each with the moment when it came
         self._calls: dict[tuple[int, int], Way] = {}  # those among them, by sender and id
         self._weight = 0
         self._loading: set[asyncio.Task[None]] = set()
 
     def take(self, sender: int, frame: Frame) -> None:
         """Handle a frame, behind those of its way that wait. A call that finds no room to wait is `Overloaded`."""
-        if not self._held and type(frame) is Remote and frame.user is None:  # so is most of what goes on
-            self._handle(sender, frame, None)
-            return
         way = self._way_of(sender, frame)
-        if way is not None and way in self._held:
+        if way is not None and way in self.held:
             self._hold(way, frame)
         elif way is None or (key := self._missing(frame)) is None:
             self._handle(sender, frame, self._users.get(_user_of(frame)))
@@ -69,8 +66,8 @@ class Arrivals:
 
     def died(self, sender: int) -> None:
         """What waits of that node counts no more."""
-        for way in [way for way in self._held if way.sender == sender]:
-            held = self._held.pop(way)
+        for way in [way for way in self.held if way.sender == sender]:
+            held = self.held.pop(way)
             while held:
                 self._let_go(way, held)
 
@@ -108,12 +105,12 @@ class Arrivals:
         elif isinstance(frame, Described) and self._weight > MOST_HELD:
             self._supersede(way, frame.subscriber)  # it waits for another frame, having no user itself
         self._weight += weight
-        self._held.setdefault(way, deque()).append((frame, self._clock.monotonic()))
+        self.held.setdefault(way, deque()).append((frame, self._clock.monotonic()))
         return True
 
     def _supersede(self, way: Way, subscriber: str) -> None:
         """Forget what a subscriber said of itself before: so there is never more than one of each."""
-        held = self._held[way]
+        held = self.held[way]
         for one in held:
             if isinstance(one[0], Described) and one[0].subscriber == subscriber:
                 held.remove(one)
@@ -130,7 +127,7 @@ class Arrivals:
         return frame, came
 
     def _load(self, way: Way, key: str) -> None:
-        held = self._held[way]
+        held = self.held[way]
         fresh = _depends_on_user(held[0][0])
         task = asyncio.get_running_loop().create_task(self._loaded(way, held, key, fresh))
         self._loading.add(task)
@@ -151,8 +148,8 @@ class Arrivals:
                 self._load(way, missing)
                 return
             self._release(way, *self._let_go(way, held))
-        if self._held.get(way) is held:
-            del self._held[way]
+        if self.held.get(way) is held:
+            del self.held[way]
 
     def _release(self, way: Way, frame: Frame, came: float, error: LightMoonError | None = None) -> None:
         """Handle a frame that has waited, with what is left of its time; or refuse it."""

@@ -242,8 +242,10 @@ class Cluster:
         except msgspec.MsgspecError:
             logger.warning("Node %s says something that this version doesn't know.", sender)
             return
-        if type(frame) is Answer:  # nothing that arrives holds it up
-            self._ended(sender, frame)
+        if type(frame) is Answer and frame.position is None:  # most are so, or as the next ones
+            self._end(sender, frame)
+        elif type(frame) is Remote and frame.user is None and not self._arrivals.held:
+            self._run(sender, frame, None)
         else:
             self._arrivals.take(sender, frame)
 
@@ -251,8 +253,7 @@ class Cluster:
         if isinstance(frame, (Answer, Failure)):
             self._ended(sender, frame)
         elif isinstance(frame, (Remote, Follow)):
-            if not self._stopped:  # else the sender was told, and sends it another way
-                self._incoming.run(sender, frame, user)
+            self._run(sender, frame, user)
         elif isinstance(frame, Streamed):
             self._streaming.streamed(sender, frame)
         elif isinstance(frame, Aside):
@@ -283,6 +284,10 @@ class Cluster:
             self._forwarding.left(sender)
         else:
             self._streaming.unfollowed(sender, frame, user)
+
+    def _run(self, sender: int, frame: Remote | Follow, user: Any) -> None:
+        if not self._stopped:  # else the sender was told, and sends it another way
+            self._incoming.run(sender, frame, user)
 
     def _ended(self, sender: int, frame: Answer | Failure) -> None:
         """End a call, when those who follow its actor here have what it stands behind."""

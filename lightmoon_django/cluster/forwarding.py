@@ -109,7 +109,10 @@ class Forwarding:
         route = self._routes.get(address)
         if route is None:
             return False
-        self._send(call, route)
+        if route.moving or call.cancelled or len(call.payload) > MAX_PAYLOAD:
+            self._send(call, route)
+        else:
+            self._transmit(call, route)
         return True
 
     def busy(self, address: Address) -> bool:

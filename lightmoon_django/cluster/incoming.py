@@ -55,8 +55,9 @@ class Foreign(Base):
     def resolve(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD:
             self.reject(TooLarge(f"A result of {len(payload)} bytes is over the limit between nodes."))
-        else:
-            self.incoming.answer(self, encode(Answer(self.id, payload, self.position)))
+            return
+        position = self.position if self.incoming.outlets.groups else None
+        self.incoming.answer(self, encode(Answer(self.id, payload, position)))
 
     def reject(self, error: LightMoonError) -> None:
         self.incoming.answer(self, encode(failure(self.id, error, self.position)))
@@ -64,8 +65,7 @@ class Foreign(Base):
     @property
     def position(self) -> Position | None:
         """What followers of the actor there must have got before the answer."""
-        outlets = self.incoming.outlets
-        return outlets.position(self.peer, self.address) if outlets.casting else None
+        return self.incoming.outlets.position(self.peer, self.address)
 
     def bounce(self, owner: int | None) -> None:
         """It didn't run: its actor isn't here."""

@@ -201,19 +201,21 @@ class Link:
     def _acked(self, upto: int) -> None:
         if not self._out.ack(upto):
             return
-        now = self._clock.monotonic()
-        self._trips.acked(upto, now)
-        self._since = now
-        if self._out.sendable:
+        now = self._since = self._clock.monotonic()
+        if not self._trips.idle:
+            self._trips.acked(upto, now)
+        if self._out.waiting:
             self._schedule()
 
     def _accept(self, batch: Batch) -> None:
         before = self._in.duplicates
         frames = self._in.accept(batch.first, batch.frames, batch.more)
         repeated = self._in.duplicates - before
-        self._traffic.duplicates += repeated
         self._bytes_to_ack += sum(map(len, batch.frames))
-        self._owe(urgent=bool(repeated))  # a repetition means that an acknowledgement was lost or late
+        self._ack_due = True
+        if repeated or not self._ack_timer or self._bytes_to_ack >= ACK_EVERY:
+            self._traffic.duplicates += repeated
+            self._owe(urgent=bool(repeated))  # a repetition means that an acknowledgement was lost or late
         for frame in frames:
             if self._closed:  # by the frame before
                 return

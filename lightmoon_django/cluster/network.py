@@ -15,7 +15,7 @@ from lightmoon_django.cluster import forks
 from lightmoon_django.cluster.link import Link, LinkClosed
 from lightmoon_django.cluster.route import Carrier, Route
 from lightmoon_django.cluster.traffic import Traffic
-from lightmoon_django.cluster.wire import Batch, Refused, Wire
+from lightmoon_django.cluster.wire import MALFORMED, Batch, Refused, Wire
 from lightmoon_django.identity import Endpoint
 
 logger = logging.getLogger("lightmoon")
@@ -181,9 +181,9 @@ class Network:
     def receive_private(self, packet: bytes) -> None:
         """Likewise, of a connection whose opener has proved itself."""
         try:
-            batch = self.wire.decode_batch(packet)
-        except Refused as refused:
-            self.traffic.drop(refused.reason)
+            batch = self.wire.decode(packet)
+        except MALFORMED:
+            self.traffic.drop("malformed")
             return
         link = self._links.get(batch.sender)
         if link is not None and batch.receiver == self.incarnation and self._state is State.RUNNING:  # nearly always

@@ -107,7 +107,7 @@ class Outlets:
         self._call_soon = call_soon
         self._left = left
         self._all: dict[tuple[int, Address], Outlet] = {}
-        self._groups: dict[Address, Outlet] = {}
+        self.groups: dict[Address, Outlet] = {}  # of streams that are cast
         self.waiting: list[Outlet] = []  # whose frames are yet to leave
         self.caster: Caster | None = None  # set where there is a layer
 
@@ -116,9 +116,9 @@ class Outlets:
         found = self._all.get((peer, address))
         if found is None:
             if grouped and self.caster is not None:
-                found = self._groups.get(address)
+                found = self.groups.get(address)
                 if found is None:
-                    found = self._groups[address] = Outlet(self, "nodes", address, True)
+                    found = self.groups[address] = Outlet(self, "nodes", address, True)
             else:
                 found = Outlet(self, f"node-{peer}", address, False)
             self._all[peer, address] = found
@@ -126,11 +126,6 @@ class Outlets:
 
     def find(self, peer: int, address: Address) -> Outlet | None:
         return self._all.get((peer, address))
-
-    @property
-    def casting(self) -> bool:
-        """Whether any stream is cast to a group."""
-        return bool(self._groups)
 
     def position(self, peer: int, address: Address) -> Position | None:
         """What that node must have got before an answer of the actor's; None where the link sees to the order."""
@@ -177,7 +172,7 @@ class Outlets:
         self.flush()
         if outlet.pending:  # that were to be cast
             self.deliver(outlet, outlet.take(2**63))
-        self._groups = {key: one for key, one in self._groups.items() if one is not outlet}
+        self.groups = {key: one for key, one in self.groups.items() if one is not outlet}
         frame = encode(Ended(*outlet.address, reason))
         for peer in outlet.sessions:
             if self._all.get((peer, outlet.address)) is outlet:
@@ -218,5 +213,5 @@ class Outlets:
         outlet.sessions.pop(peer, None)
         if self._all.get((peer, outlet.address)) is outlet:
             del self._all[peer, outlet.address]
-        if not outlet.sessions and self._groups.get(outlet.address) is outlet:
-            del self._groups[outlet.address]
+        if not outlet.sessions and self.groups.get(outlet.address) is outlet:
+            del self.groups[outlet.address]

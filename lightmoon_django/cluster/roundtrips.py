@@ -23,6 +23,7 @@ class RoundTrips:
         self._mean = 0.0  # 0 until one was measured
         self._deviation = 0.0
         self._usual = SHORTEST  # the time-out without losses
+        self.idle = True  # neither is one being measured nor was anything lost since the last
         self._losses = 0  # in a row
         self._highest = 0  # every piece below was sent before
         self._next = 0.0  # when another one is measured
@@ -34,6 +35,7 @@ class RoundTrips:
             self._highest = upto
             if self._measured is None and now >= self._next:
                 self._measured = (upto, now)
+                self.idle = False
 
     def acked(self, upto: int, now: float) -> None:
         """The peer has what is below `upto`."""
@@ -42,11 +44,13 @@ class RoundTrips:
             self._learn(now - self._measured[1])
             self._measured = None
             self._next = now + EVERY
+        self.idle = self._measured is None
 
     def lost(self) -> None:
         """The time-out passed, or the carrier says that it lost something: what is unacknowledged is sent again."""
         self._losses += 1
         self._measured = None
+        self.idle = False
 
     def timeout(self, shortest: float) -> float:
         """Seconds to wait from now on. `shortest` is what the carrier asks for."""

@@ -30,16 +30,16 @@ class GivingBack:
         """`then` gets the calls of an actor whose row is nobody's now, as far as this node is concerned."""
         self._node = node
         self._then = then
-        self._waiting: dict[Address, list[Call]] = {}
+        self.waiting: dict[Address, list[Call]] = {}
         self._sweeping: Cancellable | None = None
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def join(self, address: Address, calls: list[Call]) -> bool:
         """Let calls wait with the others. False: that row is not being given back."""
-        waiting = self._waiting.get(address)
+        waiting = self.waiting.get(address)
         if waiting is None:
             return False
         waiting += calls
@@ -47,7 +47,7 @@ class GivingBack:
 
     def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
         """Give a row back, together with all others of this pass of the loop."""
-        self._waiting[Address(schema.name, key)] = calls
+        self.waiting[Address(schema.name, key)] = calls
         if self._sweeping is None:
             self._sweep_later()
         if not self._due:
@@ -61,7 +61,7 @@ class GivingBack:
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
-            self._then(schema, key, self._waiting.pop(Address(schema.name, key)))
+            self._then(schema, key, self.waiting.pop(Address(schema.name, key)))
 
     def _sweep_later(self) -> None:
         clock = self._node.clock
@@ -71,11 +71,11 @@ class GivingBack:
         """Nobody waits beyond the deadline for a database that doesn't answer."""
         self._sweeping = None
         now = self._node.clock.monotonic()
-        for waiting in self._waiting.values():
+        for waiting in self.waiting.values():
             for call in [call for call in waiting if call.deadline <= now]:
                 waiting.remove(call)
                 call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self._waiting:
+        if self.waiting:
             self._sweep_later()
 
 
@@ -125,7 +125,7 @@ class Moves:
 
     def __len__(self) -> int:
         """How many are under way."""
-        return len(self._targets) + len(self._leaving)
+        return len(self._targets) + len(self._leaving.waiting)
 
     def __contains__(self, address: Address) -> bool:
         return bool(self._targets) and address in self._targets

@@ -176,4 +176,4 @@ async def test_what_waits_of_a_dead_node_counts_no_more(desk: Desk) -> None:
     desk.arrivals.died(SENDER)
     await desk.answer()
     assert desk.ids == [3]
-    assert (desk.arrivals._weight, desk.arrivals._held, desk.arrivals._calls) == (0, {}, {})
+    assert (desk.arrivals._weight, desk.arrivals.held, desk.arrivals._calls) == (0, {}, {})

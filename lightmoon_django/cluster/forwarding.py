@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
-from lightmoon_django.clock import Cancellable, Clock
+from lightmoon_django.actor.expiry import Sweep
+from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.link import LinkClosed
 from lightmoon_django.cluster.translation import ForeignTurn, described
 from lightmoon_django.errors import (
@@ -37,7 +38,6 @@ logger = logging.getLogger("lightmoon")
 
 HOP_LIMIT = 8  # times that a call may be sent on because its actor moved
 ROUTES_KEPT = 100_000  # beliefs about who owns what, while nothing is open on them
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 GRACE = 1.0  # seconds past its deadline that the owner has to say how a call ended
 
 
@@ -92,7 +92,7 @@ class Forwarding:
         self._routes: dict[Address, ActorRoute] = {}
         self._open: dict[int, ActorRoute] = {}
         self._numbers: dict[Call, int] = {}
-        self._sweeping: Cancellable | None = None
+        self._sweep = Sweep(clock, self._expire)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -176,8 +176,8 @@ class Forwarding:
             self._numbers[call] = id
             if call.chain:
                 self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
-            if self._sweeping is None:
-                self._watch()
+            if self._sweep.resting:
+                self._sweep.start()
 
     # Back
 
@@ -261,13 +261,7 @@ class Forwarding:
 
     # Deadlines
 
-    def _watch(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = self._clock.call_at(self._clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        now = self._clock.monotonic()
+    def _expire(self, now: float) -> bool:
         for id, route in list(self._open.items()):
             call = route.sent.get(id)
             if call is not None and call.deadline + GRACE <= now:
@@ -277,13 +271,11 @@ class Forwarding:
             for place in [place for place in route.waiting if place[1].deadline <= now]:
                 route.waiting.remove(place)
                 place[1].reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self._open:
-            self._watch()
+        return bool(self._open)
 
     def stop(self) -> None:
         """End every call that is open."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        self._sweep.stop()
         waiting = [call for route in self._routes.values() for _, call in route.waiting]
         for route in self._routes.values():
             route.waiting = []

@@ -6,18 +6,18 @@ import functools
 from collections.abc import Callable
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.placement import role_of
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.clock import Cancellable, Clock
+from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.forwarding import HOP_LIMIT
 from lightmoon_django.cluster.peers import Peers
-from lightmoon_django.errors import DeadlineExceeded, Unavailable
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 
 Told = Callable[[int | Exception | None], None]
 
 LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
 class Lookups:
@@ -49,7 +49,7 @@ class Lookups:
         self._choose = choose
         self._stay = stay
         self.waiting: dict[Address, list[Call]] = {}
-        self._sweeping: Cancellable | None = None
+        self._sweep = Sweep(clock, self._expire)
         self._stopped = False
 
     def __len__(self) -> int:
@@ -72,13 +72,13 @@ class Lookups:
         else:
             self.waiting[call.address] = [call]
             self._peers.refresh(functools.partial(self._found, call.address, owner))
-            self._watch()
+            self._sweep.start()
 
     def place(self, call: Call) -> None:
         """Send a call to whoever has its actor, and if nobody has, to whoever is to have it."""
         self.waiting[call.address] = [call]
         self._owner(call.schema, call.key, functools.partial(self._told, call.schema, call.key))
-        self._watch()
+        self._sweep.start()
 
     def _told(self, schema: ActorSchema, key: str, owner: int | Exception | None) -> None:
         """Where nobody or the database can't tell, whoever is chosen finds out."""
@@ -130,8 +130,7 @@ class Lookups:
     def stop(self) -> None:
         """Nothing is looked for any more."""
         self._stopped = True
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        self._sweep.stop()
         calls, self.waiting = self.waiting, {}
         for waiting in calls.values():
             for call in waiting:
@@ -154,16 +153,6 @@ class Lookups:
                 call.hops += 1
                 self._post(call)
 
-    def _watch(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = self._clock.call_at(self._clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        now = self._clock.monotonic()
-        for waiting in self.waiting.values():
-            for call in [call for call in waiting if call.deadline <= now]:
-                waiting.remove(call)
-                call.reject(DeadlineExceeded("The deadline passed before the actor's process was found."))
-        if self.waiting:
-            self._watch()
+    def _expire(self, now: float) -> bool:
+        refuse_expired(self.waiting.values(), now, "The deadline passed before the actor's process was found.")
+        return bool(self.waiting)

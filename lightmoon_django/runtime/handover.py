@@ -10,17 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.clock import Cancellable
-from lightmoon_django.errors import DeadlineExceeded, Unavailable
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Elsewhere, Node
-
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
 class GivingBack:
@@ -31,7 +29,7 @@ class GivingBack:
         self._node = node
         self._then = then
         self.waiting: dict[Address, list[Call]] = {}
-        self._sweeping: Cancellable | None = None
+        self._sweep = Sweep(node.clock, self._expire)
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
@@ -48,8 +46,7 @@ class GivingBack:
     def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
         """Give a row back, together with all others of this pass of the loop."""
         self.waiting[Address(schema.name, key)] = calls
-        if self._sweeping is None:
-            self._sweep_later()
+        self._sweep.start()
         if not self._due:
             self._node.loop.call_soon(self._flush)
         self._due.setdefault(store, []).append((schema, key))
@@ -63,20 +60,11 @@ class GivingBack:
         for schema, key in keys:
             self._then(schema, key, self.waiting.pop(Address(schema.name, key)))
 
-    def _sweep_later(self) -> None:
-        clock = self._node.clock
-        self._sweeping = clock.call_at(clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
+    def _expire(self, now: float) -> bool:
         """Nobody waits beyond the deadline for a database that doesn't answer."""
-        self._sweeping = None
-        now = self._node.clock.monotonic()
-        for waiting in self.waiting.values():
-            for call in [call for call in waiting if call.deadline <= now]:
-                waiting.remove(call)
-                call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self.waiting:
-            self._sweep_later()
+        reason = "The deadline passed while the actor moved. The call did not run."
+        refuse_expired(self.waiting.values(), now, reason)
+        return bool(self.waiting)
 
 
 class Handover:

@@ -207,9 +207,11 @@ class Host:
 
     async def ask(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes:
         node = self.anywhere()
-        if testrun.active() and current() is None:
+        if self._lent and current() is None:
             await sync_to_async(testrun.note_transactions, thread_sensitive=True)()
         call = self._prepare(Ask, node, message, key, payload, options)
+        if call.origin is None:
+            return await self._ask(node, call)
         with _waiting_for(call):
             return await self._ask(node, call)
 

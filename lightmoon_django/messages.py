@@ -26,7 +26,7 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     key: str
 
 
-class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
+class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True, gc=False):
     """A call for an actor that the receiver owns, as far as the sender knows."""
 
     id: int
@@ -45,7 +45,7 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
     mark: str | None = None  # for the turn's state patch
 
 
-class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
+class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True, gc=False):
     """The call's result. `position`: epoch and seq that the stream's followers must have got before it."""
 
     id: int
@@ -223,13 +223,8 @@ def size_of(frame: StreamFrame) -> int:
     return len(frame)
 
 
-_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode
-
-
-def decode(data: bytes) -> Frame:
-    """Raises `msgspec.MsgspecError` for what is no frame."""
-    return _decoder.decode(data)
+decode = msgspec.msgpack.Decoder(Frame).decode  # raises `msgspec.MsgspecError` for what is no frame
 
 
 class _Followed(msgspec.Struct):

@@ -58,17 +58,13 @@ class Dispatch:
         address = call.address
         if isinstance(call, Foreign):
             return self._turns_away(call, address)
-        if address in self.lookups:
+        if address in self.lookups.waiting:
             self.lookups.join(call)
             return True
-        owner = self._forwarding.owner_of(address)
-        if owner is None:
-            return self._places(call, address)
-        if self.draining and not call.hops:
+        if self.draining and not call.hops and self._forwarding.owner_of(address) is not None:
             call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-        else:
-            self._forwarding.send(call, owner)
-        return True
+            return True
+        return self._forwarding.follow(call, address) or self._places(call, address)
 
     def _refuses(self, call: Call) -> bool:
         """A reminder runs where it was claimed, unless its actor can't live there or may be elsewhere by now.
@@ -78,7 +74,7 @@ class Dispatch:
         address = call.address
         if not self._placement.may_host(call.schema):
             call.reject(Unavailable(f"{address} is not to live in this process.", retry_after=1.0))
-        elif address in self.lookups:
+        elif address in self.lookups.waiting:
             self.lookups.join(call)
         elif self._forwarding.busy(address):
             self._send(call, 0)
@@ -94,7 +90,7 @@ class Dispatch:
 
     def _turns_away(self, call: Foreign, address: Address) -> bool:
         """Bounce another node's call whose actor isn't here and isn't to come here."""
-        if address in self.lookups or self._forwarding.busy(address):
+        if address in self.lookups.waiting or self._forwarding.busy(address):
             call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
             return True
         if not call.schema.persistent or self._placement.may_host(call.schema):

@@ -59,6 +59,7 @@ class Catalog:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._all: dict[tuple[str, str], Activation] = {}
+        self.get = self._all.get  # by address, for every call
         self._scan: Iterator[Activation] = iter(())
         self._leavers: Iterator[Activation] = iter(())
 
@@ -67,9 +68,6 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Activation]:
         return iter(list(self._all.values()))
-
-    def get(self, address: tuple[str, str]) -> Activation | None:
-        return self._all.get(address)
 
     def open(self, schema: ActorSchema, key: str, *, creates: bool = True) -> Activation:
         """A new activation, loading. With `creates=False` no row is made.

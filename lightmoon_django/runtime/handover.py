@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.clock import Cancellable
-from lightmoon_django.errors import DeadlineExceeded, Unavailable
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 from lightmoon_django.runtime.repeats import BEQUEST_WITHIN, Bequest
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Elsewhere, Node
 
 EXPECTED = 50_000  # actors whose answers may be on their way here; of more the oldest are forgotten
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
 class GivingBack:
@@ -32,16 +31,16 @@ class GivingBack:
         """`then` gets the calls of an actor whose row is nobody's now, as far as this node is concerned."""
         self._node = node
         self._then = then
-        self._waiting: dict[Address, list[Call]] = {}
-        self._sweeping: Cancellable | None = None
+        self.waiting: dict[Address, list[Call]] = {}
+        self._sweep = Sweep(node.clock, self._expire)
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def join(self, address: Address, calls: list[Call]) -> bool:
         """Let calls wait with the others. False: that row is not being given back."""
-        waiting = self._waiting.get(address)
+        waiting = self.waiting.get(address)
         if waiting is None:
             return False
         waiting += calls
@@ -49,9 +48,8 @@ class GivingBack:
 
     def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
         """Give a row back, together with all others of this pass of the loop."""
-        self._waiting[Address(schema.name, key)] = calls
-        if self._sweeping is None:
-            self._sweep_later()
+        self.waiting[Address(schema.name, key)] = calls
+        self._sweep.start()
         if not self._due:
             self._node.loop.call_soon(self._flush)
         self._due.setdefault(store, []).append((schema, key))
@@ -64,28 +62,19 @@ class GivingBack:
 
     def _announce(self, leaving: list[Address]) -> None:
         """Whoever has an actor next may get a repeated call sooner than the answers that are remembered here."""
-        remembering = [one for one in leaving if any(type(call) is Bequest for call in self._waiting[one][:1])]
+        remembering = [one for one in leaving if any(type(call) is Bequest for call in self.waiting[one][:1])]
         if remembering and self._node.elsewhere is not None:
             self._node.elsewhere.announce_moving(remembering)
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
-            self._then(schema, key, self._waiting.pop(Address(schema.name, key)))
+            self._then(schema, key, self.waiting.pop(Address(schema.name, key)))
 
-    def _sweep_later(self) -> None:
-        clock = self._node.clock
-        self._sweeping = clock.call_at(clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
+    def _expire(self, now: float) -> bool:
         """Nobody waits beyond the deadline for a database that doesn't answer."""
-        self._sweeping = None
-        now = self._node.clock.monotonic()
-        for waiting in self._waiting.values():
-            for call in [call for call in waiting if call.deadline <= now]:
-                waiting.remove(call)
-                call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self._waiting:
-            self._sweep_later()
+        reason = "The deadline passed while the actor moved. The call did not run."
+        refuse_expired(self.waiting.values(), now, reason)
+        return bool(self.waiting)
 
 
 class Expected:
@@ -161,7 +150,7 @@ class Moves:
 
     def __len__(self) -> int:
         """How many are under way."""
-        return len(self._targets) + len(self._leaving)
+        return len(self._targets) + len(self._leaving.waiting)
 
     def __contains__(self, address: Address) -> bool:
         return bool(self._targets) and address in self._targets

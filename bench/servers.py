@@ -138,13 +138,12 @@ class Load:
     def outcome(self) -> dict[str, Any]:
         """The result of a job that measures something else."""
         found = self._read()
-        self._process.wait()
+        self._process.communicate()
         return found
 
     def release(self) -> None:
         """End a job that holds connections."""
-        self._tell("")
-        self._process.wait()
+        self._process.communicate("\n")
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -156,6 +155,7 @@ class Load:
         line = self._process.stdout.readline()
         found: dict[str, Any] = json.loads(line) if line else {"failed": f"it ended with {self._process.wait()}"}
         if "failed" in found:
+            self._process.communicate()
             raise LoadError(found["failed"])
         return found
 

@@ -23,23 +23,8 @@ SETTLED = 4  # the first part of the run, in which buffers may grow
 def measure(plan: Plan, report: Report, database: Database) -> None:
     websockets, streams = plan.hot
     report.title(f"Hot room: {websockets:,} WebSockets, {streams:,} event streams, one that never reads")
-    with serve(LIGHTMOON, database) as server:
-        load = Load(
-            Hot(
-                target=server.target("/lightmoon/ws"),
-                events_path="/lightmoon/sse",
-                hello=HELLO,
-                subscribe=SUBSCRIBE,
-                publish=PUBLISH,
-                websockets=websockets,
-                streams=streams,
-                seconds=plan.hot_seconds,
-                least=LEAST,
-            )
-        )
-        load.wait_started()
-        found = Heat(**load.outcome())
-    early, late = _halves(found.memory)
+    found = heat(database, websockets, streams, plan.hot_seconds)
+    early, late = halves(found.memory)
     report.line(
         f"{found.published:,} events, {found.delivered / found.seconds:,.0f} deliveries/s, "
         f"{1e6 * found.server_cpu * found.seconds / found.delivered:.1f} µs of the server's CPU each; "
@@ -55,7 +40,27 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     report.aim(Aim("memory later against early", late / early, at_most=1.2))
 
 
-def _halves(memory: list[int]) -> tuple[int, int]:
+def heat(database: Database, websockets: int, streams: int, seconds: float) -> Heat:
+    """Run it once."""
+    with serve(LIGHTMOON, database) as server:
+        load = Load(
+            Hot(
+                target=server.target("/lightmoon/ws"),
+                events_path="/lightmoon/sse",
+                hello=HELLO,
+                subscribe=SUBSCRIBE,
+                publish=PUBLISH,
+                websockets=websockets,
+                streams=streams,
+                seconds=seconds,
+                least=LEAST,
+            )
+        )
+        load.wait_started()
+        return Heat(**load.outcome())
+
+
+def halves(memory: list[int]) -> tuple[int, int]:
     """The most in the first part, and the most after it."""
     first = max(1, len(memory) // SETTLED)
     return max(memory[:first]), max(memory[first:] or memory)

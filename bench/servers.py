@@ -96,13 +96,16 @@ class Server:
             raise OSError(f"{path} answered {response.status}: {body[:200]!r}")
         return body
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
 
 @contextlib.contextmanager

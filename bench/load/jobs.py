@@ -127,6 +127,7 @@ class Heat:
 class Stormed:
     """How the storm was weathered."""
 
+    count: int
     seconds: float
     errors: int
     first_error: str

@@ -55,6 +55,7 @@ DJANGO_SETTINGS = {
     "gateway.admission": {"SESSION_COOKIE_NAME"},
     "gateway.credentials": {"SESSION_ENGINE"},
     "gateway.origin": {"CSRF_TRUSTED_ORIGINS"},
+    "gateway.tokens": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},

@@ -167,3 +167,6 @@ class WireSubscription(Wired, Subscription):
 
     def _finish(self, frame: str, lasting: bool) -> None:
         super()._finish(frame, False)  # sent again later, it is owed the state of that time
+        self.request_id = self.ident = self.copies = None  # it stays for as long as the stream flows
+        self.fingerprint = 0
+        self.client.rest()

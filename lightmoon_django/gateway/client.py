@@ -120,6 +120,11 @@ class Client:
             self._calls[ident] = call
         self.hub.post(call)
 
+    def rest(self) -> None:
+        """It may be idle for long: keep nothing that is empty."""
+        if not self._calls:
+            self._calls = None
+
     @property
     def waits(self) -> bool:
         """Whether a call of its is in flight."""

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from lightmoon_django.gateway import rpc
 from lightmoon_django.gateway.outbox import Outbox, Owner, Send
 from lightmoon_django.gateway.session import Session
+from lightmoon_django.gateway.transport import SANS_IO
 
-_MODULE = "uvicorn.protocols.websockets.websockets_sansio_impl"
 _NEEDED = frozenset(
     {
         "close_sent",
@@ -36,7 +36,7 @@ _PENDING = "lightmoon.pending"
 def protocol_of(receive: Any, send: Any) -> Any:
     """The server's protocol of an accepted connection; None if there is no direct way to it."""
     protocol = _owner(send)
-    if _owner(receive) is not protocol or type(protocol).__module__ != _MODULE:
+    if _owner(receive) is not protocol or type(protocol).__module__ != SANS_IO:
         return None
     known = hasattr(protocol, _TAKE) and vars(protocol).keys() >= _NEEDED
     return protocol if known and protocol.conn.state.name == "OPEN" else None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from lightmoon_django.errors import Overloaded, ParseError
-from lightmoon_django.gateway import direct, frames, rpc, transport, users
+from lightmoon_django.gateway import direct, frames, rpc, thrift, transport, users
 from lightmoon_django.gateway.carrier import TRY_AGAIN_LATER
 from lightmoon_django.gateway.hub import Hub, hub_of
-from lightmoon_django.gateway.origin import Origin, as_request, origin_of
+from lightmoon_django.gateway.origin import Origin, origin_of_handshake
 from lightmoon_django.gateway.outbox import Outbox, Send, UnpausedOutbox
 from lightmoon_django.gateway.session import Session
 
@@ -56,14 +55,18 @@ class Socket:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 0)
-            session = self.session
-            text = message.get("text")
-            if text is None:
-                session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
-                continue
-            pending = rpc.receive(session, text, session)
+            pending = self._take(message.get("text"))
+            del message  # it would stay until the next one comes
             if pending is not None:
                 await pending
+                del pending
+
+    def _take(self, text: str | None) -> Awaitable[None] | None:
+        session = self.session
+        if text is not None:
+            return rpc.receive(session, text, session)
+        session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
+        return None
 
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -71,7 +74,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     from lightmoon_django import host  # it wires this wing too
 
     hub = hub_of(host.switchboard())
-    origin = origin_of(as_request(scope, io.BytesIO()))
+    origin = origin_of_handshake(scope)
     if origin is Origin.FOREIGN:
         await _refuse(receive, send)
         return
@@ -83,6 +86,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     user, cookie = await _identify(scope, origin)
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
+    thrift.lighten(receive)
     if not hub.has_room():
         await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "Try again later."})
         return

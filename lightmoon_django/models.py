@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db import models
 
+from lightmoon_django.fields import OwnerField
+
 
 class Node(models.Model):
     """One start of one process that hosts actors. Its id, the incarnation, is what rows name as their owner.
@@ -46,6 +48,20 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return f"incarnation {self.pk} (process {self.pid})"
+
+
+class Place(models.Model):
+    """An actor that lives in memory only, while it does: which incarnation has it. Its id is a digest of its address."""
+
+    id: models.UUIDField[Any, uuid.UUID] = models.UUIDField(primary_key=True)
+    lightmoon_owner = OwnerField()
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_place"
+
+    def __str__(self) -> str:
+        return f"place {self.pk}"
 
 
 class Reminder(models.Model):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
@@ -17,6 +17,7 @@ from lightmoon_django.actor.placement import CALLER, GATEWAY, role_of
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
+from lightmoon_django.models import Place
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.store import Columns, Store
@@ -30,6 +31,15 @@ LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that 
 def database_of(schema: ActorSchema) -> str | None:
     """The alias of the database that keeps an actor class; None for one in memory only."""
     return router.db_for_write(schema.cls) if issubclass(schema.cls, Model) else None
+
+
+def directory_alias() -> str | None:
+    """The alias of the database that says who has which actor in memory only. None: no other process could see it."""
+    alias = router.db_for_write(Place)
+    connection = connections[alias]
+    if connection.vendor == "unknown" or (connection.vendor == "sqlite" and connection.is_in_memory_db()):  # type: ignore[attr-defined]
+        return None
+    return alias
 
 
 def unhosted(roles: Iterable[str]) -> list[str]:
@@ -50,10 +60,16 @@ class _Storage:
         alias = database_of(schema)
         if alias is None:
             return None
+        return self._queue(alias)
+
+    def _queue(self, alias: str) -> StoreQueue:
         found = self._queues.get(alias)
         if found is None:
             found = self._queues[alias] = self._open(alias)
         return found
+
+    def directory(self, schema: ActorSchema) -> StoreQueue | None:
+        return self.queue(schema)
 
     def columns(self, schema: ActorSchema) -> Columns:
         queue = self.queue(schema)
@@ -104,6 +120,21 @@ class DatabaseStorage(_Storage):
         self._beats: dict[str, Any] = {}
         self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat)
         self._unhosted = unhosted
+        self._directory: str | None = None  # the database that says who has an actor in memory only
+
+    def share(self) -> None:
+        """Other processes can be reached: from now on, actors in memory only live in one of them, as all others do.
+
+        Without this, or where no other process sees the database, each process has its own.
+        """
+        self._directory = directory_alias()
+        if self._directory is not None and any(not issubclass(cls, Model) for cls in registry.registered()):
+            self._queue(self._directory)  # so that this process is known to the others
+
+    def directory(self, schema: ActorSchema) -> StoreQueue | None:
+        if schema.persistent or self._directory is None:
+            return self.queue(schema)
+        return self._queue(self._directory)
 
     @property
     def aliases(self) -> list[str]:
@@ -116,6 +147,7 @@ class DatabaseStorage(_Storage):
     def _store(self, alias: str) -> Store:
         store = open_store(alias, self.lease.open(alias).incarnation, conf.settings())
         store.leave_alone(self._unhosted)
+        store.trusted = self.lease.of(alias).valid
         return store
 
     def _trusted(self, alias: str) -> Callable[[], bool]:

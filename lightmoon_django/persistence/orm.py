@@ -36,6 +36,7 @@ from lightmoon_django.persistence.store import (
     Load,
     Loaded,
     LoadOutcome,
+    Locked,
     Lost,
     Missing,
     Write,
@@ -59,6 +60,7 @@ class OrmStore(RecordStore):
     ) -> None:
         super().__init__(alias)
         self.incarnation = incarnation
+        self.trusted: Callable[[], bool] = lambda: True  # whether that incarnation is alive for certain
         self.exclusive = exclusive  # the thread's connection is the store's alone
         self.nodes = Nodes(alias)
         self._settings = settings
@@ -164,8 +166,8 @@ class OrmStore(RecordStore):
         found: dict[tuple[ActorSchema, str], LoadOutcome] = {}
         try:
             for schema, keys in grouped.items():
-                outcomes = claim(self, self.nodes, self.table(schema), keys, self.incarnation())
-                found.update(((schema, key), outcome) for key, outcome in outcomes.items())
+                for key, outcome in self._claim(self.table(schema), keys).items():
+                    found[schema, key] = outcome
         except CannotConnect as error:
             return [Down(error.error)] * len(loads)
         except Exception as error:
@@ -174,6 +176,11 @@ class OrmStore(RecordStore):
                 return [Down(error)] * len(loads)
             raise
         return [found[one.schema, one.key] for one in loads]
+
+    def _claim(self, table: Table, keys: Sequence[str]) -> dict[str, LoadOutcome]:
+        if table.transient and not self.trusted():  # nothing would show later that it was taken as a node that is gone
+            return {key: Locked() for key in keys}
+        return claim(self, self.nodes, table, keys, self.incarnation())
 
     def _commit_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         try:

@@ -56,6 +56,7 @@ class Activation:
         "barrier",
         "columns",
         "creates",
+        "directory",
         "epoch",
         "fired",
         "gate",
@@ -90,6 +91,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
+        self.directory: StoreQueue | None = store  # says whose it is; None where no other process could have it
         self.view = schema.mirror
         self.audience = Audience(schema.view_for) if schema.view_for is not None else None
         self.state = ActivationState.LOADING
@@ -326,7 +328,7 @@ class Activation:
 
     def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
         if self.store is None:
-            release(self, turn)
+            self._hold_in_memory(turn)
         elif turn.saves or turn.deletes or (changes and self.columns.barrier):
             self.barrier = True
             self.gate.hold_barrier(turn, changes)
@@ -339,10 +341,21 @@ class Activation:
         else:
             release(self, turn)
 
+    def _hold_in_memory(self, turn: Turn) -> None:
+        """There is nothing to store. But a node that has lost its lease may not answer, unless the actor is its own."""
+        if not self.fresh():
+            self.gate.hold_unverified(turn, turn.before)
+        elif self.gate:
+            self.gate.hold(turn)
+        else:
+            release(self, turn)
+
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
+        if self.store is None:
+            return self.directory is None or self.directory.trusted()
         recent = self.monotonic() - self.verified_at < self.node.verify_after
-        return recent and (self.store is None or self.store.trusted())
+        return recent and self.store.trusted()
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
@@ -352,7 +365,7 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.store is not None and not turn.cancelled and not self.fresh():
+        if not turn.cancelled and not self.fresh():
             self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
         elif self.gate:
             self.gate.hold(turn)

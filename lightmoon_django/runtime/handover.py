@@ -14,6 +14,7 @@ from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Cancellable
 from lightmoon_django.errors import DeadlineExceeded, Unavailable
 from lightmoon_django.identity import Address
+from lightmoon_django.persistence.places import row_of
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
@@ -57,7 +58,7 @@ class GivingBack:
     def _flush(self) -> None:
         due, self._due = self._due, {}
         for store, keys in due.items():
-            store.disown(keys, lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
+            store.disown([row_of(*one) for one in keys], lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
@@ -96,14 +97,14 @@ class Handover:
         address = Address(schema.name, key)
         if self._leaving.join(address, calls):
             return
-        store = self._node.store_of(schema)
+        directory = self._node.directory_of(schema)
         if address in self._left:
             self._pass(calls)
-        elif store is None:  # it lived here only
+        elif directory is None:  # it lived here only
             for call in calls:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
         else:
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         self._left.add(Address(schema.name, key))
@@ -147,10 +148,10 @@ class Moves:
 
     def release(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         """Give the row of an actor back that is not in memory, and let its calls go wherever it comes to live."""
-        store = self._node.store_of(schema)
-        assert store is not None
+        directory = self._node.directory_of(schema)
+        assert directory is not None
         if not self._leaving.join(Address(schema.name, key), calls):
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         target = self._targets.pop(Address(schema.name, key), None)

@@ -194,6 +194,11 @@ class Member:
 
         await host.shut_down(grace)
 
+    async def stopping(self) -> bool:
+        from lightmoon_django.host import host
+
+        return host.node is None or host.node.stopping
+
     async def cancel(self, number: int) -> None:
         self._tasks[number].cancel()
 

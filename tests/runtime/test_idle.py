@@ -27,6 +27,9 @@ class InMemory:
     def queue(self, schema: Any) -> None:
         return None
 
+    def directory(self, schema: Any) -> None:
+        return None
+
     def columns(self, schema: Any) -> MemoryColumns:
         return MemoryColumns(schema)
 

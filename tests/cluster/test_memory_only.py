@@ -1,0 +1,181 @@
+"""Actors that live in memory only: one of a key among all processes, however those come and go."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.cluster.processes import Failed, Group, Member, carried_by, database
+
+LEASE = 1.0  # seconds
+DEN, WISP, ARCADE, FLY = ("cluster.Den", "cluster.Wisp", "cluster.Arcade", "cluster.Fly")
+
+
+@pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
+    backend, carrier = request.param
+    server: services.Postgres | None = request.getfixturevalue("nodes_postgres") if backend == "postgresql" else None
+    with database(backend, tmp_path_factory.mktemp("cluster"), server) as found, carried_by(carrier) as way:
+        yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
+
+
+@pytest.fixture(scope="module")
+def trio(environment: dict[str, str]) -> Iterator[list[Member]]:
+    """For tests that end none of them."""
+    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+        yield group.start(3)
+
+
+def _ask(member: Member, key: str, message: str, *args: Any, actor: str = DEN) -> Any:
+    return member.ask(key, message, *args, actor=actor, timeout=10)
+
+
+def _results(calls: list[concurrent.futures.Future[Any]]) -> list[Any]:
+    return [call.result(15) for call in calls]
+
+
+def _holders(actor: str, *members: Member) -> list[list[str]]:
+    return [member.do("held", actor=actor) for member in members]
+
+
+def test_all_processes_call_the_same_one(trio: list[Member]) -> None:
+    """B1, B6: also when all of them are the first to call it; `async def` and `def` messages alike."""
+    keys = [f"all {number}" for number in range(20)]
+    calls = [
+        member.asking(key, message, actor=DEN)
+        for _ in range(3)
+        for key in keys
+        for member, message in zip(trio, ("add", "add_blocking", "add"), strict=True)
+    ]
+    assert sorted(_results(calls)) == sorted(list(range(1, 10)) * len(keys))
+    held = sum(_holders(DEN, *trio), [])
+    assert sorted(key for key in held if key in keys) == sorted(keys)
+
+
+def test_they_live_where_their_class_says(environment: dict[str, str]) -> None:
+    """Design §4: strewn at random; on processes with the role; and never in a gateway."""
+    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+        (door,) = group.start(1, ROLES="gateway")
+        web, game = group.start(1, ROLES="web") + group.start(1, ROLES="game web")
+        for member in (door, web, game):
+            member.until(partial(member.do, "known"), 2)
+        keys = [str(number) for number in range(20)]
+        for actor in (WISP, ARCADE, DEN):
+            assert _results([door.asking(key, "add", actor=actor) for key in keys]) == [1] * 20
+            assert _results([web.asking(key, "add", actor=actor) for key in keys]) == [2] * 20
+        here, there, none = map(len, _holders(WISP, web, game, door))
+        assert (here + there, none) == (20, 0)
+        assert min(here, there) > 1
+        assert list(map(len, _holders(ARCADE, web, game, door))) == [0, 20, 0]
+        assert list(map(len, _holders(DEN, web, game, door)))[2] == 0
+
+
+def test_a_process_that_dies_takes_them_along_and_another_has_them_anew(environment: dict[str, str]) -> None:
+    """B42: within the lease and a second, where nobody can tell that it died; with nothing of what was counted."""
+    with Group(environment) as group:
+        here, there = group.start(2)
+        keys = [f"died {number}" for number in range(5)]
+        for key in keys:
+            assert _ask(there, key, "add", 100) == 100
+            assert _ask(here, key, "add") == 101
+        there.kill()
+        began = time.monotonic()
+        calls = [here.asking(key, "add", actor=DEN, timeout=10) for key in keys]
+        assert [_result_or_kind(call) for call in calls] in ([1] * 5, ["OutcomeUnknown"] * 5)
+        assert _ask(here, keys[0], "add") in (1, 2)
+        assert time.monotonic() - began < LEASE + 1
+        assert _holders(DEN, here) == [keys]
+
+
+def _result_or_kind(call: concurrent.futures.Future[Any]) -> Any:
+    try:
+        return call.result(15)
+    except Failed as failed:
+        return failed.kind
+
+
+def test_a_process_that_stops_hands_their_calls_on(environment: dict[str, str]) -> None:
+    """B42: the turn that runs ends where it is; what waits runs where the actor begins anew, and nobody hears an error."""
+    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+        here, there = group.start(2)
+        assert _ask(there, "stop", "add", 100) == 100
+        assert _ask(there, "idle", "add", 100) == 100
+        held = here.asking("stop", "hold", "g", actor=DEN)
+        there.until_logged(["holding", "g"])
+        queued = [one.asking("stop", "add", actor=DEN) for one in (here, there, here)]
+        assert _ask(here, "another", "add") == 1
+        stopping = there.begin("stop", grace=10.0)
+        there.until(partial(there.do, "stopping"), True)
+        there.do("open", gate="g")
+        assert held.result(10) == 101
+        stopping.result(15)
+        assert sorted(_results(queued)) == [1, 2, 3]
+        assert _ask(here, "idle", "add") == 1
+        assert _holders(DEN, here) == [["another", "idle", "stop"]]
+
+
+def test_a_process_that_was_paused_past_its_lease_answers_with_none_of_them(environment: dict[str, str]) -> None:
+    """B31: another has the actor meanwhile. What the paused one is asked as soon as it resumes, the other answers."""
+    with Group(environment) as group:
+        here, there = group.start(2)
+        for key in ("paused", "blocking", "unasked"):
+            assert _ask(there, key, "add", 100) == 100
+            assert _ask(here, key, "add") == 101
+        held = there.asking("paused", "hold", "p", 1000, actor=DEN)
+        there.until_logged(["holding", "p"])
+        there.send(signal.SIGSTOP)
+        lost = [here.asking(key, "add", actor=DEN, timeout=10) for key in ("paused", "blocking")]
+        assert [_result_or_kind(call) for call in lost] == ["OutcomeUnknown"] * 2  # it had come to the one that paused
+        assert [_ask(here, key, "add") for key in ("paused", "blocking")] == [1, 1]
+        opened = there.begin("open", gate="p")
+        waiting = [
+            there.asking(key, message, actor=DEN, timeout=10)
+            for key, message in (("paused", "add"), ("blocking", "add_blocking"), ("unasked", "add"))
+        ]
+        there.send(signal.SIGCONT)
+        opened.result(10)
+        assert _result_or_kind(held) == "Conflict"
+        assert _results(waiting) == [2, 2, 1]
+        assert _ask(here, "paused", "add") == 3
+        assert _ask(here, "blocking", "add") == 3
+        assert _ask(here, "unasked", "add") == 2
+
+
+def test_they_are_followed_from_everywhere(trio: list[Member]) -> None:
+    """B55: state, events and presence of one that lives in another process, and a reset when that is over."""
+    owner, here, there = trio
+    assert _ask(owner, "followed", "add") == 1
+    for member, name in ((here, "ada"), (there, "bob")):
+        member.do("dial", client=name, cookie=member.do("log_in", name=name))
+        joined = member.do("call", client=name, method="lm.subscribe", params=[DEN, "followed"])
+        assert joined["result"]["state"] == {"count": 1}
+    there.until(lambda: _ask(there, "followed", "visitors"), ["ada", "bob"])
+    assert here.do("call", client="ada", method=f"{DEN}.add", params=["followed", 5])["result"] == 6
+    for member, name in ((here, "ada"), (there, "bob")):
+        member.until_heard(name, lambda frames: any(_tells_of(one, 6) for one in frames))
+    there.do("hang_up", client="bob")
+    here.until(lambda: _ask(here, "followed", "visitors"), ["ada"])
+    assert _holders(DEN, here, there) == [
+        [key for key in one if key != "followed"] for one in _holders(DEN, here, there)
+    ]
+
+
+def _tells_of(frame: Any, count: int) -> bool:
+    return frame["method"] == "lm.event" and frame["params"]["data"]["count"] == count
+
+
+def test_one_that_was_idle_leaves_its_place_to_others(trio: list[Member]) -> None:
+    """B37: it begins anew where it is called next."""
+    here, there, _ = trio
+    assert _ask(here, "idle", "add", 5, actor=FLY) == 5
+    here.until(partial(here.do, "has", actor=FLY, key="idle"), False)
+    assert _ask(there, "idle", "add", actor=FLY) == 1
+    assert _holders(FLY, here) == [[]]

@@ -51,7 +51,7 @@ class Node(models.Model):
 
 
 class Place(models.Model):
-    """An actor that lives in memory only, while it does: which incarnation has it. Its id is a digest of its address."""
+    """Which incarnation has an actor that lives in memory only, while it does. Its id is a digest of its address."""
 
     id: models.UUIDField[Any, uuid.UUID] = models.UUIDField(primary_key=True)
     lightmoon_owner = OwnerField()

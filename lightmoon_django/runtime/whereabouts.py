@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lightmoon_django.persistence.places import row_of
-
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.places import row_of
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue

@@ -41,6 +41,9 @@ class Node(models.Model):
     load: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField(
         default=0, db_default=0
     )  # actors in its process's memory, as of the last heartbeat
+    alone: models.BooleanField[Any, bool] = models.BooleanField(
+        default=False, db_default=False
+    )  # it has all actors that live in memory only, without a `Place` for each
 
     class Meta:
         app_label = "lightmoon"

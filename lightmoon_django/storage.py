@@ -71,6 +71,13 @@ class _Storage:
     def directory(self, schema: ActorSchema) -> StoreQueue | None:
         return self.queue(schema)
 
+    @property
+    def alone(self) -> bool:
+        return False
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        return None
+
     def columns(self, schema: ActorSchema) -> Columns:
         queue = self.queue(schema)
         return queue.store.columns(schema) if queue is not None else MemoryColumns(schema)
@@ -122,19 +129,32 @@ class DatabaseStorage(_Storage):
         self._unhosted = unhosted
         self._directory: str | None = None  # the database that says who has an actor in memory only
 
-    def share(self) -> None:
+    def open_directory(self) -> None:
         """Other processes can be reached: from now on, actors in memory only live in one of them, as all others do.
 
         Without this, or where no other process sees the database, each process has its own.
         """
-        self._directory = directory_alias()
-        if self._directory is not None and any(not issubclass(cls, Model) for cls in registry.registered()):
+        if any(not issubclass(cls, Model) for cls in registry.registered()):
+            self._directory = directory_alias()
+        if self._directory is not None:
             self._queue(self._directory)  # so that this process is known to the others
 
     def directory(self, schema: ActorSchema) -> StoreQueue | None:
         if schema.persistent or self._directory is None:
             return self.queue(schema)
         return self._queue(self._directory)
+
+    @property
+    def alone(self) -> bool:
+        member = self.lease.of(self._directory) if self._directory is not None else None
+        return member is not None and member.alone and member.valid()
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        if self._directory is None or not self.alone:
+            return None
+        member = self.lease.of(self._directory)
+        member.alone = False
+        return self._queue(self._directory), member.incarnation()
 
     @property
     def aliases(self) -> list[str]:
@@ -145,9 +165,10 @@ class DatabaseStorage(_Storage):
         return None
 
     def _store(self, alias: str) -> Store:
-        store = open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        member = self.lease.open(alias, seeks_solitude=alias == self._directory)
+        store = open_store(alias, member.incarnation, conf.settings())
         store.leave_alone(self._unhosted)
-        store.trusted = self.lease.of(alias).valid
+        store.trusted = member.valid
         return store
 
     def _trusted(self, alias: str) -> Callable[[], bool]:
@@ -200,7 +221,7 @@ class Leases:
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
-    def open(self, alias: str) -> Membership:
+    def open(self, alias: str, *, seeks_solitude: bool = False) -> Membership:
         """The membership in one database, not started yet."""
         self._members[alias] = Membership(
             alias,
@@ -209,6 +230,7 @@ class Leases:
             endpoint=self._endpoint,
             deputy=lambda heartbeat: self._beat(alias, heartbeat),
             on_beat=lambda: self._on_beat(alias),
+            seeks_solitude=seeks_solitude,
         )
         return self._members[alias]
 

@@ -1,4 +1,4 @@
-"""Which node has an actor that lives in memory only."""
+"""Which node has an actor that lives in memory only, or all of them."""
 
 from django.db import migrations, models
 
@@ -11,6 +11,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name="node",
+            name="alone",
+            field=models.BooleanField(db_default=False, default=False),
+        ),
         migrations.CreateModel(
             name="Place",
             fields=[

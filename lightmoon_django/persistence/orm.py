@@ -118,6 +118,11 @@ class OrmStore(RecordStore):
                 found.update(((schema.name, key), owner) for key, owner in owners.items())
         return found
 
+    def share(self, incarnation: int) -> None:
+        """That incarnation, which had all actors in memory only, has claimed its own: others may claim theirs."""
+        with self._asking():
+            self.nodes.share(incarnation)
+
     def close(self) -> None:
         if self.exclusive:
             connections[self.alias].close()
@@ -178,9 +183,11 @@ class OrmStore(RecordStore):
         return [found[one.schema, one.key] for one in loads]
 
     def _claim(self, table: Table, keys: Sequence[str]) -> dict[str, LoadOutcome]:
-        if table.transient and not self.trusted():  # nothing would show later that it was taken as a node that is gone
+        me = self.incarnation()
+        # Nothing would show later that a place was taken as a node that is gone.
+        if table.transient and (not self.trusted() or self.nodes.alone_beside(me)):
             return {key: Locked() for key in keys}
-        return claim(self, self.nodes, table, keys, self.incarnation())
+        return claim(self, self.nodes, table, keys, me)
 
     def _commit_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         try:

@@ -328,22 +328,13 @@ class Activation:
 
     def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
         if self.store is None:
-            self._hold_in_memory(turn)
-        elif turn.saves or turn.deletes or (changes and self.columns.barrier):
+            changes = {}  # there is nowhere to store them; but a node that has lost its lease may not answer either
+        if turn.saves or turn.deletes or (changes and self.columns.barrier):
             self.barrier = True
             self.gate.hold_barrier(turn, changes)
         elif changes or turn.records:
             self.gate.hold_changes(turn, turn.before, changes)
         elif not self.fresh():
-            self.gate.hold_unverified(turn, turn.before)
-        elif self.gate:
-            self.gate.hold(turn)
-        else:
-            release(self, turn)
-
-    def _hold_in_memory(self, turn: Turn) -> None:
-        """There is nothing to store. But a node that has lost its lease may not answer, unless the actor is its own."""
-        if not self.fresh():
             self.gate.hold_unverified(turn, turn.before)
         elif self.gate:
             self.gate.hold(turn)

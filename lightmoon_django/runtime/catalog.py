@@ -89,7 +89,7 @@ class Catalog:
         return activation
 
     def _load(self, activation: Activation) -> None:
-        if activation.directory is None:
+        if activation.directory is None or (activation.store is None and self._node.alone):
             self._node.loop.call_soon(self._loaded, activation, Loaded((), None, time.time_ns() // 1000))
         else:
             schema = activation.schema if activation.creates else activation.schema.existing
@@ -188,7 +188,7 @@ class Catalog:
 
     def _vacate(self, activation: Activation) -> bool:
         """Give back the place of an actor that lives in memory only; its calls wait for that. False: it has none."""
-        if activation.store is not None or activation.directory is None:
+        if activation.store is not None or activation.directory is None or self._node.alone:
             return False
         self._node.moves.release(activation.schema, activation.key, [])
         return True

@@ -28,6 +28,7 @@ from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.presence import Presences
 from lightmoon_django.runtime.reminders import Reminders
+from lightmoon_django.runtime.sharing import Sharing
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.whereabouts import Told, Whereabouts
 from lightmoon_django.runtime.workers import WorkerPool
@@ -49,6 +50,13 @@ class Storage(Protocol):
 
     def directory(self, schema: ActorSchema) -> StoreQueue | None:
         """The store that says who has an actor of that class; None where no other process could have it."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process has all actors in memory only, without a claim on each: no other could have any."""
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        """From now on it claims them one by one. The directory, and the incarnation that was alone; None: it wasn't."""
 
     def columns(self, schema: ActorSchema) -> Columns: ...
 
@@ -283,6 +291,17 @@ class Node:
     def directory_of(self, schema: ActorSchema) -> StoreQueue | None:
         """The store that says who has an actor of that class; None where no other process could have it."""
         return self._storage.directory(schema)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process has all actors in memory only, without a claim on each."""
+        return self._storage.alone
+
+    def share(self) -> None:
+        """Other processes are there: let them have actors in memory only, too."""
+        found = self._storage.end_solitude()
+        if found is not None:
+            Sharing(self, *found).begin()
 
     def places(self, schema: ActorSchema) -> bool:
         """Whether actors of that class live in one process only, out of several."""

@@ -234,6 +234,19 @@ class Member:
         assert host.node is not None
         return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
 
+    async def alone(self) -> bool:
+        """Whether it has all actors in memory only."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return host.node.alone
+
+    async def places(self) -> int:
+        """How many of them are claimed, by whomever."""
+        from lightmoon_django.models import Place
+
+        return await Place.objects.acount()
+
     async def known(self) -> int:
         """How many other processes it knows to be alive."""
         from lightmoon_django.host import host

@@ -66,6 +66,28 @@ def test_all_processes_call_the_same_one(trio: list[Member], key: str) -> None:
     assert sorted(one for one in held if one in keys) == sorted(keys)
 
 
+def test_a_process_that_was_alone_shares_what_it_has(environment: dict[str, str], key: str) -> None:
+    """It claims nothing until another one comes; then both have one of each, with all that it had counted."""
+    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+        (first,) = group.start(1)
+        keys = [f"{key} {number}" for number in range(10)]
+        first.until(partial(first.do, "alone"), True)
+        left = first.do("places")  # of those that died in other tests
+        assert _results([first.asking(one, "add", 5, actor=DEN) for one in keys]) == [5] * 10
+        assert first.do("places") == left
+        held = first.asking(key, "hold", "g", 5, actor=DEN)
+        first.until_logged(["holding", "g"])
+        (second,) = group.start(1)
+        calls = [second.asking(one, "add", actor=DEN) for one in (*keys, key)]
+        first.do("open", gate="g")
+        assert _results(calls) == [6] * 11
+        assert held.result(10) == 5
+        assert _results([first.asking(one, "add", actor=DEN) for one in keys]) == [7] * 10
+        assert first.do("alone") is False
+        assert first.do("places") == left + 11
+        assert _holders(DEN, second) == [[]]
+
+
 def test_a_process_that_dies_takes_them_along_and_another_has_them_anew(environment: dict[str, str]) -> None:
     """B42: within the lease and a second, where nobody can tell that it died; with nothing of what was counted."""
     with Group(environment) as group:

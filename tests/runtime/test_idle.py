@@ -30,6 +30,11 @@ class InMemory:
     def directory(self, schema: Any) -> None:
         return None
 
+    alone = False
+
+    def end_solitude(self) -> None:
+        return None
+
     def columns(self, schema: Any) -> MemoryColumns:
         return MemoryColumns(schema)
 

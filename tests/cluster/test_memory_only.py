@@ -138,27 +138,31 @@ def test_a_process_that_was_paused_past_its_lease_answers_with_none_of_them(envi
     """B31: another has the actor meanwhile. What the paused one is asked as soon as it resumes, the other answers."""
     with Group(environment) as group:
         here, there = group.start(2)
-        for key in ("paused", "blocking"):
+        for key in ("paused", "blocking", "later"):
             assert _ask(there, key, "add", 100) == 100
             assert _ask(here, key, "add") == 101
-        held = there.asking("paused", "hold", "p", 1000, actor=DEN)
-        there.until_logged(["holding", "p"])
+        held = [there.asking(key, "hold", key, 1000, actor=DEN) for key in ("paused", "later")]
+        for key in ("paused", "later"):
+            there.until_logged(["holding", key])
         there.send(signal.SIGSTOP)
         lost = [here.asking(key, "add", actor=DEN, timeout=10) for key in ("paused", "blocking")]
         told = [_result_or_kind(call) for call in lost]
         assert set(told) <= {"OutcomeUnknown", 1}  # as they had come to the one that paused, or not
         one, other = (2 if found == 1 else 1 for found in told)
-        assert [_ask(here, key, "add") for key in ("paused", "blocking")] == [one, other]
-        opened = there.begin("open", gate="p")
+        assert [_ask(here, key, "add") for key in ("paused", "blocking", "later")] == [one, other, 1]
+        opened = there.begin("open", gate="paused")
         waiting = [
             there.asking(key, message, actor=DEN, timeout=10)
             for key, message in (("paused", "add"), ("blocking", "add_blocking"))
         ]
         there.send(signal.SIGCONT)
         opened.result(10)
-        assert _result_or_kind(held) == "Conflict"
+        there.until(partial(there.do, "has", actor=DEN, key="later"), False)
+        there.do("open", gate="later")
+        assert [_result_or_kind(call) for call in held] == ["Conflict"] * 2
         assert _results(waiting) == [one + 1, other + 1]
         assert [_ask(here, key, "add") for key in ("paused", "blocking")] == [one + 2, other + 2]
+        assert _ask(there, "later", "add") == 2
 
 
 def test_they_are_followed_from_everywhere(trio: list[Member], key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from django.core.management import call_command
 
@@ -140,3 +141,17 @@ def test_the_places_of_dead_nodes_are_cleaned_up(database: World) -> None:
     call_command("lightmoon_clean", database=database.alias, stdout=(out := io.StringIO()))
     assert "2 places" in out.getvalue()
     assert count(database) == 1
+
+
+def test_a_place_that_goes_while_it_is_claimed_is_made_again(database: World) -> None:
+    """Its node gives it back between two statements of the claim."""
+    node = database.node()
+    take = node.store.take
+
+    def late(*args: Any) -> Any:
+        Place.objects.using(database.alias).all().delete()
+        node.store.take = take
+        return take(*args)
+
+    node.store.take = late
+    assert kinds(claim(node, "a")) == [Loaded]

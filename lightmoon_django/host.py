@@ -144,6 +144,8 @@ class Host:
         if links is not None:
             self._links = links
             links.open(self._node, storage)
+            if self._node.elsewhere is not None:
+                storage.open_directory()
             self._node.reminders.start()
         self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         self._node.observers.extend(testrun.equipment.observers)

@@ -76,6 +76,9 @@ class Home(Rows, Removals, Streams, Protocol):
     def expect(self, addresses: list[Address]) -> None:
         """What another node announces by `announce_moving`."""
 
+    def share(self) -> None:
+        """Other processes are there: let them have actors in memory only, too."""
+
 
 class Cluster:
     """Everything on the node's loop, but for queries and users, which have a thread of their own."""
@@ -112,7 +115,7 @@ class Cluster:
             me, roles, living=self.peers.living, looked=lambda: self.peers.looked, load=lambda: home.load
         )
         self._balance = Balance(self.placement, home)
-        self.peers.on_look = self._balance.look
+        self.peers.on_look = self._looked
         self.network = Network(
             me,
             secrets=secrets,
@@ -152,6 +155,11 @@ class Cluster:
         if self.placement.hosting and not self._stopped:
             for peer in self.peers.living():
                 self._postbox.post(peer, encode(Hello()))
+
+    def _looked(self) -> None:
+        """There are others, as ever or for the first time."""
+        self._home.share()
+        self._balance.look()
 
     @property
     def hosting(self) -> bool:

@@ -25,6 +25,9 @@ class Rows(Protocol):
 
     def post(self, call: Call) -> None: ...
 
+    def places(self, schema: ActorSchema) -> bool:
+        """Whether actors of that class live in one process only, out of several."""
+
     def owner(self, schema: ActorSchema, key: str, told: Told) -> None:
         """Ask the store which incarnation owns a row, as `Lookups` wants to know it."""
 
@@ -93,7 +96,7 @@ class Dispatch:
         if address in self.lookups.waiting or self._forwarding.busy(address):
             call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
             return True
-        if not call.schema.persistent or self._placement.may_host(call.schema):
+        if not self._rows.places(call.schema) or self._placement.may_host(call.schema):
             return False
         self._rows.release(call)
         return True
@@ -101,7 +104,9 @@ class Dispatch:
     def _places(self, call: Call, address: Address) -> bool:
         """Find another place for an actor that may be nobody's. False: it is to live here."""
         schema = call.schema
-        if self._placement.here(schema) or not schema.persistent or self.draining or self._placement.draining:
+        if self._placement.here(schema) or self.draining or self._placement.draining:
+            return False
+        if not self._rows.places(schema):
             return False
         if address == self._staying or self._placement.choose(schema) == self._me:
             return False

@@ -50,6 +50,7 @@ class Membership:
         on_visible: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = boot_time,
         deputy: Deputy = lambda beat: None,
+        seeks_solitude: bool = False,
     ) -> None:
         """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
 
@@ -58,7 +59,9 @@ class Membership:
         `deputy` may run a write on a connection where it is no outside write, and tell its result; None: not now.
         `on_beat` is called in the heartbeat's thread after each beat, whether or not it reached the database.
         `on_visible` is called in such a thread each time that others can find this process under another name.
+        With `seeks_solitude` the node is `alone` where it is the only one as it registers.
         """
+        self.alone = False  # whether it has all actors in memory only, without a claim on each; ends with `share`
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
         self._on_lost = on_lost
@@ -67,6 +70,7 @@ class Membership:
         self._deputy = deputy
         self._on_beat = on_beat
         self._on_visible = on_visible
+        self._seeks_solitude = seeks_solitude
         self._announced: Endpoint | None = None
         self._announcing: Endpoint | None = None
         self._nodes = Nodes(alias)
@@ -134,7 +138,8 @@ class Membership:
         incarnation, sent = identity.new_incarnation(), self._clock()
         self._announced = self._endpoint()
         with at_most(connections[self.alias], self._lease):
-            self._nodes.register(incarnation, self._lease, self._announced)
+            self._nodes.register(incarnation, self._lease, self._announced, alone=self._seeks_solitude)
+            self.alone = self._seeks_solitude and self._nodes.is_alone(incarnation)
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
         self._on_visible()

@@ -57,6 +57,7 @@ class Activation:
         "barrier",
         "columns",
         "creates",
+        "directory",
         "epoch",
         "fired",
         "gate",
@@ -91,6 +92,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
+        self.directory: StoreQueue | None = store  # says whose it is; None where no other process could have it
         self.view = schema.mirror
         self.audience = Audience(schema.view_for) if schema.view_for is not None else None
         self.state = ActivationState.LOADING
@@ -334,8 +336,8 @@ class Activation:
 
     def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
         if self.store is None:
-            release(self, turn)
-        elif turn.saves or turn.deletes or (changes and self.columns.barrier):
+            changes = {}  # there is nowhere to store them; but a node that has lost its lease may not answer either
+        if turn.saves or turn.deletes or (changes and self.columns.barrier):
             self.barrier = True
             self.gate.hold_barrier(turn, changes)
         elif changes or turn.records:
@@ -349,8 +351,10 @@ class Activation:
 
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
+        if self.store is None:
+            return self.directory is None or self.directory.trusted()
         recent = self.monotonic() - self.verified_at < self.node.verify_after
-        return recent and (self.store is None or self.store.trusted())
+        return recent and self.store.trusted()
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
@@ -360,7 +364,7 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.store is not None and not turn.cancelled and not self.fresh():
+        if not turn.cancelled and not self.fresh():
             self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
         elif self.gate:
             self.gate.hold(turn)

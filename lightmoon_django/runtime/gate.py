@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn
+from lightmoon_django.persistence import places
 from lightmoon_django.persistence.records import Record, ReminderChange
 from lightmoon_django.persistence.store import (
     CommitOutcome,
@@ -186,7 +187,11 @@ class Gate:
                     ticket.item.records = [*ticket.item.records, *records]
                 return ticket
         activation = self._activation
-        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}, False, records or ()), [])
+        if activation.store is None:
+            write = places.look(activation.schema, activation.key)
+        else:
+            write = Write(activation.schema, activation.key, None, base, {}, False, records or ())
+        ticket = Ticket(self, write, [])
         self._tickets.append(ticket)
         if len(self._tickets) == 1:
             self._submit()
@@ -195,7 +200,7 @@ class Gate:
     def _submit(self) -> None:
         """Hand the first ticket to the store; one of an activation is there at a time."""
         assert self._tickets
-        store = self._activation.store
+        store = self._activation.directory
         assert store is not None
         store.commit(self._tickets[0])
 

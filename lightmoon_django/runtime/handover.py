@@ -14,6 +14,7 @@ from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
+from lightmoon_django.persistence.places import row_of
 from lightmoon_django.runtime.repeats import BEQUEST_WITHIN, Bequest
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class GivingBack:
         due, self._due = self._due, {}
         self._announce([Address(schema.name, key) for keys in due.values() for schema, key in keys])
         for store, keys in due.items():
-            store.disown(keys, lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
+            store.disown([row_of(*one) for one in keys], lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
 
     def _announce(self, leaving: list[Address]) -> None:
         """Whoever has an actor next may get a repeated call sooner than the answers that are remembered here."""
@@ -121,14 +122,14 @@ class Handover:
         address = Address(schema.name, key)
         if self._leaving.join(address, calls):
             return
-        store = self._node.store_of(schema)
+        directory = self._node.directory_of(schema)
         if address in self._left:
             self._pass(calls)
-        elif store is None:  # it lived here only
+        elif directory is None:  # it lived here only
             for call in calls:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
         else:
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         self._left.add(Address(schema.name, key))
@@ -172,10 +173,10 @@ class Moves:
 
     def release(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         """Give the row of an actor back that is not in memory, and let its calls go wherever it comes to live."""
-        store = self._node.store_of(schema)
-        assert store is not None
+        directory = self._node.directory_of(schema)
+        assert directory is not None
         if not self._leaving.join(Address(schema.name, key), calls):
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         target = self._targets.pop(Address(schema.name, key), None)

@@ -208,6 +208,11 @@ class Member:
 
         await host.shut_down(grace)
 
+    async def stopping(self) -> bool:
+        from lightmoon_django.host import host
+
+        return host.node is None or host.node.stopping
+
     async def cancel(self, number: int) -> None:
         self._tasks[number].cancel()
 
@@ -252,12 +257,18 @@ class Member:
         found = host.node.find(Address(actor, key))
         return len(found.mailbox) if found is not None else 0
 
-    async def stopping(self) -> bool:
-        """Whether it has begun to stop."""
+    async def alone(self) -> bool:
+        """Whether it has all actors in memory only."""
         from lightmoon_django.host import host
 
         assert host.node is not None
-        return host.node.stopping
+        return host.node.alone
+
+    async def places(self) -> int:
+        """How many of them are claimed, by whomever."""
+        from lightmoon_django.models import Place
+
+        return await Place.objects.acount()
 
     async def known(self) -> int:
         """How many other processes it knows to be alive."""

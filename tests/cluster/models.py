@@ -11,7 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from rest_framework.permissions import AllowAny
 
-from lightmoon_django import actor, event, message, ref, turn
+from lightmoon_django import Role, actor, event, message, ref, turn
 from tests.live.models import Probe
 
 PAGE = 200  # tokens that stay in a meter's own row
@@ -225,3 +225,56 @@ class Ledger(models.Model):
     @event
     def added(self, n: int) -> None:
         """Something was added, or counted."""
+
+
+class InMemory:
+    """What actors of plain classes answer here: what they have counted, and nobody has stored."""
+
+    count: int = 0
+
+    @message(exposed=True)
+    async def add(self, n: int = 1) -> int:
+        self.count += n
+        self.added(n=n, count=self.count)
+        return self.count
+
+    @message
+    def add_blocking(self, n: int = 1) -> int:
+        """In a worker thread."""
+        self.count += n
+        return self.count
+
+    @message
+    async def hold(self, gate: str, n: int = 1) -> int:
+        Probe.log.append(("holding", gate))
+        await Probe.gate(gate).wait()
+        self.count += n
+        return self.count
+
+    @message
+    async def visitors(self) -> list[str]:
+        return sorted(found.info.get("username", "") for found in turn.presence.values())
+
+    @event
+    def added(self, n: int, count: int) -> None:
+        """The count has grown."""
+
+
+@actor(view=["count"], permission_classes=[AllowAny], presence=["username"])
+class Den(InMemory):
+    """Where it is called."""
+
+
+@actor(placement="random")
+class Wisp(InMemory):
+    """Anywhere."""
+
+
+@actor(placement=Role("game"))
+class Arcade(InMemory):
+    """On processes for games."""
+
+
+@actor(idle_after=0.1)
+class Fly(InMemory):
+    """Soon gone."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.processes import Failed, Group, Member
 from tests.cluster.trees import Tree, leaf, misfits, planted
-from tests.cluster.trial import surroundings
+from tests.databases import Databases
+from tests.services import Redis
 
 ACTOR = "cluster.Leaf"
 ACTORS = 8
@@ -73,9 +72,8 @@ class Grove:
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
-    with contextlib.ExitStack() as stack:
-        found, _, _ = stack.enter_context(surroundings("postgresql", "redis", tmp_path))
+def group(databases: Databases, shared_redis: Redis) -> Iterator[Group]:
+    with databases.postgresql() as environment, Group({**environment, "LAYER_REDIS": shared_redis.url}) as found:
         yield found
 
 

@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import logout
 from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.test import RequestFactory, override_settings
 
 from lightmoon_django.actor import registry
@@ -144,6 +145,11 @@ async def test_an_ordinary_save_of_the_user_changes_nothing(board: Board) -> Non
         assert wire.frames == []
 
 
+def _permission() -> Permission:
+    kind, _ = ContentType.objects.get_or_create(app_label="club", model="room")
+    return Permission.objects.create(content_type=kind, codename="enter", name="Can enter")
+
+
 @pytest.mark.parametrize("via", ["group", "permission", "permission of a group"])
 async def test_a_change_of_groups_or_permissions_is_judged_at_once(
     board: Board, members: type[Member], via: str
@@ -151,7 +157,7 @@ async def test_a_change_of_groups_or_permissions_is_judged_at_once(
     """B60."""
     user, cookie, _ = await browser("ada")
     group = await sync_to_async(Group.objects.create)(name="club")
-    permission = await sync_to_async(Permission.objects.first)()
+    permission = await sync_to_async(_permission)()
     async with Wire(headers=(OWN, cookie)) as wire:
         await wire.call("lm.subscribe", [CLUB, "1"])
         members.allowed = False

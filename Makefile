@@ -4,6 +4,8 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# A file is one process's; tests/conftest.py says which come first.
+IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -60,10 +62,10 @@ chromium:
 	fi
 
 test: $(VENV)/.installed-dev chromium
-	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow' $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev chromium
-	$(BIN)/python -m pytest -m slow --timeout 900 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 900 $(IN_PARALLEL) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -118,7 +118,7 @@ class Host:
         storage: Any = (
             RunnerStorage(loop)
             if links is None
-            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles))
+            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible)
         )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)

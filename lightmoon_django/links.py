@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -49,6 +50,16 @@ class Links:
         """How others reach this process; None when they can't. From any thread."""
         found = self._endpoint
         return found._replace(load=self._node.load) if found is not None else None
+
+    def visible(self) -> None:
+        """Others can find this process from now on. From any thread."""
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            self._node.loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        """Whoever of two becomes visible later finds the other; a look before that might find nobody, for both."""
+        if isinstance(self._node.elsewhere, Cluster):
+            self._node.elsewhere.look()
 
     def open(self, node: Node, storage: DatabaseStorage) -> None:
         """Let that node reach others. Without a place for sockets it hosts its actors alone."""

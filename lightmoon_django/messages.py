@@ -42,6 +42,7 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
     identity: tuple[bytes, bytes] | None
     generation: int  # of the sender's route to this actor
     hops: int  # how often it was sent on
+    mark: str | None = None  # for the turn's state patch
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
@@ -185,6 +186,12 @@ class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
     """The sender is stopping: it takes no more actors."""
 
 
+class Moving(msgspec.Struct, tag="moving", array_like=True, frozen=True):
+    """The sender gives rows back, and what those actors remember of repeated calls follows: actor and key."""
+
+    actors: tuple[tuple[str, str], ...]
+
+
 Frame = (
     Remote
     | Answer
@@ -203,6 +210,7 @@ Frame = (
     | Leaving
     | Hello
     | Draining
+    | Moving
 )
 
 

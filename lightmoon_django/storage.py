@@ -93,16 +93,20 @@ class DatabaseStorage(_Storage):
         on_lost: Callable[[StoreQueue], None],
         endpoint: Callable[[], Endpoint | None],
         unhosted: Collection[str] = (),
+        on_visible: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat.
 
         `endpoint` tells how other processes reach this one. It is called in any thread. `unhosted` are the wire names
-        of actor classes that can't live in this process.
+        of actor classes that can't live in this process. `on_visible` is called in any thread when others can find
+        this process anew.
         """
         super().__init__(loop)
         self._threads: dict[str, StoreThread] = {}
         self._beats: dict[str, Any] = {}
-        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat)
+        self.lease = Leases(
+            lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat, on_visible
+        )
         self._unhosted = unhosted
 
     @property
@@ -160,11 +164,13 @@ class Leases:
         endpoint: Callable[[], Endpoint | None],
         on_beat: Callable[[str], None],
         beat: Callable[[str, Callable[[], bool]], bool | None],
+        on_visible: Callable[[], None],
     ) -> None:
         self._on_lost = on_lost
         self._endpoint = endpoint
         self._on_beat = on_beat
         self._beat = beat
+        self._on_visible = on_visible
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
@@ -177,6 +183,7 @@ class Leases:
             endpoint=self._endpoint,
             deputy=lambda heartbeat: self._beat(alias, heartbeat),
             on_beat=lambda: self._on_beat(alias),
+            on_visible=self._on_visible,
         )
         return self._members[alias]
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from tests import services
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +31,26 @@ def django_db_modify_db_settings(
         connections.databases["pg"].update(services.database_settings(postgres_server.uri))
 
 
-REAL_PROCESSES = (
-    "browser",
-    "client",
-    "cluster",
-    "server",
-)  # folders whose tests drive processes that this machine must find time for
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """For processes that tests start."""
+    found = Databases(tmp_path_factory.mktemp("databases"))
+    yield found
+    found.close()
 
 
+# Folders whose tests drive processes that this machine must find time for.
+REAL_PROCESSES = ("browser", "client", "cluster", "server")
+FIRST = {"model": 0, "docs": 1, **dict.fromkeys(REAL_PROCESSES, 1)}
+
+
+@pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of several real processes may run a second time on a busy machine; the summary names each that did."""
+    """Folders with long files come first: begun at the end, such a file would keep one process while others are idle.
+
+    A test of several real processes may run a second time on a busy machine; the summary names each that did.
+    """
     for item in items:
         if item.path.parent.name in REAL_PROCESSES:
             item.add_marker(pytest.mark.flaky(reruns=1))
+    items.sort(key=lambda item: FIRST.get(item.path.parent.name, 2))

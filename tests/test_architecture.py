@@ -18,11 +18,12 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "interpreter", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "kinds", "fields", "interpreter", "testrun"),
     ("actor", "models", "client"),
     ("persistence",),
     ("cluster",),
     ("runtime", "proxies"),
+    ("actorkinds",),
     ("gateway", "contrib"),
     ("storage", "operations", "links"),
     ("host",),

@@ -46,6 +46,7 @@ class Call:
     )
 
     finishes = False  # whether `finish` is to be called
+    mark: str | None = None  # a client's own sign, which the state patch of the turn carries
     form = "local"  # how payload and result are encoded: so, as a client's ("wire"), or with no result ("none")
 
     schema: ActorSchema

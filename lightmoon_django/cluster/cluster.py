@@ -50,6 +50,7 @@ from lightmoon_django.messages import (
     Hello,
     Lag,
     Leaving,
+    Moving,
     Positions,
     Remote,
     Streamed,
@@ -59,6 +60,7 @@ from lightmoon_django.messages import (
 
 logger = logging.getLogger("lightmoon")
 
+MOVING = 10_000  # actors in one frame
 DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
@@ -71,6 +73,9 @@ class Home(Rows, Removals, Streams, Protocol):
         """How many there are."""
 
     def cancel(self, call: Call) -> None: ...
+
+    def expect(self, addresses: list[Address]) -> None:
+        """What another node announces by `announce_moving`."""
 
 
 class Cluster:
@@ -99,7 +104,7 @@ class Cluster:
         self._home = home
         self._clock = clock
         self._pid = os.getpid()
-        self._stopped = False
+        self._started = self._stopped = False
         self._close_thread = close_thread
         self._on_access = on_access
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
@@ -133,7 +138,13 @@ class Cluster:
     async def start(self) -> None:
         """Listen, and let the others know. Raises `OSError`."""
         await self.network.start()
-        self.peers.refresh(self._greet)
+        self._started = True
+        self.look()
+
+    def look(self) -> None:
+        """See who else is there, and let them know of this node. `start` does so first."""
+        if self._started:
+            self.peers.refresh(self._greet)
 
     def _greet(self) -> None:
         if self.placement.hosting and not self._stopped:
@@ -222,6 +233,13 @@ class Cluster:
         if not self._stopped:
             self.peers.refresh(tell)
 
+    def announce_moving(self, addresses: list[Address]) -> None:
+        """Tell every other node that what these actors remember of repeated calls will follow them."""
+        for start in range(0, len(addresses), MOVING):
+            data = encode(Moving(tuple(addresses[start : start + MOVING])))
+            for peer in self.peers.living():
+                self._postbox.post(peer, data)
+
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
         if self._stopped:
@@ -276,6 +294,8 @@ class Cluster:
         elif isinstance(frame, AccessChange):
             self._users.forget(frame.user)
             self._on_access(frame)
+        elif isinstance(frame, Moving):
+            self._home.expect([Address(*one) for one in frame.actors])
         elif isinstance(frame, Hello):
             self.peers.refresh()
         elif isinstance(frame, Draining):

@@ -73,9 +73,10 @@ class Foreign(Base):
 class RemoteCall(Foreign, Call):
     """A call of another node. `form` says how its payload and its result are encoded."""
 
-    __slots__ = (*_SLOTS, "form")
+    __slots__ = (*_SLOTS, "form", "mark")
 
     form: str
+    mark: str | None
 
     def decode(self) -> tuple[Any, ...]:
         arguments = self.message.signature.arguments
@@ -177,7 +178,7 @@ class Incoming:
         else:
             remote = frame
             call = self._built(RemoteCall, message_of(remote), remote, user)
-            call.form = remote.form
+            call.form, call.mark = remote.form, remote.mark
         call.id, call.peer, call.incoming = remote.id, peer, self
         call.route = (peer, remote.actor, remote.key, remote.generation)
         call.identity = identity_of(remote)

@@ -45,6 +45,7 @@ class Membership:
         *,
         endpoint: Callable[[], Endpoint | None] = lambda: None,
         on_beat: Callable[[], None] = lambda: None,
+        on_visible: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = boot_time,
         deputy: Deputy = lambda beat: None,
     ) -> None:
@@ -54,6 +55,7 @@ class Membership:
         `endpoint` tells how other processes reach this one; it is asked in that thread and the one that calls `start`.
         `deputy` may run a write on a connection where it is no outside write, and tell its result; None: not now.
         `on_beat` is called in the heartbeat's thread after each beat, whether or not it reached the database.
+        `on_visible` is called in such a thread each time that others can find this process under another name.
         """
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
@@ -62,6 +64,7 @@ class Membership:
         self._endpoint = endpoint
         self._deputy = deputy
         self._on_beat = on_beat
+        self._on_visible = on_visible
         self._announced: Endpoint | None = None
         self._announcing: Endpoint | None = None
         self._nodes = Nodes(alias)
@@ -132,6 +135,7 @@ class Membership:
             self._nodes.register(incarnation, self._lease, self._announced)
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
+        self._on_visible()
 
     def _announce(self) -> None:
         endpoint, incarnation = self._endpoint(), self._incarnation
@@ -146,7 +150,10 @@ class Membership:
             return True
 
         self._run_by_deputy(announce)
+        renamed = self._announced is None or self._announced.network != endpoint.network
         self._announced = endpoint
+        if renamed:
+            self._on_visible()
 
     def _run(self) -> None:
         failing = False

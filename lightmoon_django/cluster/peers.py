@@ -1,7 +1,8 @@
 """The other processes: who is alive, and how they are reached.
 
 A process is known by its network id. It may have several incarnations, one per database that hosts its actors; it is
-dead when none of them is alive any more. The table is read once at the start, and then while another process is known.
+dead when none of them is alive any more. The table is read when this process has registered, and then while another
+process is known.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def described(call: Call, id: int, generation: int, now: float, me: int) -> Remo
         identity=(call.identity.id, call.identity.fingerprint) if call.identity is not None else None,
         generation=generation,
         hops=call.hops,
+        mark=call.mark,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 
 from lightmoon_django.errors import Overloaded, ParseError
-from lightmoon_django.gateway import frames, rpc, thrift, transport, users
+from lightmoon_django.gateway import direct, frames, rpc, thrift, transport, users
 from lightmoon_django.gateway.carrier import TRY_AGAIN_LATER
 from lightmoon_django.gateway.hub import Hub, hub_of
 from lightmoon_django.gateway.origin import Origin, origin_of_handshake
@@ -92,21 +92,27 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         return
     socket = Socket()
     session = Session(hub, scope, user, cookie=cookie)
-    socket.session = session.begin(_outbox(hub, send, session), socket)
+    protocol = direct.protocol_of(receive, send)
+    socket.session = session.begin(_outbox(hub, send, session, protocol), socket)
+    inbox = direct.Inbox(protocol, socket) if protocol is not None else None
     code = 0
     try:
-        code = await socket.read(receive)
+        code = await socket.read(receive if inbox is None else inbox.receive)
     except asyncio.CancelledError:
         if not socket.close_code or not _was_ours():
             raise
         _say_goodbye(send, socket.close_code)
     finally:
+        if inbox is not None:
+            inbox.close()
         socket.session.left(socket, for_good=code in GOODBYES)
 
 
-def _outbox(hub: Hub, send: Send, session: Session) -> Outbox:
-    backlog = transport.backlog_of(send)
+def _outbox(hub: Hub, send: Send, session: Session, protocol: Any | None) -> Outbox:
     limit = hub.settings.OUTBOX_BYTES
+    if protocol is not None:
+        return direct.DirectOutbox(send, limit, session, protocol)
+    backlog = transport.backlog_of(send)
     return Outbox(send, limit, session) if backlog is None else UnpausedOutbox(send, limit, session, backlog)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lightmoon_django.runtime.timers import Timers
 
 RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
+LARGE = 4096  # bytes of arguments from which a call may find the mailbox too heavy
 
 
 class ActivationState(enum.Enum):
@@ -172,6 +173,9 @@ class Activation:
         if waiting >= limit and (self.timers is None or waiting - self.timers.waiting >= limit):
             call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
             return
+        if len(call.payload) >= LARGE and self._weight() >= self.node.settings.MAILBOX_BYTES:
+            call.reject(Overloaded(f"{self.address} has too large messages waiting.", retry_after=RETRY_AFTER))
+            return
         if call.chain and not self._admit_of_chain(call):
             return
         if call.identity is not None and not self._admit_of_id(call, call.identity):
@@ -181,6 +185,10 @@ class Activation:
         self.node.deadlines.watch(self, call.deadline)
         if not self.scheduled:
             self.schedule()
+
+    def _weight(self) -> int:
+        """The arguments that wait. Added up for a large call only: then that costs less than to have read it."""
+        return sum(len(call.payload) for call in self.mailbox)
 
     def adopt(self, calls: list[Call]) -> None:
         """Take over what waited for an earlier activation, in order."""

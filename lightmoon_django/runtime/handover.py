@@ -14,12 +14,14 @@ from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.clock import Cancellable
 from lightmoon_django.errors import DeadlineExceeded, Unavailable
 from lightmoon_django.identity import Address
+from lightmoon_django.runtime.repeats import BEQUEST_WITHIN, Bequest
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Elsewhere, Node
 
+EXPECTED = 50_000  # actors whose answers may be on their way here; of more the oldest are forgotten
 SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
@@ -56,8 +58,15 @@ class GivingBack:
 
     def _flush(self) -> None:
         due, self._due = self._due, {}
+        self._announce([Address(schema.name, key) for keys in due.values() for schema, key in keys])
         for store, keys in due.items():
             store.disown(keys, lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
+
+    def _announce(self, leaving: list[Address]) -> None:
+        """Whoever has an actor next may get a repeated call sooner than the answers that are remembered here."""
+        remembering = [one for one in leaving if any(type(call) is Bequest for call in self._waiting[one][:1])]
+        if remembering and self._node.elsewhere is not None:
+            self._node.elsewhere.announce_moving(remembering)
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
@@ -77,6 +86,33 @@ class GivingBack:
                 call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
         if self._waiting:
             self._sweep_later()
+
+
+class Expected:
+    """Actors that other nodes give up, and whose answers to repeated calls may be on their way to this one."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._until: dict[Address, float] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, address: Address) -> None:
+        now = self._monotonic()
+        while self._until and next(iter(self._until.values())) <= now:
+            del self._until[next(iter(self._until))]
+        if len(self._until) >= EXPECTED:
+            del self._until[next(iter(self._until))]
+        self._until.pop(address, None)
+        self._until[address] = now + BEQUEST_WITHIN
+
+    def discard(self, address: Address) -> None:
+        self._until.pop(address, None)
+
+    def __contains__(self, address: Address) -> bool:
+        until = self._until.get(address)
+        return until is not None and until > self._monotonic()
 
 
 class Handover:

@@ -23,7 +23,7 @@ from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
-from lightmoon_django.runtime.handover import Handover, Moves
+from lightmoon_django.runtime.handover import Expected, Handover, Moves
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.presence import Presences
@@ -79,6 +79,9 @@ class Elsewhere(Protocol):
 
     def announce(self, change: AccessChange) -> None:
         """Tell every other node."""
+
+    def announce_moving(self, addresses: list[Address]) -> None:
+        """Tell every other node that what these actors remember of repeated calls will follow them."""
 
     @property
     def hosting(self) -> bool:
@@ -146,6 +149,7 @@ class Node:
         self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
         self.handover: Handover | None = None  # while this one stops, and others stay
         self.moves = Moves(self)  # single actors on their way to other nodes
+        self.expected = Expected(clock.monotonic)
         self._whereabouts = Whereabouts(self)
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
@@ -251,6 +255,11 @@ class Node:
         """Tell the other nodes, if there are any."""
         if self.elsewhere is not None:
             self.elsewhere.announce(change)
+
+    def expect(self, addresses: list[Address]) -> None:
+        """Another node gives these actors up, and what they remember of repeated calls may come here."""
+        for address in addresses:
+            self.expected.add(address)
 
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""

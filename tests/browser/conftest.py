@@ -6,13 +6,18 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser import npm
 from tests.browser.chromium import Browser
 from tests.browser.demo import Demo
+from tests.browser.visitor import Visitors
+from tests.databases import Databases
 from tests.server.harness import Server
+
+PAGES = {"SERVER_URLS": "tests.browser.urls"}
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +59,33 @@ def packages(node_modules: Path | None) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(node_modules: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def site(databases: Databases, node_modules: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the tests' own pages, under DEBUG. Nobody may stop it."""
-    with serving(tmp_path_factory.mktemp("site"), SERVER_DEBUG="yes", NODE_MODULES=str(node_modules)) as server:
+    environment = databases.sqlite(tmp_path_factory.mktemp("site"))
+    with serving(**environment, **PAGES, SERVER_DEBUG="yes", NODE_MODULES=str(node_modules)) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server of a module's own, whose tests may stop it. It runs with what the module's `SERVER` says."""
+    environment = databases.sqlite(tmp_path_factory.mktemp("server"))
+    with serving(**environment, **getattr(request.module, "SERVER", {})) as server:
+        yield server
+
+
+@pytest.fixture
+def visitors(browser: Browser, server: Server) -> Iterator[Any]:
+    """Makes a visitor of it, for a transport."""
+    with Visitors(browser, server) as visitors:
+        yield visitors.come
+
+
 @contextlib.contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Server]:
-    """The same, on a database of its own in that folder."""
-    database = str(folder / "server.sqlite3")
-    server = Server("uvicorn", {"SERVER_SQLITE": database, "SERVER_URLS": "tests.browser.urls", **environment})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+def serving(**environment: str) -> Iterator[Server]:
+    server = Server("uvicorn", environment)
     server.start()
     try:
         yield server

@@ -8,9 +8,10 @@ import pytest
 
 from tests.browser import node
 from tests.browser.chromium import Browser, Window
-from tests.browser.conftest import serving
+from tests.browser.conftest import PAGES
 from tests.server.harness import Server
 
+SERVER = PAGES
 TRANSPORTS = ("websocket", "sse", "poll")
 STATUS = "document.querySelector('#status')?.dataset.state"
 
@@ -74,25 +75,24 @@ def test_a_stale_client_is_told_so_in_node_too(site: Server, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, tmp_path: Path) -> None:
+def test_an_open_page_loads_itself_again_after_a_deployment(browser: Browser, server: Server) -> None:
     """B63: if it said so it is live again, with the new schema; another one is told, and stays as it is."""
-    with serving(tmp_path) as server:
-        willing = _visit(browser, server, "pages/upgrade/a/?reload")
-        other = _visit(browser, server, "pages/upgrade/a/")
-        for window in (willing, other):
-            window.wait(f"{STATUS} === 'open'")
-            window.js("globalThis.old = true")
-        other.js("document.addEventListener('lightmoon:upgrade', ({ detail }) => (globalThis.told = detail.code)), 0")
-        server.end()
-        server.deploy(SERVER_NEWER="yes")
-        server.start()
-        for window in (willing, other):
-            window.js("dispatchEvent(new Event('online'))")  # it may be waiting for long by now
-        willing.wait(f"!globalThis.old && {STATUS} === 'open'")
-        other.wait("globalThis.told === 4026")
-        assert other.js(f"[globalThis.old, {STATUS}]") == [True, "closed"]
-        willing.close()
-        other.close()
+    willing = _visit(browser, server, "pages/upgrade/a/?reload")
+    other = _visit(browser, server, "pages/upgrade/a/")
+    for window in (willing, other):
+        window.wait(f"{STATUS} === 'open'")
+        window.js("globalThis.old = true")
+    other.js("document.addEventListener('lightmoon:upgrade', ({ detail }) => (globalThis.told = detail.code)), 0")
+    server.end()
+    server.deploy(SERVER_NEWER="yes")
+    server.start()
+    for window in (willing, other):
+        window.js("dispatchEvent(new Event('online'))")  # it may be waiting for long by now
+    willing.wait(f"!globalThis.old && {STATUS} === 'open'")
+    other.wait("globalThis.told === 4026")
+    assert other.js(f"[globalThis.old, {STATUS}]") == [True, "closed"]
+    willing.close()
+    other.close()
 
 
 def test_a_page_that_is_as_old_after_loading_is_not_loaded_again(browser: Browser, site: Server) -> None:

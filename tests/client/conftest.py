@@ -10,14 +10,14 @@ import pytest
 
 from lightmoon_django.client import Client, connect
 from tests.browser.proxy import Proxy
+from tests.databases import Databases
 from tests.server.harness import Server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    database = str(tmp_path_factory.mktemp("client") / "server.sqlite3")
-    server = Server("uvicorn", {"SERVER_SQLITE": database, "SERVER_PERMISSION_TTL": "0.3"})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = databases.sqlite(tmp_path_factory.mktemp("client"))
+    server = Server("uvicorn", {**environment, "SERVER_PERMISSION_TTL": "0.3"})
     server.start()
     yield server
     server.stop()

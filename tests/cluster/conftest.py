@@ -12,13 +12,16 @@ import pytest_asyncio
 from tests import services
 from tests.cluster import world
 from tests.cluster.nodes import Nodes, opened
-from tests.cluster.processes import Group, database
+from tests.cluster.processes import Group
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """A database of each kind, for all tests of a module."""
-    with database(request.param, tmp_path_factory.mktemp("cluster")) as found:
+    with databases.open(request.param, tmp_path_factory.mktemp("cluster")) as found:
         yield found
 
 
@@ -80,23 +83,16 @@ async def faithful(request: pytest.FixtureRequest) -> AsyncIterator[world.World]
 
 
 @pytest.fixture(scope="session")
-def nodes_postgres() -> Iterator[services.Postgres]:
-    """The one PostgreSQL under all shared nodes, which have a database for each carrier."""
-    with services.postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def unix_nodes(nodes_postgres: services.Postgres) -> Iterator[Nodes]:
+def unix_nodes(databases: Databases) -> Iterator[Nodes]:
     """Three processes of one host."""
-    with opened(nodes_postgres, "unix") as found:
+    with opened(databases, "unix") as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def redis_nodes(nodes_postgres: services.Postgres, shared_redis: services.Redis) -> Iterator[Nodes]:
+def redis_nodes(databases: Databases, shared_redis: services.Redis) -> Iterator[Nodes]:
     """Three machines, as far as they know."""
-    with opened(nodes_postgres, "layer", shared_redis.url) as found:
+    with opened(databases, "layer", shared_redis.url) as found:
         yield found
 
 

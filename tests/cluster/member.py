@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import django
@@ -181,6 +182,19 @@ class Member:
         await turn
         return told
 
+    async def give_away(self, actor: str, key: str, blocked: float) -> None:
+        """Let an actor move to the only other process; something blocks this one's loop as its row is given back."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        node: Any = host.node
+        (target,) = node.elsewhere.peers.living()
+        node.move(node.find(Address(actor, key)), target)
+        while not len(node.moves._leaving):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # in which the others are told
+        asyncio.get_running_loop().call_soon(time.sleep, blocked)
+
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
 
@@ -229,6 +243,22 @@ class Member:
         assert host.node is not None
         return sorted(one.key for one in host.node.catalog if one.schema.name == actor)
 
+    async def waiting(self, actor: str, key: str) -> int:
+        """How many messages wait for that actor's turn to end."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        assert host.node is not None
+        found = host.node.find(Address(actor, key))
+        return len(found.mailbox) if found is not None else 0
+
+    async def stopping(self) -> bool:
+        """Whether it has begun to stop."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return host.node.stopping
+
     async def known(self) -> int:
         """How many other processes it knows to be alive."""
         from lightmoon_django.host import host
@@ -236,6 +266,14 @@ class Member:
         assert host.node is not None
         elsewhere: Any = host.node.elsewhere
         return len(elsewhere.peers.living())
+
+    async def looked(self) -> bool:
+        """Whether it has looked for other processes."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        elsewhere: Any = host.node.elsewhere
+        return bool(elsewhere.peers.looked)
 
     async def load_of_others(self) -> Any:
         """What each of them told of its load."""

@@ -11,8 +11,8 @@ from typing import IO, Any
 import psycopg
 from websockets.sync.client import connect
 
-from tests import services
-from tests.cluster.processes import PATIENCE, Group, Member, migrate
+from tests.cluster.processes import PATIENCE, Group, Member
+from tests.databases import Databases
 from tests.server.harness import Client, free_port
 
 LEASE = "2"  # seconds, of guests: what other machines wait for when one is killed
@@ -47,7 +47,6 @@ class Nodes:
         self.carrier = carrier
         self.uri = uri
         environment = {"SERVER_PG": uri} | ({"LAYER_REDIS": redis} if redis else {})
-        migrate(environment)
         self._group = Group(environment, kind=WebNode)
         self.here, self.there, self.third = self.members = self._group.start(3)
         for one in self.members:
@@ -95,13 +94,11 @@ def eventually(check: Callable[[], Any], what: str, patience: float = PATIENCE) 
 
 
 @contextlib.contextmanager
-def opened(server: services.Postgres, carrier: str, redis: str = "") -> Iterator[Nodes]:
-    """Nodes over a database of their own in that server."""
-    name = f"nodes_{carrier}"
-    with psycopg.connect(server.uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    nodes = Nodes(carrier, server.uri.replace("/postgres?", f"/{name}?"), redis)
-    try:
-        yield nodes
-    finally:
-        nodes.close()
+def opened(databases: Databases, carrier: str, redis: str = "") -> Iterator[Nodes]:
+    """Nodes over a database of their own."""
+    with databases.postgresql() as environment:
+        nodes = Nodes(carrier, environment["SERVER_PG"], redis)
+        try:
+            yield nodes
+        finally:
+            nodes.close()

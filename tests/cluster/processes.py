@@ -101,6 +101,14 @@ class Member:
         assert self.ask(key, "get") == count
         return key
 
+    def until_waiting(self, key: str, count: int, actor: str = "live.Tally") -> None:
+        """Until so many messages wait for the actor's turn to end."""
+        self.until(lambda: self.do("waiting", actor=actor, key=key), count)
+
+    def taken(self) -> None:
+        """What was begun before is on its way."""
+        self.do("log")
+
     def until_logged(self, entry: Any) -> None:
         until = time.monotonic() + PATIENCE
         while entry not in self.do("log"):
@@ -177,18 +185,6 @@ class Group(Generic[M]):
 
 
 @contextlib.contextmanager
-def database(backend: str, directory: Path, server: services.Postgres | None = None) -> Iterator[dict[str, str]]:
-    """A database with all tables, as an environment; on that server, or one of its own."""
-    with contextlib.ExitStack() as stack:
-        if backend == "postgresql":
-            found = {"SERVER_PG": (server or stack.enter_context(services.postgres())).uri}
-        else:
-            found = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
-        migrate(found)
-        yield found
-
-
-@contextlib.contextmanager
 def carried_by(carrier: str) -> Iterator[dict[str, str]]:
     """What the environment says so that processes reach each other by "unix" sockets, or by a "layer" that is bad."""
     with contextlib.ExitStack() as stack:
@@ -196,10 +192,3 @@ def carried_by(carrier: str) -> Iterator[dict[str, str]]:
             yield {"LAYER_REDIS": stack.enter_context(services.redis_server()).url, "LAYER_LOSSES": "5"}
         else:
             yield {}
-
-
-def migrate(environment: dict[str, str]) -> None:
-    """Make all tables of the database that the environment names."""
-    found = {**os.environ, **environment, "DJANGO_SETTINGS_MODULE": "tests.cluster.settings"}
-    command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=found, check=True)

@@ -12,16 +12,19 @@ import pytest
 
 from lightmoon_django.cluster.users import Users
 from lightmoon_django.testing.clock import ManualClock
-from tests.cluster.processes import Group, Member, carried_by, database
+from tests.cluster.processes import Group, Member, carried_by
+from tests.databases import Databases
 from tests.server.harness import ROOT
 
 SOON = 4.0  # seconds, long before `PERMISSION_TTL` has passed
 
 
 @pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
-def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
-    directory = tmp_path_factory.mktemp("cluster")
-    with database("sqlite", directory) as environment, carried_by(request.param) as way:
+def group(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Group]:
+    environment = databases.sqlite(tmp_path_factory.mktemp("cluster"))
+    with carried_by(request.param) as way:
         found = Group({**environment, **way})
         try:
             yield found

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, Member, database
+from tests.cluster.processes import PATIENCE, Group, Member
+from tests.databases import Databases
 
 LEASE = "3"  # seconds; loads are told with heartbeats, three times as often
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with database(request.param, tmp_path) as environment, Group(environment) as found:
+def group(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Group]:
+    with databases.open(request.param, tmp_path) as environment, Group(environment) as found:
         yield found
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, database
+from tests.cluster.processes import PATIENCE, Group
+from tests.databases import Databases
 from tests.server.harness import ROOT
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with database(request.param, tmp_path) as environment, Group(environment) as found:
+def group(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Group]:
+    with databases.open(request.param, tmp_path) as environment, Group(environment) as found:
         yield found
 
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.processes import Failed, Group, Member, database
+from tests.cluster.processes import Failed, Group, Member
+from tests.databases import Databases
 
 Pair = tuple[Member, Member]
 
 
 @pytest.fixture(scope="module", params=["sqlite-unix", "postgresql-unix", "postgresql-redis"])
-def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+def trio(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Member]]:
     backend, _, carrier = request.param.partition("-")
     if backend == "postgresql":
         yield request.getfixturevalue(f"{carrier}_nodes").members
         return
-    with contextlib.ExitStack() as stack:
-        group = Group(stack.enter_context(database(backend, tmp_path_factory.mktemp("cluster"))))
-        stack.callback(group.close)
+    with Group(databases.sqlite(tmp_path_factory.mktemp("cluster"))) as group:
         yield group.start(3)
 
 
@@ -42,7 +42,7 @@ def test_calls_during_activation_queue_in_order(trio: list[Member]) -> None:
     key = there.do("make", count=0)
     there.do("activate_slowly", seconds=0.4)
     opening = there.asking(key, "record", 1000)
-    time.sleep(0.1)
+    there.until_logged(["activate", key])
     here.do("tell_in_order", actor="live.Tally", key=key, message="record", items=[1001, 1002, 1003])
     assert here.ask(key, "get") == 0
     there.do("activate_slowly", seconds=0)

@@ -61,7 +61,8 @@ def test_a_repeated_call_survives_the_node_that_never_took_it(nodes: Nodes) -> N
         assert [one.ask_ledger(key, "get") for one in (nodes.here, nodes.third)] == [0, 0]
         guest.send(signal.SIGSTOP)
         calls = [one.asking_ledger(key, "pay", 7, call_id="twice", timeout=15) for one in (nodes.here, nodes.third)]
-        time.sleep(0.1)  # in which they are sent
+        for one in (nodes.here, nodes.third):
+            one.taken()
         guest.kill()
         assert [call.result(15) for call in calls] == [7, 7]
         assert nodes.there.ask_ledger(key, "get", timeout=15) == 7
@@ -200,7 +201,8 @@ def test_a_late_heartbeat_and_a_takeover_exclude_each_other(unix_nodes: Nodes) -
         total = sum(n for n, answer in zip((5, 1000), answers, strict=True) if isinstance(answer, int))
         assert nodes.third.ask_ledger(key, "get", timeout=15) == total, answers
         assert isinstance(answers[0], int), answers
-        assert nodes.one("SELECT dead FROM lightmoon_node WHERE id = %s", owner) in (True, None)
+        dead = "SELECT dead FROM lightmoon_node WHERE id = %s"
+        eventually(lambda: nodes.one(dead, owner) in (True, None), "somebody buries it")
         assert nodes.one("SELECT lightmoon_owner FROM cluster_ledger WHERE name = %s", key) != owner
         anew = "SELECT count(*) FROM lightmoon_node WHERE pid = %s AND NOT dead AND id <> %s"
         eventually(lambda: nodes.one(anew, guest.process.pid, owner) == 1, "it goes on as a new incarnation")

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, database
+from tests.cluster.processes import PATIENCE, Group
+from tests.databases import Databases
 from tests.server.harness import ROOT
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
-    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+def group(databases: Databases, tmp_path: Path) -> Iterator[Group]:
+    with Group(databases.sqlite(tmp_path)) as found:
         yield found
 
 
@@ -64,7 +65,7 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
             member.until_logged(["holding", "gate"])
             queued = member.asking(keys[0], "add", 5)
             stopping = member.begin("stop", grace=10.0)
-            time.sleep(0.5)  # in which it takes no more turns
+            member.until(lambda: member.do("stopping"), True)  # it takes no more turns
             member.do("open", gate="gate")
             assert held.result(10) == 101
             assert queued.result(10) == 106

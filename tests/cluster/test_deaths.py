@@ -58,7 +58,7 @@ def test_a_paused_node_neither_writes_nor_answers(group: Group) -> None:
         lost.result(15)
     assert here.ask(key, "add", timeout=10) == 102
     there.send(signal.SIGCONT)
-    time.sleep(0.2)
+    there.taken()
     assert third.ask(key, "add", timeout=10) == 103
     assert there.ask(key, "add", timeout=10) == 104  # it knows the new owner
     fresh = there.make()
@@ -75,9 +75,9 @@ def test_a_tell_of_a_dead_node_still_runs(group: Group) -> None:
     there.until_logged(["holding", "z"])
     assert here.ask(there.make(), "get") == 0
     here.do("tell_in_order", actor="live.Tally", key=key, message="add", items=[5])
-    time.sleep(0.2)
+    there.until_waiting(key, 1)
     here.kill()
-    time.sleep(0.5)
+    there.until(lambda: there.do("known"), 0)
     there.do("open", gate="z")
     held.result(10)
     assert there.ask(key, "get") == 6

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.cluster.processes import Group
 
 
@@ -12,11 +10,10 @@ def test_a_graceful_stop_loses_nothing_of_those_who_stay(group: Group) -> None:
     one, other, leaving, late = group.start(4, LEASE_SECONDS="60")
     keys = [(leaving if number % 2 else late).make(1000) for number in range(12)]
     idle = leaving.make(7)  # nobody calls it while its node stops
-    loads = [member.begin("count_up", keys=keys, seconds=4.0) for member in (one, other)]
-    time.sleep(1.0)
-    leaving.do("stop", grace=10.0)
-    time.sleep(0.5)
-    late.do("stop", grace=10.0)
+    loads = [member.begin("count_up", keys=keys, seconds=3.0) for member in (one, other)]
+    for count, member in ((1005, leaving), (1020, late)):
+        one.until(lambda: all(one.ask(key, "get") > count for key in keys), True)  # noqa: B023
+        member.do("stop", grace=10.0)
     told = [load.result(20) for load in loads]
     assert [problem for found in told for key in keys for problem in found[key][2]] == []
     for key in keys:
@@ -32,10 +29,11 @@ def test_what_is_queued_goes_to_a_node_that_stays(group: Group) -> None:
     held = here.asking(key, "hold", "g")
     there.until_logged(["holding", "g"])
     queued = [there.asking(key, "note", "a"), there.asking(key, "note", "b")]
-    time.sleep(0.1)
+    there.until_waiting(key, 2)
     queued.append(here.asking(key, "add", 1))
+    there.until_waiting(key, 3)
     stopping = there.begin("stop", grace=10.0)
-    time.sleep(0.3)
+    there.until(lambda: there.do("stopping"), True)
     queued.append(here.asking(key, "add", 1))
     assert not any(call.done() for call in queued)
     there.do("open", gate="g")
@@ -57,3 +55,35 @@ def test_what_was_answered_is_remembered_by_the_node_that_stays(group: Group) ->
     assert not here.do("has", actor="live.Tally", key=unknown)
     assert [here.ask(known, "add", 1, call_id=id) for id in "ab"] == [1, 2]
     assert here.ask(known, "get") == 2
+
+
+def test_a_repeated_call_waits_for_the_answers_that_follow_the_actor(group: Group) -> None:
+    """B50: it gets to the new owner while the old one, which has given the row back, is still busy with something."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key, other = there.make(0), there.make(0)
+    assert there.ask(key, "add", 1, call_id="a") == 1
+    assert here.ask(other, "add", 1) == 1  # they know each other
+    there.do("give_away", actor="live.Tally", key=key, blocked=1.0)
+    time.sleep(0.2)
+    assert here.ask(key, "get") == 1
+    assert here.do("has", actor="live.Tally", key=key)
+    calls = [here.asking(key, "add", 1, call_id=id) for id in ("a", "new", "a")]
+    assert [call.result(5) for call in calls] == [1, 2, 1]
+    assert here.ask(key, "get") == 2
+
+
+def test_a_repeated_call_does_not_wait_for_ever_for_an_owner_that_has_died(group: Group) -> None:
+    """B50, B43: what was remembered in memory only is lost with it; calls go on."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key, other = there.make(0), there.make(0)
+    assert there.ask(key, "add", 1, call_id="a") == 1
+    assert here.ask(other, "add", 1) == 1
+    there.do("give_away", actor="live.Tally", key=key, blocked=60.0)
+    time.sleep(0.2)
+    first = here.asking(key, "add", 1, call_id="b")
+    there.kill()
+    began = time.monotonic()
+    assert first.result(10) == 2
+    assert time.monotonic() - began < 5.0
+    assert here.ask(key, "add", 1, call_id="c") == 3
+    assert time.monotonic() - began < 5.0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import PATIENCE, Group, Member, database
+from tests.cluster.processes import PATIENCE, Group, Member
+from tests.databases import Databases
 
 
 @pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
+def group(databases: Databases, tmp_path: Path) -> Iterator[Group]:
     """What differs between databases is in the contract of stores."""
-    with database("sqlite", tmp_path) as environment, Group(environment) as found:
+    with Group(databases.sqlite(tmp_path)) as found:
         yield found
 
 
@@ -74,6 +77,17 @@ def test_the_least_loaded_of_two_hosts_gets_the_actor(group: Group) -> None:
     call_all(busy, "live.Levelled", "l", 10)
     call_all(idle, "live.Levelled", "m", 10)
     assert counts("live.Levelled", busy, idle) == [0, 20]
+
+
+def test_processes_that_start_at_once_find_each_other(group: Group) -> None:
+    """Though each looks for others before the other one can register."""
+    with contextlib.closing(sqlite3.connect(group.environment["SERVER_SQLITE"], isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        one, other = group.start(2)
+        for member in (one, other):
+            member.until(lambda: member.do("looked"), True)  # noqa: B023
+        writer.execute("COMMIT")
+    acquainted(one, other)
 
 
 def test_a_role_has_its_actors(group: Group) -> None:

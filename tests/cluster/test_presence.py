@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.processes import Group, Member, carried_by, database
+from tests.cluster.processes import Group, Member, carried_by
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with database("sqlite", tmp_path_factory.mktemp("cluster")) as found:
-        yield found
+def environment(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return databases.sqlite(tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture(params=["unix", pytest.param("layer", marks=pytest.mark.slow)])

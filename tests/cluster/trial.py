@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from tests import services
 from tests.cluster.follower import ACTOR, Followers
 from tests.cluster.linearizable import Operation, explain
 from tests.cluster.load import TIMEOUT, Told, outcomes, read_journals
-from tests.cluster.processes import Failed, Group, Member, database
+from tests.cluster.processes import Failed, Group, Member
+from tests.databases import migrate
 from tests.services import Postgres, Redis
 
 LEASE = 2.0  # seconds
@@ -95,12 +96,15 @@ class Trial:
     def verify(self) -> str:
         """Wait until all is well again, and judge all that was told. Gives what it was, for people."""
         final = self._settled()
+        ran = {key: self.members[0].ask(key, "ran", actor=ACTOR) for key in final}
         told = list(read_journals(self.directory))
         wrong = [*self._hung(told), *self._strange(told), *self._complaints()]
         for key in COUNTERS:
             wrong += self._counted([one for one in told if one.key == key], key, final[key])
         for key in TILLS:
             wrong += self._paid([one for one in told if one.key == key], key, final[key])
+        for key, tokens in ran.items():
+            wrong += self._ran([one for one in told if one.key == key], key, tokens, final[key])
         wrong += self._followed(final)
         summary = self._summary(told)
         problems = "\n".join(wrong)
@@ -148,6 +152,17 @@ class Trial:
         stuck = explain([*operations(told), last])
         return wrong + ([f"{key}: {stuck}"] if stuck is not None else [])
 
+    def _ran(self, told: list[Told], key: str, tokens: list[str], final: int) -> list[str]:
+        """Each call ran at most once, those that were acknowledged did, and those that certainly failed did not."""
+        grown = [one for one in told if one.what != "get"]
+        done = {one.token for one in grown if one.outcome == "ok"}
+        perhaps = {one.token for one in grown if one.unknown}
+        ran = Counter(tokens)
+        wrong = [f"{key}: {token} ran {times} times" for token, times in ran.items() if times > 1]
+        wrong += [f"{key}: {token} was acknowledged and did not run" for token in done - set(ran)]
+        wrong += [f"{key}: {token} failed, and ran" for token in set(ran) - done - perhaps]
+        return wrong if len(tokens) == final else [*wrong, f"{key} is {final}, and {len(tokens)} calls ran"]
+
     def _paid(self, told: list[Told], key: str, final: int) -> list[str]:
         answers: dict[str, set[int | None]] = defaultdict(set)
         for one in told:
@@ -181,7 +196,9 @@ def surroundings(backend: str, carrier: str, directory: Path) -> Iterator[tuple[
     with contextlib.ExitStack() as stack:
         postgres = stack.enter_context(services.postgres()) if backend == "postgresql" else None
         redis = stack.enter_context(services.redis_server()) if carrier == "redis" else None
-        environment = stack.enter_context(database(backend, directory, postgres))
+        sqlite = {"SERVER_SQLITE": str(directory / "cluster.sqlite3")}
+        environment = {"SERVER_PG": postgres.uri} if postgres is not None else sqlite
+        migrate(environment)
         if redis is not None:
             environment["LAYER_REDIS"] = redis.url
         group = Group(environment, directory / LOG)

@@ -82,8 +82,12 @@ def test_the_stores_thread_is_freed_when_its_database_does_not_answer(postgresql
     """B35: the commit that is under way ends as any other whose connection broke."""
     counter = postgresql.node().activate(Counter, postgresql.insert(Counter))[0]
     store = counter.node.store
-    ended = threading.Event()
+    under_way, ended = threading.Event(), threading.Event()
     outcomes: list[Any] = []
+
+    def sleep(_: Any) -> Any:
+        under_way.set()
+        return store.execute(store._connected(), (LONG, []))
 
     def done(found: Any, *_: Any) -> None:
         outcomes.append(found)
@@ -95,16 +99,14 @@ def test_the_stores_thread_is_freed_when_its_database_does_not_answer(postgresql
         assert ended.wait(SOON)
         ended.clear()
         write = counter.write(count=7)
-        original, store.store_group = store.store_group, lambda _: store.execute(store._connected(), (LONG, []))
+        original, store.store_group = store.store_group, sleep
         thread.submit(lambda: store.commit([write]), done)
+        assert under_way.wait(SOON)
+        store.store_group = original  # the next try gets through
         thread.break_off(60.0)  # not yet
-        while thread._busy_since > time.monotonic():
-            time.sleep(0.001)
-        until = time.monotonic() + SOON
-        store.store_group, silent = original, True  # the next try gets through
-        while silent and time.monotonic() < until:
-            thread.break_off(0.1)
-            silent = not ended.wait(0.05)
+        assert not ended.wait(0.1)
+        thread.break_off(0.1)
+        assert ended.wait(SOON)
         assert [type(one) for one in outcomes[0]] == [Committed]
     finally:
         thread.stop()

@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.databases import Databases
 from tests.server.harness import SERVERS, Server
 
 CROWD = 1000  # of each kind
 
 
 @pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    server = Server(request.param, {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+def server(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Server]:
+    server = Server(request.param, databases.sqlite(tmp_path))
     server.start()
     try:
         yield server

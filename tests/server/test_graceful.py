@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.databases import Databases
 from tests.server.harness import Client, Server
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-def test_clients_of_a_server_that_stays_notice_nothing(kind: str, tmp_path: Path) -> None:
+def test_clients_of_a_server_that_stays_notice_nothing(kind: str, databases: Databases, tmp_path: Path) -> None:
     """B42: SIGTERM to the server that has the actors; every call through the other one has a result."""
-    environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+    environment = databases.sqlite(tmp_path)
     leaving, staying = Server(kind, environment), Server("uvicorn", environment)
-    leaving.manage("migrate", "--run-syncdb", "--verbosity", "0")
     try:
         leaving.start()
         staying.start()
@@ -54,18 +54,17 @@ def test_clients_of_a_server_that_stays_notice_nothing(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("connects", [False, True])
-def test_daphne_gives_its_actors_back_before_it_ends(connects: bool, tmp_path: Path) -> None:
+def test_daphne_gives_its_actors_back_before_it_ends(connects: bool, databases: Databases, tmp_path: Path) -> None:
     """B42: it knows no lifespan; and no client need have connected, where a view has called an actor."""
-    file = tmp_path / "server.sqlite3"
-    server = Server("daphne", {"SERVER_SQLITE": str(file)})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    environment = databases.sqlite(tmp_path)
+    server = Server("daphne", environment)
     try:
         server.start()
         assert server.request("/click/a") == 200
         if connects:
             with server.client() as client:
                 assert client.call("server.Clicks.add", key="a") == 2
-        with contextlib.closing(sqlite3.connect(file)) as database:
+        with contextlib.closing(sqlite3.connect(environment["SERVER_SQLITE"])) as database:
             living = "SELECT count(*) FROM lightmoon_node WHERE NOT dead"
             assert database.execute(living).fetchone() == (1,)
             assert server.end(signal.SIGTERM) in (0, -signal.SIGTERM)
@@ -75,10 +74,11 @@ def test_daphne_gives_its_actors_back_before_it_ends(connects: bool, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-def test_calls_in_flight_are_answered_before_the_connection_is_closed(kind: str, tmp_path: Path) -> None:
+def test_calls_in_flight_are_answered_before_the_connection_is_closed(
+    kind: str, databases: Databases, tmp_path: Path
+) -> None:
     """B42, B58: `lm.closing` first, for each client with a time of its own to come back; then the answer; then 1012."""
-    server = Server(kind, {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+    server = Server(kind, databases.sqlite(tmp_path))
     try:
         server.start()
         with server.client() as client, server.client() as other:
@@ -155,11 +155,10 @@ class Wanderer:
 
 
 @pytest.mark.slow
-def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
+def test_a_rolling_restart_loses_nothing(databases: Databases, tmp_path: Path) -> None:
     """B42: three servers are restarted one after another under load; all accepted calls are answered and count once."""
-    environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+    environment = databases.sqlite(tmp_path)
     servers = [Server("uvicorn", environment) for _ in range(3)]
-    servers[0].manage("migrate", "--run-syncdb", "--verbosity", "0")
     wanderers: list[Wanderer] = []
     try:
         for server in servers:

@@ -10,29 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
+from tests.databases import Databases
 from tests.server.harness import SERVERS, Server
 
 BACKENDS = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(params=[(kind, backend) for kind in SERVERS for backend in BACKENDS], ids="-".join)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Server]:
     kind, backend = request.param
-    if backend == "postgresql":
-        with services.postgres() as postgres:
-            yield from _running(Server(kind, {"SERVER_PG": postgres.uri}))
-    else:
-        yield from _running(Server(kind, {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}))
-
-
-def _running(server: Server) -> Iterator[Server]:
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    with databases.open(backend, tmp_path) as environment:
+        server = Server(kind, environment)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def test_what_was_answered_survives_a_kill(server: Server) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import npm
+from tests.databases import Databases
 from tests.server.harness import Server
 
 SCRIPT = Path(__file__).with_name("stock_client.mjs")
@@ -38,9 +39,8 @@ def packages(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server("uvicorn", {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+def server(databases: Databases, tmp_path: Path) -> Iterator[Server]:
+    server = Server("uvicorn", databases.sqlite(tmp_path))
     server.start()
     yield server
     server.stop()

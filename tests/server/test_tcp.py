@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.management import CommandError, call_command
 
+from tests.databases import Databases
 from tests.server.harness import PATIENCE, ROOT, Server
 from tests.server.test_stock_clients import SEEN, packages, play
 
@@ -55,10 +56,8 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    server = Server("uvicorn", {"SERVER_SQLITE": str(tmp_path_factory.mktemp("tcp") / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
-    return server._environment
+def environment(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return Server("uvicorn", databases.sqlite(tmp_path_factory.mktemp("tcp")))._environment
 
 
 @pytest.fixture(scope="module")

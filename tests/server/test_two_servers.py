@@ -13,23 +13,20 @@ from typing import Any
 import pytest
 
 from tests import services
+from tests.databases import Databases
 from tests.server.harness import Client, Server
 
 Pair = tuple[Server, Server]
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Pair]:
     """Servers of one machine; with "redis", of two."""
     with contextlib.ExitStack() as stack:
-        if request.param == "postgresql":
-            environment = {"SERVER_PG": stack.enter_context(services.postgres()).uri}
-        else:
-            environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3")}
+        environment = stack.enter_context(databases.open(request.param, tmp_path))
         if request.param == "redis":
             environment["LAYER_REDIS"] = stack.enter_context(services.redis_server()).url
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
-        one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):
             server.start()
             stack.callback(server.stop)
@@ -50,14 +47,19 @@ def enter(client: Client, room: str) -> dict[str, Any]:
 
 
 def test_one_room_is_seen_from_both(pair: Pair) -> None:
-    """B55: events and state reach both in order and without a gap, each before the reply of whoever caused it."""
+    """B55: events and state reach both in order and without a gap, each before the reply of whoever caused it.
+
+    And the caller's mark is on the state that it has made, wherever the actor is.
+    """
     with pair[0].client() as here, pair[1].client() as there, pair[1].client() as beside:
         assert here.call("server.Room.say", key="a", text="first") == 1
         start = enter(here, "a")
         assert enter(there, "a")["state"] == {"lines": 1}
-        assert there.call("server.Room.say", key="a", text="hello") == 2
-        said, state = there.notifications
-        assert {said["method"], state["method"]} == {"lm.event", "lm.state"}
+        marked = {"id": 0, "method": "server.Room.say", "params": ["a", "hello"], "mark": "mine"}
+        there.send_raw(json.dumps({"jsonrpc": "2.0", **marked}))
+        assert there.answer(0)["result"] == 2
+        said, state = sorted(there.notifications, key=lambda one: one["method"])
+        assert (said["method"], state["method"], state["params"]["mark"]) == ("lm.event", "lm.state", "mine")
         assert enter(beside, "a")["seq"] == start["seq"] + 2
         there.notifications.clear()
         assert here.call("server.Room.say_many", key="a", count=500) == 500
@@ -104,13 +106,12 @@ def test_the_stream_is_reset_when_the_owner_dies(pair: Pair) -> None:
         assert json.dumps(there.notifications).count("lm.event") == 1
 
 
-def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(tmp_path: Path) -> None:
+def test_a_bad_layer_and_a_flushed_redis_leave_no_gap(databases: Databases, tmp_path: Path) -> None:
     """B44, B55, B56: casts get lost, come twice and late, and Redis forgets everything, while a room talks."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(services.redis_server())
-        environment = {"SERVER_SQLITE": str(tmp_path / "server.sqlite3"), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
+        environment = {**databases.sqlite(tmp_path), "LAYER_REDIS": redis.url, "LAYER_LOSSES": "5"}
         one, other = Server("uvicorn", environment), Server("uvicorn", environment)
-        one.manage("migrate", "--run-syncdb", "--verbosity", "0")
         for server in (one, other):
             server.start()
             stack.callback(server.stop)

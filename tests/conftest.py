@@ -42,4 +42,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test of several real processes may run a second time on a busy machine; the summary names each that did."""
     for item in items:
         if item.path.parent.name in REAL_PROCESSES:
-            pass
+            item.add_marker(pytest.mark.flaky(reruns=1))

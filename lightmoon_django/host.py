@@ -118,7 +118,9 @@ class Host:
         storage: Any = (
             RunnerStorage(loop)
             if links is None
-            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible)
+            else DatabaseStorage(
+                loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible, self._accompanied
+            )
         )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
@@ -161,6 +163,12 @@ class Host:
             node.loop.call_soon_threadsafe(done.set)
             while not done.wait(ANSWER_GRACE) and not node.loop.is_closed():
                 pass  # a loop that something blocks must not find the lease renewed when it goes on
+
+    def _accompanied(self) -> None:
+        """In a heartbeat's thread: other processes are there."""
+        node = self._node
+        if node is not None and not node.loop.is_closed():
+            node.loop.call_soon_threadsafe(node.share)
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""

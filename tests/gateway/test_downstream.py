@@ -55,6 +55,19 @@ async def get(path: str, *headers: tuple[bytes, bytes], **query: Any) -> Any:
 # Polls
 
 
+async def test_a_poll_that_another_one_overtook_acknowledges_nothing_in_its_name(board: Board) -> None:
+    """B80: whoever takes its cursor still gets what the other one was given, should that be lost."""
+    token = await begin()
+    first = Exchange(b"", method="GET", path="poll", session=token, cursor=0)
+    await eventually(parked, "a parked poll")
+    second = Exchange(b"", method="GET", path="poll", session=token, cursor=0)
+    board.publish(DESK, "1", 1)
+    assert seqs((await second.done()).json["messages"]) == [1]
+    overtaken = (await first.done()).json
+    assert overtaken["messages"] == []
+    assert seqs((await poll(token, overtaken["cursor"])).json["messages"]) == [1]
+
+
 async def test_a_poll_answers_what_waits_and_a_cursor(board: Board) -> None:
     token = await begin()
     for seq in (1, 2):

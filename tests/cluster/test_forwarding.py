@@ -192,7 +192,7 @@ def test_what_can_not_travel_is_refused_and_holds_up_nobody() -> None:
 
     peers: Any = SimpleNamespace(network_of=lambda incarnation: incarnation, refresh=None)
     lookups = Lookups(1, peers, ManualClock(), forwarding.send, posted.append, owner, lambda _: None, lambda _: None)
-    lookups._calls[calls[0].address] = waiting
+    lookups.waiting[calls[0].address] = waiting
     lookups._told(calls[0].schema, "a", 7)
     assert (hostile.ended, broken.ended) == ("InvalidParams", "InvalidParams")
     assert len(frames.sent) == 2

@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests import services
-from tests.cluster.processes import Failed, Group, Member, carried_by, database
+from tests.cluster.processes import Failed, Group, Member, carried_by, database, migrate
 
 LEASE = 1.0  # seconds
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
-@pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
-    backend, carrier = request.param
-    server: services.Postgres | None = request.getfixturevalue("nodes_postgres") if backend == "postgresql" else None
-    with database(backend, tmp_path_factory.mktemp("cluster"), server) as found, carried_by(carrier) as way:
-        yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
+@pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
+def way(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """A database's kind and a carrier: processes of one host over SQLite, and machines over PostgreSQL."""
+    with carried_by(request.param) as found:
+        yield "sqlite" if request.param == "unix" else "postgresql", found
+
+
+@pytest.fixture
+def environment(
+    way: tuple[str, dict[str, str]], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, str]]:
+    """A database of its own for each test that ends processes: what stops gives its actors to whoever is there."""
+    with _environment(way, tmp_path, request) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def trio(environment: dict[str, str]) -> Iterator[list[Member]]:
+def trio(
+    way: tuple[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[list[Member]]:
     """For tests that end none of them."""
-    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+    directory = tmp_path_factory.mktemp("trio")
+    with _environment(way, directory, request) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
         yield group.start(3)
+
+
+@contextlib.contextmanager
+def _environment(
+    way: tuple[str, dict[str, str]], directory: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, str]]:
+    backend, carrier = way
+    if backend == "sqlite":
+        with database(backend, directory) as found:
+            yield {**found, **carrier, "LEASE_SECONDS": str(LEASE)}
+        return
+    uri, name = request.getfixturevalue("nodes_postgres").uri, f"memory_only_{time.monotonic_ns()}"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    own = {"SERVER_PG": uri.replace("/postgres?", f"/{name}?")}
+    migrate(own)
+    yield {**own, **carrier, "LEASE_SECONDS": str(LEASE)}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -17,29 +18,31 @@ import pytest
 from tests.cluster.processes import Failed, Group, Member, carried_by, database, migrate
 
 LEASE = 1.0  # seconds
+
+Way = tuple[Path | None, dict[str, str]]
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
 @pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
-def way(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
-    """A database's kind and a carrier: processes of one host over SQLite, and machines over PostgreSQL."""
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """An empty SQLite database for processes of one host; None for machines over PostgreSQL and a channel layer."""
     with carried_by(request.param) as found:
-        yield "sqlite" if request.param == "unix" else "postgresql", found
+        if request.param == "layer":
+            yield None, found
+            return
+        with database("sqlite", tmp_path_factory.mktemp("empty")) as made:
+            yield Path(made["SERVER_SQLITE"]), found
 
 
 @pytest.fixture
-def environment(
-    way: tuple[str, dict[str, str]], tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[dict[str, str]]:
+def environment(way: Way, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """A database of its own for each test that ends processes: what stops gives its actors to whoever is there."""
     with _environment(way, tmp_path, request) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def trio(
-    way: tuple[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[list[Member]]:
+def trio(way: Way, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[Member]]:
     """For tests that end none of them."""
     directory = tmp_path_factory.mktemp("trio")
     with _environment(way, directory, request) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
@@ -47,13 +50,11 @@ def trio(
 
 
 @contextlib.contextmanager
-def _environment(
-    way: tuple[str, dict[str, str]], directory: Path, request: pytest.FixtureRequest
-) -> Iterator[dict[str, str]]:
-    backend, carrier = way
-    if backend == "sqlite":
-        with database(backend, directory) as found:
-            yield {**found, **carrier, "LEASE_SECONDS": str(LEASE)}
+def _environment(way: Way, directory: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    empty, carrier = way
+    if empty is not None:
+        file = shutil.copy(empty, directory / "cluster.sqlite3")
+        yield {"SERVER_SQLITE": str(file), **carrier, "LEASE_SECONDS": str(LEASE)}
         return
     uri, name = request.getfixturevalue("nodes_postgres").uri, f"memory_only_{time.monotonic_ns()}"
     with psycopg.connect(uri, autocommit=True) as connection:

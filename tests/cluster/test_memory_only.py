@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests import services
-from tests.cluster.processes import Failed, Group, Member, carried_by, database
+from tests.cluster.processes import Failed, Group, Member, carried_by, database, migrate
 
 LEASE = 1.0  # seconds
+
+Way = tuple[Path | None, dict[str, str]]
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
-@pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
-    backend, carrier = request.param
-    server: services.Postgres | None = request.getfixturevalue("nodes_postgres") if backend == "postgresql" else None
-    with database(backend, tmp_path_factory.mktemp("cluster"), server) as found, carried_by(carrier) as way:
-        yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
+@pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """An empty SQLite database for processes of one host; None for machines over PostgreSQL and a channel layer."""
+    with carried_by(request.param) as found:
+        if request.param == "layer":
+            yield None, found
+            return
+        with database("sqlite", tmp_path_factory.mktemp("empty")) as made:
+            yield Path(made["SERVER_SQLITE"]), found
+
+
+@pytest.fixture
+def environment(way: Way, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A database of its own for each test that ends processes: what stops gives its actors to whoever is there."""
+    with _environment(way, tmp_path, request) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def trio(environment: dict[str, str]) -> Iterator[list[Member]]:
+def trio(way: Way, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[Member]]:
     """For tests that end none of them."""
-    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+    directory = tmp_path_factory.mktemp("trio")
+    with _environment(way, directory, request) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
         yield group.start(3)
+
+
+@contextlib.contextmanager
+def _environment(way: Way, directory: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    empty, carrier = way
+    if empty is not None:
+        file = shutil.copy(empty, directory / "cluster.sqlite3")
+        yield {"SERVER_SQLITE": str(file), **carrier, "LEASE_SECONDS": str(LEASE)}
+        return
+    uri, name = request.getfixturevalue("nodes_postgres").uri, f"memory_only_{time.monotonic_ns()}"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    own = {"SERVER_PG": uri.replace("/postgres?", f"/{name}?")}
+    migrate(own)
+    yield {**own, **carrier, "LEASE_SECONDS": str(LEASE)}
 
 
 @pytest.fixture

@@ -96,13 +96,16 @@ class Server:
             raise OSError(f"{path} answered {response.status}: {body[:200]!r}")
         return body
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
 
 @contextlib.contextmanager
@@ -138,13 +141,12 @@ class Load:
     def outcome(self) -> dict[str, Any]:
         """The result of a job that measures something else."""
         found = self._read()
-        self._process.wait()
+        self._process.communicate()
         return found
 
     def release(self) -> None:
         """End a job that holds connections."""
-        self._tell("")
-        self._process.wait()
+        self._process.communicate("\n")
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -156,6 +158,7 @@ class Load:
         line = self._process.stdout.readline()
         found: dict[str, Any] = json.loads(line) if line else {"failed": f"it ended with {self._process.wait()}"}
         if "failed" in found:
+            self._process.communicate()
             raise LoadError(found["failed"])
         return found
 

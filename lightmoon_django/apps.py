@@ -18,7 +18,7 @@ class LightMoonConfig(AppConfig):
     def ready(self) -> None:
         from django.apps import apps
 
-        from lightmoon_django import checks, signals
+        from lightmoon_django import checks, kinds, signals
         from lightmoon_django.actor import ref, view
         from lightmoon_django.host import host
 
@@ -30,9 +30,16 @@ class LightMoonConfig(AppConfig):
             access.connect()
         checks.register()
         view.install(_serializer_view)
+        kinds.install(_kind)
 
 
 def _serializer_view(actor: type, given: type) -> Any:
     from lightmoon_django.contrib.rest_framework.serializer_view import serializer_view  # only when it is needed
 
     return serializer_view(actor, given)
+
+
+def _kind(actor: type, reference: Any) -> Any:
+    from lightmoon_django.actorkinds import kind_of  # only where a client asks for it
+
+    return kind_of(actor, reference)

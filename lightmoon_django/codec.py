@@ -31,6 +31,9 @@ DECIMAL_EXPONENT = 1000  # a larger one makes a few bytes into megabytes of digi
 _SCALARS = frozenset({int, str, bool, type(None)})
 
 
+Mark = Annotated[str, msgspec.Meta(max_length=16)]  # a stranger's text, which all who follow the actor get
+
+
 class Envelope(msgspec.Struct, gc=False):
     """One JSON-RPC 2.0 request or notification with its parts still encoded."""
 
@@ -40,6 +43,7 @@ class Envelope(msgspec.Struct, gc=False):
     params: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
+    mark: Mark | UnsetType = UNSET
 
 
 _envelope = msgspec.json.Decoder(Envelope)

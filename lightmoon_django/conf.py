@@ -27,6 +27,8 @@ class Settings:
     """An activation that nobody called for this long leaves memory."""
     MAILBOX_LIMIT: int = 1000
     """Messages waiting for one actor; the next is answered with `Overloaded`."""
+    MAILBOX_BYTES: int = 16 * 1024 * 1024
+    """What the arguments of messages waiting for one actor weigh, likewise. One below 4 KiB is never refused for it."""
     WORKER_THREADS: int = 8
     """`def` messages that run at once on a node."""
     MAX_REQUEST_BYTES: int = 1024 * 1024

@@ -144,6 +144,8 @@ class Host:
         if links is not None:
             self._links = links
             links.open(self._node, storage)
+            if self._node.elsewhere is not None:
+                storage.open_directory()
             self._node.reminders.start()
         self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         self._node.observers.extend(testrun.equipment.observers)
@@ -207,9 +209,11 @@ class Host:
 
     async def ask(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> bytes:
         node = self.anywhere()
-        if testrun.active() and current() is None:
+        if self._lent and current() is None:
             await sync_to_async(testrun.note_transactions, thread_sensitive=True)()
         call = self._prepare(Ask, node, message, key, payload, options)
+        if call.origin is None:
+            return await self._ask(node, call)
         with _waiting_for(call):
             return await self._ask(node, call)
 

@@ -26,7 +26,7 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     key: str
 
 
-class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
+class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True, gc=False):
     """A call for an actor that the receiver owns, as far as the sender knows."""
 
     id: int
@@ -42,9 +42,10 @@ class Remote(msgspec.Struct, tag="call", array_like=True, frozen=True):
     identity: tuple[bytes, bytes] | None
     generation: int  # of the sender's route to this actor
     hops: int  # how often it was sent on
+    mark: str | None = None  # for the turn's state patch
 
 
-class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
+class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True, gc=False):
     """The call's result. `position`: epoch and seq that the stream's followers must have got before it."""
 
     id: int
@@ -185,6 +186,12 @@ class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
     """The sender is stopping: it takes no more actors."""
 
 
+class Moving(msgspec.Struct, tag="moving", array_like=True, frozen=True):
+    """The sender gives rows back, and what those actors remember of repeated calls follows: actor and key."""
+
+    actors: tuple[tuple[str, str], ...]
+
+
 Frame = (
     Remote
     | Answer
@@ -203,6 +210,7 @@ Frame = (
     | Leaving
     | Hello
     | Draining
+    | Moving
 )
 
 
@@ -215,13 +223,8 @@ def size_of(frame: StreamFrame) -> int:
     return len(frame)
 
 
-_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 encode = msgspec.msgpack.Encoder().encode
-
-
-def decode(data: bytes) -> Frame:
-    """Raises `msgspec.MsgspecError` for what is no frame."""
-    return _decoder.decode(data)
+decode = msgspec.msgpack.Decoder(Frame).decode  # raises `msgspec.MsgspecError` for what is no frame
 
 
 class _Followed(msgspec.Struct):

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db import models
 
+from lightmoon_django.fields import OwnerField
+
 
 class Node(models.Model):
     """One start of one process that hosts actors. Its id, the incarnation, is what rows name as their owner.
@@ -39,6 +41,9 @@ class Node(models.Model):
     load: models.PositiveIntegerField[Any, int] = models.PositiveIntegerField(
         default=0, db_default=0
     )  # actors in its process's memory, as of the last heartbeat
+    alone: models.BooleanField[Any, bool] = models.BooleanField(
+        default=False, db_default=False
+    )  # it has all actors that live in memory only, without a `Place` for each
 
     class Meta:
         app_label = "lightmoon"
@@ -46,6 +51,20 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return f"incarnation {self.pk} (process {self.pid})"
+
+
+class Place(models.Model):
+    """Which incarnation has an actor that lives in memory only, while it does. Its id is a digest of its address."""
+
+    id: models.UUIDField[Any, uuid.UUID] = models.UUIDField(primary_key=True)
+    lightmoon_owner = OwnerField()
+
+    class Meta:
+        app_label = "lightmoon"
+        db_table = "lightmoon_place"
+
+    def __str__(self) -> str:
+        return f"place {self.pk}"
 
 
 class Reminder(models.Model):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
@@ -17,6 +17,7 @@ from lightmoon_django.actor.placement import CALLER, GATEWAY, role_of
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.identity import Endpoint, new_incarnation
+from lightmoon_django.models import Place
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.store import Columns, Store
@@ -30,6 +31,15 @@ LONGEST_JOB = 30.0  # seconds that the store's thread waits for a database that 
 def database_of(schema: ActorSchema) -> str | None:
     """The alias of the database that keeps an actor class; None for one in memory only."""
     return router.db_for_write(schema.cls) if issubclass(schema.cls, Model) else None
+
+
+def directory_alias() -> str | None:
+    """The alias of the database that says who has which actor in memory only. None: no other process could see it."""
+    alias = router.db_for_write(Place)
+    connection = connections[alias]
+    if connection.vendor == "unknown" or (connection.vendor == "sqlite" and connection.is_in_memory_db()):  # type: ignore[attr-defined]
+        return None
+    return alias
 
 
 def unhosted(roles: Iterable[str]) -> list[str]:
@@ -50,10 +60,23 @@ class _Storage:
         alias = database_of(schema)
         if alias is None:
             return None
+        return self._queue(alias)
+
+    def _queue(self, alias: str) -> StoreQueue:
         found = self._queues.get(alias)
         if found is None:
             found = self._queues[alias] = self._open(alias)
         return found
+
+    def directory(self, schema: ActorSchema) -> StoreQueue | None:
+        return self.queue(schema)
+
+    @property
+    def alone(self) -> bool:
+        return False
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        return None
 
     def columns(self, schema: ActorSchema) -> Columns:
         queue = self.queue(schema)
@@ -108,6 +131,34 @@ class DatabaseStorage(_Storage):
             lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat, on_visible
         )
         self._unhosted = unhosted
+        self._directory: str | None = None  # the database that says who has an actor in memory only
+
+    def open_directory(self) -> None:
+        """Other processes can be reached: from now on, actors in memory only live in one of them, as all others do.
+
+        Without this, or where no other process sees the database, each process has its own.
+        """
+        if any(not issubclass(cls, Model) for cls in registry.registered()):
+            self._directory = directory_alias()
+        if self._directory is not None:
+            self._queue(self._directory)  # so that this process is known to the others
+
+    def directory(self, schema: ActorSchema) -> StoreQueue | None:
+        if schema.persistent or self._directory is None:
+            return self.queue(schema)
+        return self._queue(self._directory)
+
+    @property
+    def alone(self) -> bool:
+        member = self.lease.of(self._directory) if self._directory is not None else None
+        return member is not None and member.alone and member.valid()
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        if self._directory is None or not self.alone:
+            return None
+        member = self.lease.of(self._directory)
+        member.alone = False
+        return self._queue(self._directory), member.incarnation()
 
     @property
     def aliases(self) -> list[str]:
@@ -118,8 +169,10 @@ class DatabaseStorage(_Storage):
         return None
 
     def _store(self, alias: str) -> Store:
-        store = open_store(alias, self.lease.open(alias).incarnation, conf.settings())
+        member = self.lease.open(alias, seeks_solitude=alias == self._directory)
+        store = open_store(alias, member.incarnation, conf.settings())
         store.leave_alone(self._unhosted)
+        store.trusted = member.valid
         return store
 
     def _trusted(self, alias: str) -> Callable[[], bool]:
@@ -174,7 +227,7 @@ class Leases:
         self._members: dict[str, Membership] = {}
         self.stopping = threading.Event()
 
-    def open(self, alias: str) -> Membership:
+    def open(self, alias: str, *, seeks_solitude: bool = False) -> Membership:
         """The membership in one database, not started yet."""
         self._members[alias] = Membership(
             alias,
@@ -184,6 +237,7 @@ class Leases:
             deputy=lambda heartbeat: self._beat(alias, heartbeat),
             on_beat=lambda: self._on_beat(alias),
             on_visible=self._on_visible,
+            seeks_solitude=seeks_solitude,
         )
         return self._members[alias]
 

@@ -18,11 +18,12 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "fields", "interpreter", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "kinds", "fields", "interpreter", "testrun"),
     ("actor", "models", "client"),
     ("persistence",),
     ("cluster",),
     ("runtime", "proxies"),
+    ("actorkinds",),
     ("gateway", "contrib"),
     ("storage", "operations", "links"),
     ("host",),
@@ -54,6 +55,7 @@ DJANGO_SETTINGS = {
     "gateway.admission": {"SESSION_COOKIE_NAME"},
     "gateway.credentials": {"SESSION_ENGINE"},
     "gateway.origin": {"CSRF_TRUSTED_ORIGINS"},
+    "gateway.tokens": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},

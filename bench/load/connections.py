@@ -12,6 +12,8 @@ from bench.load import wire
 BATCH = 100  # handshakes in flight; a server's backlog is larger
 CROWD = 500  # that ask one actor at once; its mailbox is bounded
 PATIENCE = 120.0  # seconds that opening all connections may take
+FAR_BUFFER = 4096  # bytes that the kernel keeps of what was not read
+FAR_PACKET = 1400  # bytes; the server's kernel keeps room for a number of packets, which have 64 KiB on one machine
 
 
 class Disconnected(Exception):
@@ -55,7 +57,7 @@ class Pool:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self.receive_buffer: int | None = None  # bytes that the kernel keeps for each, where it should be few
+        self.far = False  # whether connections are like one from another place: small packets, little room for them
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
 
@@ -77,8 +79,9 @@ class Pool:
 
     def _connect(self, index: int, request: bytes) -> Connection:
         sock = socket.socket()
-        if self.receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        if self.far:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FAR_BUFFER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, FAR_PACKET)
         sock.connect((self._host, self._port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(request)

@@ -1,4 +1,8 @@
-"""A publisher at full rate, and thousands who listen over WebSocket and server-sent events; one of them never reads."""
+"""A publisher at full rate, and thousands who listen over WebSocket and server-sent events; one of them never reads.
+
+Full rate is as fast as those who read can follow, who share this process and its core: the publisher doesn't wait for
+each of its events, but is never more than a few ahead of what they have. For the one who doesn't read it never waits.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,16 @@ import psutil
 
 from bench.load import wire
 from bench.load.connections import Connection, Disconnected, Pool, ask_all, read
-from bench.load.jobs import Heat, Hot
+from bench.load.jobs import Fate, Heat, Hot
+from bench.load.meters import Meter
 
 PATIENCE = 120.0  # seconds for all subscriptions
 QUIET = 5.0  # seconds without a delivery after which no more come
+AHEAD = 8  # events on their way to those who read; fewer than a socket's buffer takes
 NAP = 0.01  # seconds between looks, so that several events come with one system call
-SMALL = 4096  # bytes that the kernel keeps for the one who doesn't read
+AT_ONCE = 8192  # sockets of one look; the publisher's must not wait for those of others
+CHUNK = 65_536  # bytes read at once; more would be mapped and unmapped each time
+PATIENCE_SHARE = 10  # times the seconds of a run that its least number of events may take
 PUBLISHER = -1
 EVENT = b'"lm.event"'
 RESET = b'"lm.reset"'
@@ -61,16 +69,16 @@ class Room:
         self._pool = Pool(job.target.host, job.target.port)
         self._rows: dict[int, Row] = {}
         self._process = psutil.Process(job.target.server_pid)
-        self.published = self.delivered = self.gaps = 0
+        self.published = self.answered = self.delivered = self.gaps = 0
         self.first_gap = ""
         self.memory: list[int] = []
 
     def fill(self) -> None:
         """Everybody comes in."""
         job, pool = self._job, self._pool
-        pool.receive_buffer = SMALL
+        pool.far = True  # or the two ends of this machine would hold megabytes for who never reads
         self._stalled = self._join(1)[0]
-        pool.receive_buffer = None
+        pool.far = False
         pool.epoll.unregister(self._stalled.fd)
         for connection in self._join(job.websockets):
             self._rows[connection.fd] = Row(stream=False)
@@ -108,15 +116,17 @@ class Room:
         self._pool.epoll.register(connection.fd, 1)
         return connection
 
-    def heat(self, seconds: float) -> None:
-        """Publish the next event whenever the last one is answered, whoever has read it."""
-        end, mark = time.perf_counter() + seconds, time.perf_counter()
-        self._publish()
-        while (now := time.perf_counter()) < end:
+    def heat(self, seconds: float, least: int) -> None:
+        """Publish as fast as those who read can follow, for so long, and at least so many events."""
+        began = mark = time.perf_counter()
+        while (now := time.perf_counter()) < began + seconds or self.answered < least:
+            if now > began + PATIENCE_SHARE * seconds:
+                raise Disconnected(f"Only {self.answered} of {least} events were published in {now - began:.0f} s.")
             if now >= mark:
                 self.memory.append(self._process.memory_info().rss)
                 mark += 1.0
-            self._look(publishing=True)
+            self._publish()
+            self._look()
             time.sleep(NAP)
 
     def cool(self) -> None:
@@ -124,26 +134,30 @@ class Room:
         until = time.perf_counter() + QUIET
         while time.perf_counter() < until:
             before = self.delivered
-            self._look(publishing=False)
+            self._look()
             if self.delivered > before:
                 until = time.perf_counter() + QUIET
 
     def _publish(self) -> None:
-        self.published += 1
-        self._publisher.send(wire.frame(self._job.publish.replace("{id}", str(self.published)).encode()))
+        """As many events as may be on their way."""
+        readers = len(self._rows)
+        while self.published - self.answered < AHEAD and self.published - self.delivered // readers < AHEAD:
+            self.published += 1
+            self._publisher.send(wire.frame(self._job.publish.replace("{id}", str(self.published)).encode()))
 
-    def _look(self, *, publishing: bool) -> None:
-        for fd, _ in self._pool.epoll.poll(0.05, 1024):
+    def _look(self) -> None:
+        for fd, _ in self._pool.epoll.poll(0.05, AT_ONCE):
             connection = self._pool.connections[fd]
             if connection.index != PUBLISHER:
                 self._read(connection, self._rows[fd])
-            elif (answers := connection.frames(read(connection))) and publishing:
-                if b'"error"' in answers[0]:
-                    raise Disconnected(f"The publisher was refused: {answers[0][:300]!r}")
-                self._publish()
+                continue
+            for answer in connection.frames(read(connection)):
+                if b'"error"' in answer:
+                    raise Disconnected(f"The publisher was refused: {answer[:300]!r}")
+                self.answered += 1
 
     def _read(self, connection: Connection, row: Row) -> None:
-        data = connection.recv(262_144)
+        data = connection.recv(CHUNK)
         if not data:
             raise Disconnected("The server dropped a subscriber that reads.")
         for text in row.lines(data) if row.stream else connection.frames(data):
@@ -154,34 +168,36 @@ class Room:
                 self.gaps += 1
                 self.first_gap = self.first_gap or f"{'SSE' if row.stream else 'WebSocket'}: {wrong}"
 
-    def _stalled_told(self, newest: int) -> bool:
-        """Whether who never read finds a row without a gap, and at its end the last event, a reset or no connection."""
+    def _fate(self, newest: int) -> Fate:
+        """What the one who never read finds when it reads at last."""
         self._stalled.socket.settimeout(2.0)
         row = Row(stream=False)
         try:
             while not row.reset and row.last < newest:
                 for text in self._stalled.frames(read(self._stalled)):
                     if row.take(text) is not None:
-                        return False
+                        return Fate.GAP
         except TimeoutError:
-            return False
+            return Fate.BEHIND
         except (Disconnected, OSError):
-            return True
-        return True
+            return Fate.DROPPED
+        return Fate.RESET if row.reset else Fate.WHOLE
 
-    def result(self, seconds: float, load_cpu: float) -> Heat:
+    def result(self, seconds: float, delivered: int, load_cpu: float, server_cpu: float) -> Heat:
         newest = max(row.last for row in self._rows.values())
         return Heat(
             published=self.published,
-            delivered=self.delivered,
+            delivered=delivered,
             seconds=seconds,
             gaps=self.gaps,
             first_gap=self.first_gap,
             resets=sum(row.reset for row in self._rows.values()),
-            stalled_told=self._stalled_told(newest),
+            fate=self._fate(newest),
+            subscribers=len(self._rows),
             behind=sum(row.last < newest and not row.reset for row in self._rows.values()),
             memory=self.memory,
             load_cpu=load_cpu,
+            server_cpu=server_cpu,
         )
 
     def close(self) -> None:
@@ -193,10 +209,11 @@ def run(job: Hot, started: Callable[..., None]) -> Heat:
     try:
         room.fill()
         started()
-        began, cpu = time.perf_counter(), time.process_time()
-        room.heat(job.seconds)
-        seconds, used = time.perf_counter() - began, time.process_time() - cpu
+        meter = Meter(job.target, 1)
+        meter.start()
+        room.heat(job.seconds, job.least)
+        found, delivered = meter.stop(room.delivered), room.delivered
         room.cool()
-        return room.result(seconds, used / seconds)
+        return room.result(found.seconds, delivered, found.load_cpu, found.server_cpu)
     finally:
         room.close()

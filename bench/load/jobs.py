@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from typing import Any
 
 
@@ -91,6 +92,17 @@ class Hot:
     websockets: int
     streams: int  # of server-sent events
     seconds: float
+    least: int  # events, however long they take
+
+
+class Fate(enum.StrEnum):
+    """What somebody who never read finds when it reads at last."""
+
+    WHOLE = "every event, which the sockets held"
+    RESET = "a row without a gap, and then that it lost its stream"
+    DROPPED = "a row without a gap, and then no connection"
+    GAP = "events that are missing, of which nothing is said"
+    BEHIND = "a row that just ends"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,21 +110,24 @@ class Heat:
     """What came of it."""
 
     published: int
-    delivered: int
+    subscribers: int  # who read
+    delivered: int  # in those seconds
     seconds: float
     gaps: int  # where an event was missing and nothing said so; must be none
     first_gap: str
     resets: int  # of those who read
-    stalled_told: bool  # who doesn't read finds a row without a gap in the end, and that it was reset if it isn't whole
+    fate: Fate  # of the one who doesn't
     behind: int  # subscribers who did not have the last event in the end, and were not told of a reset
     memory: list[int]  # bytes of the server, every second
     load_cpu: float
+    server_cpu: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stormed:
     """How the storm was weathered."""
 
+    count: int
     seconds: float
     errors: int
     first_error: str

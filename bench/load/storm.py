@@ -134,6 +134,7 @@ def run(job: Storm, started: Callable[..., None]) -> Stormed:
     comeback.run()
     found = meter.stop(job.connections)
     return Stormed(
+        count=job.connections,
         seconds=found.seconds,
         errors=comeback.errors,
         first_error=comeback.first_error,

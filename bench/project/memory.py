@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import psutil
@@ -17,14 +17,15 @@ Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-def with_memory(app: App) -> App:
-    """`app`, which also answers how much memory its process holds."""
+def with_memory(app: App, answers: Mapping[str, Callable[[], str]] | None = None) -> App:
+    """`app`, which also answers how much memory its process holds, and what else there is `answers` for by path."""
+    known = {PATH: lambda: str(held()), **(answers or {})}
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
+        if scope["type"] != "http" or scope["path"] not in known:
             return await app(scope, receive, send)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        await send({"type": "http.response.body", "body": str(held()).encode()})
+        await send({"type": "http.response.body", "body": known[scope["path"]]().encode()})
 
     return wrapped
 

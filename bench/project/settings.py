@@ -29,7 +29,8 @@ MIDDLEWARE = [
 ]
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if redis := os.environ.get("BENCH_REDIS"):
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis]}}}
+    _host = {"address": redis, "socket_timeout": None, "max_connections": 1000}  # as docs/deploy.md says
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [_host]}}}
 
 # One client of the load generator is a thousand people, and an activation must not leave while it is counted.
 LIGHTMOON = {"RATE_LIMIT": 0, "IDLE_AFTER": 3600, "MAX_SUBSCRIPTIONS": 100_000}

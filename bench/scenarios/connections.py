@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import tempfile
 from contextlib import ExitStack
 
 from bench.databases import Database
 from bench.limits import raise_limit
+from bench.links import redis
 from bench.load.jobs import Idle, Storm, Stormed
 from bench.plan import Plan
-from bench.report import Aim, Report
+from bench.report import LOAD_LIMIT, Aim, Report
 from bench.scenarios.fanout import RESULT, SUBSCRIBE
 from bench.scenarios.idle import HELLO, KIB, PRIMING
 from bench.servers import BARE, CHANNELS, LIGHTMOON, Load, Server, serve
@@ -19,6 +22,7 @@ SESSION = '"session"'
 STORM_SECONDS = 10.0
 PATHS = {LIGHTMOON: "/lightmoon/ws", BARE: "/follow", CHANNELS: "/known"}
 CHANNELS_SHARE = 4  # its in-memory layer looks at every channel for each of them: more would take minutes
+ECHOED = '{"jsonrpc":"2.0","id":"h","result":{"session":"x"}}'  # a greeting that is answered by itself
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,9 +52,17 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     report.line(bare.line("bare ASGI"))
     with serve(CHANNELS, database) as server:
         channels = _held(plan, [server], count // CHANNELS_SHARE)
-    report.line(channels.line("Channels consumer"))
+    report.line(channels.line("Channels, in-memory layer"))
+    with (
+        tempfile.TemporaryDirectory(prefix="lm-held-") as name,
+        redis.serve(pathlib.Path(name)) as broker,
+        serve(CHANNELS, database, {"BENCH_REDIS": broker.url}) as server,
+    ):
+        deployed = _held(plan, [server], count // CHANNELS_SHARE)
+    report.line(deployed.line("Channels, Redis layer"))
     report.aim(Aim("memory per connection against bare ASGI", mine.memory / bare.memory, at_most=1.3))
-    report.aim(Aim("memory per connection against Channels", mine.memory / channels.memory, at_most=0.6))
+    report.aim(Aim("memory per connection against Channels in memory", mine.memory / channels.memory, at_most=0.6))
+    report.aim(Aim("memory per connection against Channels over Redis", mine.memory / deployed.memory, at_most=0.6))
     report.aim(Aim("CPU at rest", mine.cpu, at_most=0.05, unit="cores"))
     report.title(f"The same over {plan.processes} processes, {count * plan.processes:,} connections")
     with ExitStack() as stack:
@@ -62,29 +74,44 @@ def storm(plan: Plan, report: Report, database: Database) -> None:
     """All are cut, and come back at once with their sessions."""
     count = _possible(report, plan.storm)
     report.title(f"Reconnect storm of {count:,} clients")
-    with serve(LIGHTMOON, database) as server:
-        load = Load(
-            Storm(
-                target=server.target("/lightmoon/ws"),
-                connections=count,
-                greeting=HELLO,
-                again=AGAIN,
-                recovered='"recovered":true',
-                subscribe=SUBSCRIBE,
-                subscribed=RESULT,
-            )
-        )
-        load.wait_started()
-        found = Stormed(**load.outcome())
-    report.line(
-        f"{count / found.seconds:,.0f} clients/s, {found.recovered:,} sessions went on; server {found.server_cpu:.2f} "
-        f"cores, {1000 * found.server_cpu * found.seconds / count:.2f} ms for each; load {found.load_cpu:.2f} cores"
-    )
+    found = _stormed(database, LIGHTMOON, count)
+    bare = _stormed(database, BARE, count)
+    report.line(f"LightMoon: {_line(found)}; {found.recovered:,} sessions went on")
+    report.line(f"bare ASGI, which echoes as many messages: {_line(bare)}")
     if found.errors:
         report.warn(f"{found.errors} errors, the first: {found.first_error}")
+    if found.load_cpu > LOAD_LIMIT:
+        report.warn(f"The load generator used {found.load_cpu:.2f} cores: it may have been the limit.")
     report.aim(Aim("seconds until all are back", found.seconds, at_most=STORM_SECONDS * count / 10_000, unit="s"))
     report.aim(Aim("errors", found.errors, at_most=0, unit=""))
     report.aim(Aim("sessions that went on", found.recovered / count, at_least=1.0))
+
+
+def _stormed(database: Database, application: str, count: int) -> Stormed:
+    mine = application == LIGHTMOON
+    with serve(application, database) as server:
+        load = Load(
+            Storm(
+                target=server.target("/lightmoon/ws" if mine else "/echo"),
+                connections=count,
+                greeting=HELLO if mine else ECHOED,
+                again=AGAIN,
+                recovered='"recovered":true',
+                subscribe=SUBSCRIBE,
+                subscribed=RESULT if mine else "lm.subscribe",
+            )
+        )
+        load.wait_started()
+        return Stormed(**load.outcome())
+
+
+def _line(found: Stormed) -> str:
+    each = 1000 * found.seconds / found.count
+    return (
+        f"{found.count / found.seconds:,.0f} clients/s, {each * found.server_cpu:.2f} ms of the server's CPU and "
+        f"{each * found.load_cpu:.2f} ms of the load's for each; server {found.server_cpu:.2f} cores, "
+        f"load {found.load_cpu:.2f} cores"
+    )
 
 
 def _possible(report: Report, wanted: int) -> int:
@@ -104,6 +131,8 @@ def _held(plan: Plan, servers: list[Server], count: int) -> Held:
     others = [_hold(server, count) for server in servers]
     held = sum(server.memory() for server in servers) - sum(before)
     cpu = max(server.cpu(plan.rest) for server in servers)
+    for server in servers:
+        server.kill()  # or each consumer would say goodbye to its layer, which takes so many at once for an error
     for load, _ in (*first, *others):
         load.release()
     rates = [count / seconds for _, seconds in others]

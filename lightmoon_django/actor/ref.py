@@ -91,7 +91,8 @@ class BoundMessage(Remindable[P], Generic[P, R]):
 
     async def _ask(self, payload: bytes) -> R:
         answer = await exchange().ask(self._message, self._key, payload, self._options)
-        return cast(R, self._message.signature.returns.from_local(answer))
+        result: R = self._message.signature.returns.from_local(answer)
+        return result
 
     def sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Ask from sync code and block this thread until the answer. Raises `UsageError` on an event loop's thread."""
@@ -268,8 +269,8 @@ def ref(actor: type[T], key: object) -> T:
     `key` is a primary key, or any text for a memory-only actor. Raises `InvalidParams` for a key that the primary key
     field would render differently, as `"07"`.
     """
-    found = registry.ref_class_of(actor).from_key(key)  # type: ignore[attr-defined]
-    return cast(T, found)
+    found: T = registry.ref_class_of(actor).from_key(key)  # type: ignore[attr-defined]
+    return found
 
 
 def of_instance(owner: type, instance: Any, name: str) -> BoundMessage[Any, Any]:

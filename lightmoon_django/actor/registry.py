@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 import typing
@@ -32,10 +33,12 @@ HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
 PASS = "pass-over"  # the system message whose turn does nothing
 INHERIT = "inherit-answers"  # the system message with what an earlier activation remembers; it has no turn
 KEY_LIMIT = 255  # characters of a memory-only actor's key
+KEYS_KNOWN = 4096  # keys of one class
 
 _registered: dict[type, ActorOptions] = {}
 _refs: dict[type, type] = {}
 _schemas: dict[type, ActorSchema] = {}
+_named: dict[str, type] = {}  # by wire name, those that were asked for
 _declared: weakref.WeakKeyDictionary[type, dict[str, Any]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
@@ -44,6 +47,7 @@ def register(cls: type, options: ActorOptions, ref_class: type) -> None:
     """Note that `cls` is an actor. Its schema is built later, when its hints can be read."""
     _registered[cls] = options
     _refs[cls] = ref_class
+    _named.clear()
 
 
 def declare(owner: type, name: str, member: Any) -> None:
@@ -80,10 +84,13 @@ def schema_of(cls: type) -> ActorSchema:
 
 def by_name(name: str) -> ActorSchema | None:
     """The schema with that wire name, or None."""
-    for cls in _registered:
-        if name_of(cls) == name:
-            return schema_of(cls)
-    return None
+    found = _named.get(name)
+    if found is None or found not in _registered:
+        found = next((cls for cls in _registered if name_of(cls) == name), None)
+        if found is None:
+            return None
+        _named[name] = found
+    return _schemas.get(found) or schema_of(found)
 
 
 def registered() -> Iterator[type]:
@@ -239,6 +246,18 @@ def travels_as(hint: Any) -> Any:
 
 
 def _model_key(field: Field[Any, Any]) -> Callable[[object], str]:
+    """Keys in the form that the field renders. Those that were good lately are known, as validators cost more."""
+    canonical = _rendered_by(field)
+    known = functools.lru_cache(KEYS_KNOWN, typed=True)(canonical)
+
+    def key_of(key: object) -> str:
+        short = type(key) is int or (type(key) is str and len(key) <= KEY_LIMIT)
+        return known(key) if short else canonical(key)
+
+    return key_of
+
+
+def _rendered_by(field: Field[Any, Any]) -> Callable[[object], str]:
     while field.remote_field is not None:  # multi-table inheritance: the child's key is the parent's
         field = field.target_field  # type: ignore[attr-defined]
 

@@ -41,13 +41,14 @@ class Options:
 class Signature:
     """The parameters and the result of one method, typed, and ready to cross by value."""
 
-    __slots__ = ("arguments", "hinted", "returns", "signature")
+    __slots__ = ("arguments", "hinted", "returns", "signature", "size")
 
     def __init__(
         self, name: str, function: Callable[..., Any], substitute: Callable[[Any], Any], *, zoned: bool
     ) -> None:
         """Raises `SchemaError` for parameters and hints that can't be carried."""
         self.signature, hints = _read(function)
+        self.size = len(self.signature.parameters)
         fields = [_field(name, parameter, hints) for parameter in self.signature.parameters.values()]
         self.hinted = all(field[0] in hints for field in fields) and "return" in hints
         try:
@@ -61,7 +62,7 @@ class Signature:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """The arguments of a Python call, encoded. Raises `TypeError` as Python would, or `InvalidParams`."""
-        if kwargs or len(args) != len(self.signature.parameters):
+        if kwargs or len(args) != self.size:
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             args = bound.args

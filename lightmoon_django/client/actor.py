@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.client.events import Changes, Events
+from lightmoon_django.client.message import Message
+from lightmoon_django.client.reading import PLAIN, Reading
 from lightmoon_django.errors import UsageError
 from lightmoon_django.identity import Address
 
@@ -16,15 +18,17 @@ if TYPE_CHECKING:
 class Actor:
     """One actor, by its address. Costs nothing until it is used. Stands for its key in arguments.
 
-    `await room.say(text="hi")` calls a message, by name or by position. A message that is called like something here
+    `await room.say(text="hi")` calls a message, by name or by position. Made by its wire name it gives plain JSON; made
+    by its class, what the hints there say. A message that is called like something here
     is reached by `room.message("events")`.
     """
 
-    __slots__ = ("_address", "_client")
+    __slots__ = ("_address", "_client", "_reading")
 
-    def __init__(self, client: Client, address: Address) -> None:
+    def __init__(self, client: Client, address: Address, reading: Reading = PLAIN) -> None:
         self._client = client
         self._address = address
+        self._reading = reading
 
     @property
     def key(self) -> str:
@@ -39,7 +43,7 @@ class Actor:
     def state(self) -> dict[str, Any] | None:
         """What the actor shows, kept up to date while anybody follows it. None before, and where it shows nothing."""
         stream = self._client.followed(self._address)
-        return stream.snapshot if stream is not None else None
+        return self._reading.state(stream.snapshot) if stream is not None else None
 
     async def subscribe(self) -> dict[str, Any] | None:
         """Follow it until `unsubscribe`, so that `state` is kept up to date. Answers the state as it is now.
@@ -53,7 +57,7 @@ class Actor:
         except BaseException:
             stream.keep(False)
             raise
-        return stream.snapshot
+        return self._reading.state(stream.snapshot)
 
     def unsubscribe(self) -> None:
         """Undo `subscribe`. Readers of events and changes go on."""
@@ -87,20 +91,21 @@ class Actor:
         Raises `StreamReset` where events may be missing, unless "reset" is one of the names. With "presence" among
         them it also reads who came and went.
         """
-        return Events(self._client.stream(self._address), names)
+        self._reading.check_events(names)
+        return Events(self._client.stream(self._address), names, reading=self._reading)
 
     def changes(self) -> Changes:
         """Its state, as it is and then whenever it is another: `async for state in room.changes()`."""
-        return Changes(self._client.stream(self._address))
+        return Changes(self._client.stream(self._address), self._reading)
 
     def message(self, name: str) -> Message:
         """A message by its name, whatever that is."""
-        return Message(self._client, self._address, name)
+        return Message(self._client, self._address, name, self._reading)
 
     def __getattr__(self, name: str) -> Message:
         if name.startswith("_"):
             raise AttributeError(name)
-        return Message(self._client, self._address, name)
+        return Message(self._client, self._address, name, self._reading)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Actor):
@@ -112,44 +117,3 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<actor {self._address}>"
-
-
-class Message:
-    """One message of one actor."""
-
-    __slots__ = ("_address", "_call_id", "_client", "_name")
-
-    def __init__(self, client: Client, address: Address, name: str, call_id: str | None = None) -> None:
-        self._client = client
-        self._address = address
-        self._name = name
-        self._call_id = call_id
-
-    def options(self, *, call_id: str) -> Message:
-        """The same message with an idempotency key: sent again with equal arguments it gets the first answer.
-
-        For messages that are declared with `once` also in a later session of the same user that continues this one.
-        """
-        return Message(self._client, self._address, self._name, call_id)
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The actor's answer. Raises what it raised. Cancelling the task takes the call back."""
-        return await self._client.call(self._method, self._params(args, kwargs), call_id=self._call_id)
-
-    async def tell(self, *args: Any, **kwargs: Any) -> None:
-        """Send it, and don't wait for an answer. Returns when the connection takes more."""
-        await self._client.tell(self._method, self._params(args, kwargs))
-
-    @property
-    def _method(self) -> str:
-        return f"{self._address.actor}.{self._name}"
-
-    def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not args:
-            return {"key": self._address.key, **kwargs}
-        if kwargs:
-            raise TypeError(f"{self._method}: give arguments either by name or by position, not both.")
-        return [self._address.key, *args]
-
-    def __repr__(self) -> str:
-        return f"<message {self._name} of {self._address}>"

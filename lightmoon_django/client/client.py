@@ -5,61 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from lightmoon_django.client import connection as connections
 from lightmoon_django.client.actor import Actor
-from lightmoon_django.client.backoff import BASE, CAP, Backoff
+from lightmoon_django.client.backoff import Backoff
 from lightmoon_django.client.call import Call, notification
 from lightmoon_django.client.calls import Calls
-from lightmoon_django.client.connection import LOST, RENEWAL_ID, Connection, Token, Where
+from lightmoon_django.client.connection import LOST, RENEWAL_ID, Connection, Where
+from lightmoon_django.client.posts import Posts
+from lightmoon_django.client.reading import Hinted
+from lightmoon_django.client.ref import kind_of
 from lightmoon_django.client.renewal import Renewal
 from lightmoon_django.client.state import State
 from lightmoon_django.client.stream import Stream
 from lightmoon_django.errors import LightMoonError, OutcomeUnknown, ParseError, Unavailable, UpgradeNeeded
 from lightmoon_django.identity import Address
 
+T = TypeVar("T")
+
 STABLE = 5.0  # seconds after which a connection counts as a success
-
-
-def connect(
-    url: str,
-    *,
-    token: Token | None = None,
-    origin: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    schema: str | None = None,
-    ssl: Any = None,
-    timeout: float = 30.0,
-    backoff: tuple[float, float] = (BASE, CAP),
-    on_state: Callable[[State], object] | None = None,
-    on_recovered: Callable[[bool], object] | None = None,
-    on_expired: Callable[[str], object] | None = None,
-    websocket: Mapping[str, Any] | None = None,
-) -> Client:
-    """A client of `ws://…/lightmoon/ws`, to be entered: `async with connect(url) as client`.
-
-    `token` is the value of an Authorization header, or a function that gives it, also asynchronously: for each
-    connection, before a token ends, and when the server holds it for ended. `headers` may hold a cookie, which counts
-    only with an `origin` that the server takes for its own. `schema` is the hash that the program was written for; a
-    server with another one raises `UpgradeNeeded`.
-
-    `timeout` is how many seconds a call waits for a connection, or for one that it can be sent again on; `backoff` the
-    first and the longest delay between attempts, in seconds. `on_recovered` hears after each reconnect whether the
-    server still had the session, `on_expired` why the server holds this client for nobody any more: its "session",
-    "token" or "user" has ended. `websocket` goes to the library, `compression` and `proxy` for instance.
-    """
-    where = Where(
-        url=url, token=token, origin=origin, headers=headers or {}, schema=schema, ssl=ssl, websocket=websocket or {}
-    )
-    return Client(
-        where,
-        timeout=timeout,
-        backoff=Backoff(*backoff),
-        on_state=on_state,
-        on_recovered=on_recovered,
-        on_expired=on_expired,
-    )
 
 
 class Client:
@@ -99,6 +64,7 @@ class Client:
         self._task: asyncio.Task[None] | None = None
         self._renewal = Renewal(self._renew_soon)
         self._renewing: asyncio.Task[None] | None = None
+        self._posts = Posts()
 
     @property
     def state(self) -> State:
@@ -138,9 +104,24 @@ class Client:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def actor(self, name: str, key: object) -> Actor:
-        """The proxy of an actor, by its wire name and its key: `client.actor("chat.Room", "42")`."""
-        return Actor(self, Address(name, str(key)))
+    def ref(self, actor: type[T], key: object) -> T:
+        """The address of an actor of that class, typed as the class: `await client.ref(Room, 42).say("hi")`.
+
+        Results are what the hints say. For a process that has the class, in a project that is set up. Raises
+        `UsageError` otherwise, and `InvalidParams` for a key that isn't canonical.
+        """
+        kind = kind_of(actor)
+        return cast(T, kind.ref(self, kind.canonical(key)))
+
+    def actor(self, actor: str | type, key: object) -> Actor:
+        """The proxy of an actor, by its wire name and its key: `client.actor("chat.Room", "42")`.
+
+        By its class, `client.actor(Room, 42)`, its results, events and state are what the hints say.
+        """
+        if isinstance(actor, str):
+            return Actor(self, Address(actor, str(key)))
+        kind = kind_of(actor)
+        return Actor(self, Address(kind.name, kind.canonical(key)), Hinted(self, kind))
 
     async def call(self, method: str, params: Any = None, *, call_id: str | None = None) -> Any:
         """Send a call by its wire name: `call("chat.Room.say", {"key": "42", "text": "hi"})`.
@@ -175,6 +156,13 @@ class Client:
         if self._connection is not None:
             self._connection.send(frame)
             await self._connection.room()
+
+    def post(self, method: str, params: Any) -> None:
+        """Like `tell`, without waiting for room or for a connection. One that finds none in time is logged."""
+        if self._usable and self._connection is not None:
+            self._connection.send(notification(method, params))
+        else:
+            self._posts.add(self.tell(method, params))
 
     # For streams
 

@@ -9,7 +9,8 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from lightmoon_django.errors import LightMoonError
+from lightmoon_django.client.reading import PLAIN, Reading
+from lightmoon_django.errors import LightMoonError, UsageError
 
 if TYPE_CHECKING:
     from lightmoon_django.client.stream import Stream
@@ -52,7 +53,7 @@ class Reader(Generic[T]):
     """An async iterator over a stream, and a context manager that waits until the stream flows.
 
     It listens from its making until it is closed, or nobody holds it any more. It ends when the client is closed, and
-    raises what the server refuses the subscription with.
+    raises what the server refuses the subscription with. One task reads it; another one needs a reader of its own.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -111,6 +112,11 @@ class Reader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._waiter is not None:
+            raise UsageError(
+                "Another task reads this already, and each would miss what the other one got. "
+                "Call events() or changes() once for each task."
+            )
         while not self._waits():
             if self._failure is not None:
                 error, self._failure = self._failure, None
@@ -141,9 +147,10 @@ class Events(Reader[Event]):
     Whoever reads too slowly loses what waits, and is told so by a reset.
     """
 
-    def __init__(self, stream: Stream, names: Collection[str], limit: int = QUEUE) -> None:
+    def __init__(self, stream: Stream, names: Collection[str], limit: int = QUEUE, reading: Reading = PLAIN) -> None:
         self._names = frozenset(names)
         self._limit = limit
+        self._reading = reading
         self._queue: collections.deque[Event | StreamReset] = collections.deque()
         super().__init__(stream)
 
@@ -177,14 +184,22 @@ class Events(Reader[Event]):
     def _take(self) -> Event:
         found = self._queue.popleft()
         if isinstance(found, StreamReset):
-            raise found
-        return found
+            raise StreamReset(found.reason, self._reading.state(found.state))
+        return dataclasses.replace(found, data=self._read(found))
+
+    def _read(self, event: Event) -> dict[str, Any]:
+        if event.name == PRESENCE:
+            return event.data
+        if event.name == RESET:
+            return {**event.data, "state": self._reading.state(event.data["state"])}
+        return self._reading.data(event.name, event.data)
 
 
 class Changes(Reader["dict[str, Any] | None"]):
     """The state, first as it is, and then whenever it is another. Whoever reads slowly sees the latest one only."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, reading: Reading = PLAIN) -> None:
+        self._reading = reading
         self._fresh = stream.snapshot is not None
         super().__init__(stream)
 
@@ -197,4 +212,4 @@ class Changes(Reader["dict[str, Any] | None"]):
 
     def _take(self) -> dict[str, Any] | None:
         self._fresh = False
-        return self._stream.snapshot
+        return self._reading.state(self._stream.snapshot)

@@ -69,6 +69,6 @@ class Balance:
 
     def _due(self, schema: ActorSchema) -> int:
         """How many actors of that class should leave."""
-        if not schema.persistent:
+        if not schema.persistent:  # it would lose all that it has
             return 0
         return AT_ONCE if self._placement.misplaced(schema) else self._placement.surplus(schema)

@@ -33,7 +33,6 @@ from lightmoon_django.cluster.route import Carrier
 from lightmoon_django.cluster.streaming import Home as Streams
 from lightmoon_django.cluster.streaming import Streaming
 from lightmoon_django.cluster.users import Users
-from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address, Position
 from lightmoon_django.messages import (
     AccessChange,
@@ -50,6 +49,7 @@ from lightmoon_django.messages import (
     Hello,
     Lag,
     Leaving,
+    Moving,
     Positions,
     Remote,
     Streamed,
@@ -59,6 +59,7 @@ from lightmoon_django.messages import (
 
 logger = logging.getLogger("lightmoon")
 
+MOVING = 10_000  # actors in one frame
 DRAIN_STEP = 0.005  # seconds between two looks at whether everything has ended
 LOOK_PATIENCE = 2.0  # seconds that a stopping node waits to hear who else is alive
 
@@ -71,6 +72,12 @@ class Home(Rows, Removals, Streams, Protocol):
         """How many there are."""
 
     def cancel(self, call: Call) -> None: ...
+
+    def expect(self, addresses: list[Address]) -> None:
+        """What another node announces by `announce_moving`."""
+
+    def share(self) -> None:
+        """Other processes are there: let them have actors in memory only, too."""
 
 
 class Cluster:
@@ -108,7 +115,7 @@ class Cluster:
             me, roles, living=self.peers.living, looked=lambda: self.peers.looked, load=lambda: home.load
         )
         self._balance = Balance(self.placement, home)
-        self.peers.on_look = self._balance.look
+        self.peers.on_look = self._looked
         self.network = Network(
             me,
             secrets=secrets,
@@ -124,11 +131,14 @@ class Cluster:
         turn_of = self._forwarding.turns.get
         self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
         self._users = Users(load_user, self._in_thread, clock)
-        self._arrivals = Arrivals(self._users, self._handle, self._refuse)
+        self._arrivals = Arrivals(self._users, clock, self._handle, self._incoming.refuse)
         self._dispatch = Dispatch(
             me, rows=home, peers=self.peers, placement=self.placement, forwarding=self._forwarding, clock=clock
         )
         self._lookups = self._dispatch.lookups
+        self.takes = self._dispatch.takes  # bound once, as are the next two: each call comes by here
+        self._end = self._forwarding.ended
+        self._outlets = self._streaming.outlets
 
     async def start(self) -> None:
         """Listen, and let the others know. Raises `OSError`."""
@@ -145,6 +155,11 @@ class Cluster:
         if self.placement.hosting and not self._stopped:
             for peer in self.peers.living():
                 self._postbox.post(peer, encode(Hello()))
+
+    def _looked(self) -> None:
+        """There are others, as ever or for the first time."""
+        self._home.share()
+        self._balance.look()
 
     @property
     def hosting(self) -> bool:
@@ -188,10 +203,6 @@ class Cluster:
 
     # What the node asks
 
-    def takes(self, call: Call) -> bool:
-        """Send a call to the node that has its actor or is to have it. False: this one is to claim the row."""
-        return self._dispatch.takes(call)
-
     def send(self, calls: list[Call], owner: int) -> None:
         """Send calls, in order, to the process whose incarnation owns their actor's row."""
         self._dispatch.send(calls, owner)
@@ -228,6 +239,13 @@ class Cluster:
         if not self._stopped:
             self.peers.refresh(tell)
 
+    def announce_moving(self, addresses: list[Address]) -> None:
+        """Tell every other node that what these actors remember of repeated calls will follow them."""
+        for start in range(0, len(addresses), MOVING):
+            data = encode(Moving(tuple(addresses[start : start + MOVING])))
+            for peer in self.peers.living():
+                self._postbox.post(peer, data)
+
     async def company(self) -> bool:
         """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
         if self._stopped:
@@ -250,19 +268,18 @@ class Cluster:
         except msgspec.MsgspecError:
             logger.warning("Node %s says something that this version doesn't know.", sender)
             return
-        self._arrivals.take(sender, frame)
-
-    def _refuse(self, sender: int, frame: Frame) -> None:
-        if isinstance(frame, (Remote, Follow)):
-            call = frame.call if isinstance(frame, Follow) else frame
-            self._incoming.refuse(sender, call.id, Unavailable("The call's user can't be loaded.", retry_after=1.0))
+        if type(frame) is Answer and frame.position is None:  # most are so, or as the next ones
+            self._end(sender, frame)
+        elif type(frame) is Remote and frame.user is None and not self._arrivals.held:
+            self._run(sender, frame, None)
+        else:
+            self._arrivals.take(sender, frame)
 
     def _handle(self, sender: int, frame: Frame, user: Any) -> None:
         if isinstance(frame, (Answer, Failure)):
             self._ended(sender, frame)
         elif isinstance(frame, (Remote, Follow)):
-            if not self._stopped:  # else the sender was told, and sends it another way
-                self._incoming.run(sender, frame, user)
+            self._run(sender, frame, user)
         elif isinstance(frame, Streamed):
             self._streaming.streamed(sender, frame)
         elif isinstance(frame, Aside):
@@ -282,6 +299,8 @@ class Cluster:
         elif isinstance(frame, AccessChange):
             self._users.forget(frame.user)
             self._on_access(frame)
+        elif isinstance(frame, Moving):
+            self._home.expect([Address(*one) for one in frame.actors])
         elif isinstance(frame, Hello):
             self.peers.refresh()
         elif isinstance(frame, Draining):
@@ -294,17 +313,21 @@ class Cluster:
         else:
             self._streaming.unfollowed(sender, frame, user)
 
+    def _run(self, sender: int, frame: Remote | Follow, user: Any) -> None:
+        if not self._stopped:  # else the sender was told, and sends it another way
+            self._incoming.run(sender, frame, user)
+
     def _ended(self, sender: int, frame: Answer | Failure) -> None:
         """End a call, when those who follow its actor here have what it stands behind."""
-        address = self._forwarding.address_of(frame.id) if frame.position is not None else None
-        if address is None or frame.position is None:
-            self._forwarding.ended(sender, frame)
+        if frame.position is None or (address := self._forwarding.address_of(frame.id)) is None:
+            self._end(sender, frame)
         else:
-            then = functools.partial(self._forwarding.ended, sender, frame)
+            then = functools.partial(self._end, sender, frame)
             self._streaming.after(sender, address, Position(*frame.position), then)
 
     def _reply(self, peer: int, frame: bytes) -> None:
-        self._streaming.outlets.flush()
+        if self._outlets.waiting:
+            self._outlets.flush()
         self._postbox.post(peer, frame)
 
     def _joined(self, call: Subscription, source: int, position: Position) -> None:

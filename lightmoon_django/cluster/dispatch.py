@@ -25,6 +25,9 @@ class Rows(Protocol):
 
     def post(self, call: Call) -> None: ...
 
+    def places(self, schema: ActorSchema) -> bool:
+        """Whether actors of that class live in one process only, out of several."""
+
     def owner(self, schema: ActorSchema, key: str, told: Told) -> None:
         """Ask the store which incarnation owns a row, as `Lookups` wants to know it."""
 
@@ -58,17 +61,13 @@ class Dispatch:
         address = call.address
         if isinstance(call, Foreign):
             return self._turns_away(call, address)
-        if address in self.lookups:
+        if address in self.lookups.waiting:
             self.lookups.join(call)
             return True
-        owner = self._forwarding.owner_of(address)
-        if owner is None:
-            return self._places(call, address)
-        if self.draining and not call.hops:
+        if self.draining and not call.hops and self._forwarding.owner_of(address) is not None:
             call.reject(Unavailable("This process is stopping.", retry_after=1.0))
-        else:
-            self._forwarding.send(call, owner)
-        return True
+            return True
+        return self._forwarding.follow(call, address) or self._places(call, address)
 
     def _refuses(self, call: Call) -> bool:
         """A reminder runs where it was claimed, unless its actor can't live there or may be elsewhere by now.
@@ -78,7 +77,7 @@ class Dispatch:
         address = call.address
         if not self._placement.may_host(call.schema):
             call.reject(Unavailable(f"{address} is not to live in this process.", retry_after=1.0))
-        elif address in self.lookups:
+        elif address in self.lookups.waiting:
             self.lookups.join(call)
         elif self._forwarding.busy(address):
             self._send(call, 0)
@@ -94,10 +93,10 @@ class Dispatch:
 
     def _turns_away(self, call: Foreign, address: Address) -> bool:
         """Bounce another node's call whose actor isn't here and isn't to come here."""
-        if address in self.lookups or self._forwarding.busy(address):
+        if address in self.lookups.waiting or self._forwarding.busy(address):
             call.bounce(None)  # calls of this node's own are on their way, and must not be overtaken
             return True
-        if not call.schema.persistent or self._placement.may_host(call.schema):
+        if not self._rows.places(call.schema) or self._placement.may_host(call.schema):
             return False
         self._rows.release(call)
         return True
@@ -105,7 +104,9 @@ class Dispatch:
     def _places(self, call: Call, address: Address) -> bool:
         """Find another place for an actor that may be nobody's. False: it is to live here."""
         schema = call.schema
-        if self._placement.here(schema) or not schema.persistent or self.draining or self._placement.draining:
+        if self._placement.here(schema) or self.draining or self._placement.draining:
+            return False
+        if not self._rows.places(schema):
             return False
         if address == self._staying or self._placement.choose(schema) == self._me:
             return False

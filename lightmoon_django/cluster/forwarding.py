@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
-from lightmoon_django.clock import Cancellable, Clock
+from lightmoon_django.actor.expiry import Sweep
+from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.link import LinkClosed
 from lightmoon_django.cluster.translation import ForeignTurn, described
 from lightmoon_django.errors import (
@@ -37,7 +38,6 @@ logger = logging.getLogger("lightmoon")
 
 HOP_LIMIT = 8  # times that a call may be sent on because its actor moved
 ROUTES_KEPT = 100_000  # beliefs about who owns what, while nothing is open on them
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 GRACE = 1.0  # seconds past its deadline that the owner has to say how a call ended
 
 
@@ -74,10 +74,10 @@ class Forwarding:
         frames: Frames,
         clock: Clock,
         post: Callable[[Call], None],
-        follow: Callable[[Subscription, int, Position], None],
+        joined: Callable[[Subscription, int, Position], None],
         grouped: Callable[[int, str], bool],
     ) -> None:
-        """`post` lets the store decide anew. `follow` hears that a node has taken a subscription, before its answer.
+        """`post` lets the store decide anew. `joined` hears that a node has taken a subscription, before its answer.
 
         `grouped` tells whether a node's streams of such actors had better come as casts.
         """
@@ -86,13 +86,13 @@ class Forwarding:
         self._frames = frames
         self._clock = clock
         self._post = post
-        self._follow = follow
+        self._joined = joined
         self._grouped = grouped
         self._ids = itertools.count(1)
         self._routes: dict[Address, ActorRoute] = {}
         self._open: dict[int, ActorRoute] = {}
         self._numbers: dict[Call, int] = {}
-        self._sweeping: Cancellable | None = None
+        self._sweep = Sweep(clock, self._expire)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -104,6 +104,17 @@ class Forwarding:
         route = self._routes.get(address)
         return route.owner if route is not None else None
 
+    def follow(self, call: Call, address: Address) -> bool:
+        """Send a call where the earlier ones to its actor went. False: it is not known where that is."""
+        route = self._routes.get(address)
+        if route is None:
+            return False
+        if route.moving or call.cancelled or len(call.payload) > MAX_PAYLOAD:
+            self._send(call, route)
+        else:
+            self._transmit(call, route)
+        return True
+
     def busy(self, address: Address) -> bool:
         """Whether calls to that actor are on their way."""
         route = self._routes.get(address)
@@ -111,13 +122,13 @@ class Forwarding:
 
     def send(self, call: Call, owner: int) -> None:
         """Send a call to the node that owns its actor. Its `resolve` or `reject` follows."""
+        address = call.address
+        self._send(call, self._routes.get(address) or self._new_route(address, owner))
+
+    def _send(self, call: Call, route: ActorRoute) -> None:
         if call.cancelled:  # while its way was looked for
             call.reject(Cancelled("The caller cancelled the call before it was sent."))
-            return
-        route = self._routes.get(call.address)
-        if route is None:
-            route = self._new_route(call.address, owner)
-        if route.moving:
+        elif route.moving:
             route.waiting.append((next(self._ids), call))
         elif len(call.payload) > MAX_PAYLOAD:
             call.reject(TooLarge(f"Arguments of {len(call.payload)} bytes are over the limit between nodes."))
@@ -163,8 +174,10 @@ class Forwarding:
             route.sent[id] = call
             self._open[id] = route
             self._numbers[call] = id
-            self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
-            self._watch()
+            if call.chain:
+                self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
+            if self._sweep.resting:
+                self._sweep.start()
 
     # Back
 
@@ -182,7 +195,7 @@ class Forwarding:
             call.reject(error_of(frame))
             return True
         if isinstance(call, Subscription) and frame.position is not None:
-            self._follow(call, peer, Position(*frame.position))
+            self._joined(call, peer, Position(*frame.position))
         call.resolve(frame.payload)
         return True
 
@@ -229,7 +242,8 @@ class Forwarding:
             return None
         call = route.sent.pop(id)
         del self._numbers[call]
-        self._settle(route)
+        if route.moving:
+            self._settle(route)
         return call
 
     def _settle(self, route: ActorRoute) -> None:
@@ -247,13 +261,7 @@ class Forwarding:
 
     # Deadlines
 
-    def _watch(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = self._clock.call_at(self._clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        now = self._clock.monotonic()
+    def _expire(self, now: float) -> bool:
         for id, route in list(self._open.items()):
             call = route.sent.get(id)
             if call is not None and call.deadline + GRACE <= now:
@@ -263,13 +271,11 @@ class Forwarding:
             for place in [place for place in route.waiting if place[1].deadline <= now]:
                 route.waiting.remove(place)
                 place[1].reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self._open:
-            self._watch()
+        return bool(self._open)
 
     def stop(self) -> None:
         """End every call that is open."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        self._sweep.stop()
         waiting = [call for route in self._routes.values() for _, call in route.waiting]
         for route in self._routes.values():
             route.waiting = []

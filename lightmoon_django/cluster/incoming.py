@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.repeat import Identity
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.outlets import Outlet, Outlets
-from lightmoon_django.cluster.translation import ForeignTurn, identity_of, message_of, subscription_of
+from lightmoon_django.cluster.translation import ForeignTurn, message_of, subscription_of
 from lightmoon_django.errors import InternalError, LightMoonError, TooLarge
 from lightmoon_django.identity import Position
 from lightmoon_django.messages import (
@@ -54,8 +55,9 @@ class Foreign(Base):
     def resolve(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD:
             self.reject(TooLarge(f"A result of {len(payload)} bytes is over the limit between nodes."))
-        else:
-            self.incoming.answer(self, encode(Answer(self.id, payload, self.position)))
+            return
+        position = self.position if self.incoming.outlets.groups else None
+        self.incoming.answer(self, encode(Answer(self.id, payload, position)))
 
     def reject(self, error: LightMoonError) -> None:
         self.incoming.answer(self, encode(failure(self.id, error, self.position)))
@@ -73,9 +75,10 @@ class Foreign(Base):
 class RemoteCall(Foreign, Call):
     """A call of another node. `form` says how its payload and its result are encoded."""
 
-    __slots__ = (*_SLOTS, "form")
+    __slots__ = (*_SLOTS, "form", "mark")
 
     form: str
+    mark: str | None
 
     def decode(self) -> tuple[Any, ...]:
         arguments = self.message.signature.arguments
@@ -177,10 +180,11 @@ class Incoming:
         else:
             remote = frame
             call = self._built(RemoteCall, message_of(remote), remote, user)
-            call.form = remote.form
+            call.form, call.mark = remote.form, remote.mark
         call.id, call.peer, call.incoming = remote.id, peer, self
         call.route = (peer, remote.actor, remote.key, remote.generation)
-        call.identity = identity_of(remote)
+        if remote.identity is not None:
+            call.identity = Identity(*remote.identity)
         call.hops = remote.hops
         call.args = call.decode()  # here, so that what doesn't fit never touches the actor
         found: Foreign = call
@@ -195,7 +199,7 @@ class Incoming:
             self._clock.monotonic() + remote.seconds,
             caller=remote.caller,
             user=user,
-            chain=tuple(self._turn(step) for step in remote.chain),
+            chain=tuple(map(self._turn, remote.chain)),
         )
 
     def _turn(self, step: Step) -> Any:

@@ -18,6 +18,7 @@ same incarnation, what was on its way there is given back as lost, and nothing f
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 from collections.abc import Callable
 from typing import Protocol
@@ -29,6 +30,8 @@ from lightmoon_django.cluster.sendwindow import WINDOW, Piece, SendWindow
 from lightmoon_django.cluster.traffic import Traffic
 from lightmoon_django.cluster.wire import Batch, Wire
 from lightmoon_django.errors import Unavailable
+
+logger = logging.getLogger("lightmoon")
 
 ACK_WITHIN = 0.02  # seconds that an acknowledgement may wait for frames to travel with
 ACK_EVERY = WINDOW // 8  # bytes after which it doesn't wait
@@ -89,7 +92,10 @@ class Link:
         traffic: Traffic,
         rng: random.Random,
     ) -> None:
-        """`deliver(peer, frame)` takes an incoming frame and must not raise. `lost(peer, frames)` may have arrived."""
+        """`deliver(peer, frame)` takes an incoming frame; what it raises is logged.
+
+        `lost(peer, frames)` gets frames that may or may not have arrived.
+        """
         self.peer = peer
         self._me = me
         self._wire = wire
@@ -128,11 +134,16 @@ class Link:
         """Let a frame leave in this pass. Raises `LinkFull`, `FrameTooLarge` and `LinkClosed`."""
         if self._closed:
             raise LinkClosed(f"There is no link to incarnation {self.peer} any more.")
-        self._out.push(frame)
+        path, out = self._path, self._out
+        if path.prompt and self._there and not self._scheduled and path.ready and out.lone(frame):
+            self._traffic.frames_sent += 1
+            self._leave(out.base, [frame], _NO_MORE)
+            return
+        out.push(frame)
         self._traffic.frames_sent += 1
         if self._scheduled:
             return
-        if self._path.prompt and not self._out.in_flight:
+        if path.prompt and not out.in_flight:
             self._transmit_all()
         else:
             self._schedule()
@@ -147,7 +158,8 @@ class Link:
         if batch.peer != self._here:  # the peer must be told which end it has to do with, and send again
             self._owe(urgent=True)
             return
-        self._acked(batch.ack)
+        if batch.ack > self._out.base:
+            self._acked(batch.ack)
         if batch.frames:
             self._accept(batch)
 
@@ -189,24 +201,29 @@ class Link:
     def _acked(self, upto: int) -> None:
         if not self._out.ack(upto):
             return
-        now = self._clock.monotonic()
-        self._trips.acked(upto, now)
-        self._since = now
-        if self._out.sendable:
+        now = self._since = self._clock.monotonic()
+        if not self._trips.idle:
+            self._trips.acked(upto, now)
+        if self._out.waiting:
             self._schedule()
 
     def _accept(self, batch: Batch) -> None:
         before = self._in.duplicates
         frames = self._in.accept(batch.first, batch.frames, batch.more)
         repeated = self._in.duplicates - before
-        self._traffic.duplicates += repeated
         self._bytes_to_ack += sum(map(len, batch.frames))
-        self._owe(urgent=bool(repeated))  # a repetition means that an acknowledgement was lost or late
+        self._ack_due = True
+        if repeated or not self._ack_timer or self._bytes_to_ack >= ACK_EVERY:
+            self._traffic.duplicates += repeated
+            self._owe(urgent=bool(repeated))  # a repetition means that an acknowledgement was lost or late
         for frame in frames:
             if self._closed:  # by the frame before
                 return
             self._traffic.frames_received += 1
-            self._deliver(self.peer, frame)
+            try:
+                self._deliver(self.peer, frame)
+            except Exception:
+                logger.exception("Handling a frame failed.", extra={"action": "frame_failed", "incarnation": self.peer})
 
     def _owe(self, *, urgent: bool) -> None:
         """An acknowledgement is due: with the next frames, or soon without any."""
@@ -239,18 +256,19 @@ class Link:
             self._transmit(self._out.take(self._path.limit - HEAD))
 
     def _transmit(self, pieces: list[Piece]) -> None:
-        upto = self._out.next
-        first = upto - len(pieces)
         frames, more = [piece.data for piece in pieces], _NO_MORE
         if len(frames) > 1 or (frames and pieces[0].more):
             more = [position for position, piece in enumerate(pieces) if piece.more]
+        self._leave(self._out.next - len(pieces), frames, more)
+
+    def _leave(self, first: int, frames: list[bytes], more: list[int]) -> None:
         batch = Batch(self._me, self.peer, self._here, self._there, first, self._in.expected, frames, more)
         self._ack_due = self._ack_now = False
         self._bytes_to_ack = 0
         self._traffic.batches_sent += 1
-        if pieces:
-            self._watch(upto, alone=first == self._out.base)
         self._path.send(self._wire.encode(batch) if self._path.private else self._wire.seal(batch))
+        if frames:
+            self._watch(first + len(frames), alone=first == self._out.base)
 
     def _watch(self, upto: int, *, alone: bool) -> None:
         """See to it that what is on its way is sent again some time. One timer per link, moved only when it fires."""

@@ -6,18 +6,18 @@ import functools
 from collections.abc import Callable
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.placement import role_of
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.clock import Cancellable, Clock
+from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.forwarding import HOP_LIMIT
 from lightmoon_django.cluster.peers import Peers
-from lightmoon_django.errors import DeadlineExceeded, Unavailable
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
 
 Told = Callable[[int | Exception | None], None]
 
 LOOK_AGAIN = 0.02  # seconds until a node that is stopping is looked up again, to see whether it has gone
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
 
 
 class Lookups:
@@ -48,55 +48,55 @@ class Lookups:
         self._owner = owner
         self._choose = choose
         self._stay = stay
-        self._calls: dict[Address, list[Call]] = {}
-        self._sweeping: Cancellable | None = None
+        self.waiting: dict[Address, list[Call]] = {}
+        self._sweep = Sweep(clock, self._expire)
         self._stopped = False
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.waiting)
 
     def __contains__(self, address: Address) -> bool:
-        return address in self._calls
+        return address in self.waiting
 
     def join(self, call: Call) -> None:
         """Wait with the others for the same actor."""
-        self._calls[call.address].append(call)
+        self.waiting[call.address].append(call)
 
     def send(self, call: Call, owner: int) -> None:
         """Send a call to the process of that incarnation, once it is known and everything before has left."""
         network = self._peers.network_of(owner)
-        if call.address in self._calls:
+        if call.address in self.waiting:
             self.join(call)
         elif network and network != self._me and network not in self.leaving:
             self._send(call, network)
         else:
-            self._calls[call.address] = [call]
+            self.waiting[call.address] = [call]
             self._peers.refresh(functools.partial(self._found, call.address, owner))
-            self._watch()
+            self._sweep.start()
 
     def place(self, call: Call) -> None:
         """Send a call to whoever has its actor, and if nobody has, to whoever is to have it."""
-        self._calls[call.address] = [call]
+        self.waiting[call.address] = [call]
         self._owner(call.schema, call.key, functools.partial(self._told, call.schema, call.key))
-        self._watch()
+        self._sweep.start()
 
     def _told(self, schema: ActorSchema, key: str, owner: int | Exception | None) -> None:
         """Where nobody or the database can't tell, whoever is chosen finds out."""
         address = Address(schema.name, key)
         if self._stopped:
             return
-        if not self._calls.get(address):
-            self._calls.pop(address, None)  # their deadlines have passed
+        if not self.waiting.get(address):
+            self.waiting.pop(address, None)  # their deadlines have passed
         elif owner == 0:
-            self._stay(self._calls.pop(address))
+            self._stay(self.waiting.pop(address))
         elif isinstance(owner, int):
             network = self._peers.network_of(owner)
             if network and network not in self.leaving:
-                self._go(self._calls.pop(address), network)
+                self._go(self.waiting.pop(address), network)
             else:
                 self._peers.refresh(functools.partial(self._found, address, owner))
         elif (target := self._choose(schema)) is not None:
-            self._go(self._calls.pop(address), target)
+            self._go(self.waiting.pop(address), target)
         else:  # nobody is known that may have it
             self._peers.refresh(functools.partial(self._last_choice, schema, address))
 
@@ -104,7 +104,7 @@ class Lookups:
         if self._stopped:
             return
         target = self._choose(schema)
-        calls = self._calls.pop(address, [])
+        calls = self.waiting.pop(address, [])
         if target is not None:
             self._go(calls, target)
             return
@@ -122,7 +122,7 @@ class Lookups:
 
     def let_go(self) -> None:
         """Another name's links take over: what waits here has not left, and is decided anew, in order."""
-        calls, self._calls = self._calls, {}
+        calls, self.waiting = self.waiting, {}
         for waiting in calls.values():
             for call in waiting:
                 self._post(call)
@@ -130,9 +130,8 @@ class Lookups:
     def stop(self) -> None:
         """Nothing is looked for any more."""
         self._stopped = True
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        calls, self._calls = self._calls, {}
+        self._sweep.stop()
+        calls, self.waiting = self.waiting, {}
         for waiting in calls.values():
             for call in waiting:
                 call.reject(Unavailable("This process has left its links.", retry_after=1.0))
@@ -145,7 +144,7 @@ class Lookups:
             again = functools.partial(self._peers.refresh, functools.partial(self._found, address, owner))
             self._clock.call_at(self._clock.monotonic() + LOOK_AGAIN, again)
             return
-        for call in self._calls.pop(address, ()):
+        for call in self.waiting.pop(address, ()):
             if network and network != self._me:
                 self._send(call, network)
             elif network == 0 or call.hops > HOP_LIMIT:
@@ -154,16 +153,6 @@ class Lookups:
                 call.hops += 1
                 self._post(call)
 
-    def _watch(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = self._clock.call_at(self._clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        now = self._clock.monotonic()
-        for waiting in self._calls.values():
-            for call in [call for call in waiting if call.deadline <= now]:
-                waiting.remove(call)
-                call.reject(DeadlineExceeded("The deadline passed before the actor's process was found."))
-        if self._calls:
-            self._watch()
+    def _expire(self, now: float) -> bool:
+        refuse_expired(self.waiting.values(), now, "The deadline passed before the actor's process was found.")
+        return bool(self.waiting)

@@ -7,8 +7,8 @@ of its own, because neither a busy event loop nor a slow store may cost the node
 
 from __future__ import annotations
 
+import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from django.db import connections
 
 from lightmoon_django import identity
+from lightmoon_django.cluster import forks
 from lightmoon_django.conf import Settings
 from lightmoon_django.identity import Endpoint
 from lightmoon_django.persistence.nodes import Nodes
@@ -29,9 +30,10 @@ BEATS_PER_LEASE = 3  # two may fail before the lease ends
 Deputy = Callable[[Callable[[], bool]], bool | None]
 
 
-def boot_time() -> float:
-    """Seconds since boot, those asleep included where the system tells."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+boot_time: Callable[[], float] = time.monotonic
+"""Seconds since boot, those asleep included where the system tells."""
+if hasattr(time, "CLOCK_BOOTTIME"):
+    boot_time = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 class Membership:
@@ -48,6 +50,7 @@ class Membership:
         on_visible: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = boot_time,
         deputy: Deputy = lambda beat: None,
+        seeks_solitude: bool = False,
     ) -> None:
         """`on_lost` is called in the heartbeat's thread when the lease has ended without this node's doing.
 
@@ -56,7 +59,9 @@ class Membership:
         `deputy` may run a write on a connection where it is no outside write, and tell its result; None: not now.
         `on_beat` is called in the heartbeat's thread after each beat, whether or not it reached the database.
         `on_visible` is called in such a thread each time that others can find this process under another name.
+        With `seeks_solitude` the node is `alone` where it is the only one as it registers.
         """
+        self.alone = False  # whether it has all actors in memory only, without a claim on each; ends with `share`
         self.alias = alias
         self._lease = settings.LEASE_SECONDS
         self._on_lost = on_lost
@@ -65,26 +70,27 @@ class Membership:
         self._deputy = deputy
         self._on_beat = on_beat
         self._on_visible = on_visible
+        self._seeks_solitude = seeks_solitude
         self._announced: Endpoint | None = None
         self._announcing: Endpoint | None = None
         self._nodes = Nodes(alias)
         self._incarnation = 0
         self._valid_until = float("-inf")
-        self._pid = 0
+        self._forks = -1
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def incarnation(self) -> int:
         """The id under which this node owns rows now. 0 before `start`, and in a forked child."""
-        return self._incarnation if self._pid == os.getpid() else 0
+        return self._incarnation if self._forks == forks.count else 0
 
     def valid(self) -> bool:
         """Whether no other node can have taken this one's actors yet. Cheap; ask before an answer leaves."""
-        return self._clock() < self._valid_until and self._pid == os.getpid()
+        return self._clock() < self._valid_until and self._forks == forks.count
 
     def start(self) -> None:
         """Register a new incarnation, and keep it alive from now on. Raises what the database raises."""
-        self._pid = os.getpid()
+        self._forks = forks.count
         own_connection(self.alias)
         try:
             self._register()
@@ -95,7 +101,7 @@ class Membership:
 
     def stop(self) -> None:
         """End the lease, so that other nodes may take the actors at once. Does nothing in a forked child."""
-        if self._pid != os.getpid() or self._stopping.is_set():
+        if self._forks != forks.count or self._stopping.is_set():
             return
         self._stopping.set()
         self._valid_until = float("-inf")
@@ -132,7 +138,8 @@ class Membership:
         incarnation, sent = identity.new_incarnation(), self._clock()
         self._announced = self._endpoint()
         with at_most(connections[self.alias], self._lease):
-            self._nodes.register(incarnation, self._lease, self._announced)
+            self._nodes.register(incarnation, self._lease, self._announced, alone=self._seeks_solitude)
+            self.alone = self._seeks_solitude and self._nodes.is_alone(incarnation)
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
         self._on_visible()

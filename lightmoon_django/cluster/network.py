@@ -6,16 +6,16 @@ import asyncio
 import dataclasses
 import enum
 import logging
-import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from lightmoon_django.clock import Clock, SystemClock
+from lightmoon_django.cluster import forks
 from lightmoon_django.cluster.link import Link, LinkClosed
 from lightmoon_django.cluster.route import Carrier, Route
 from lightmoon_django.cluster.traffic import Traffic
-from lightmoon_django.cluster.wire import Batch, Refused, Wire
+from lightmoon_django.cluster.wire import MALFORMED, Batch, Refused, Wire
 from lightmoon_django.identity import Endpoint
 
 logger = logging.getLogger("lightmoon")
@@ -24,17 +24,6 @@ LOOK_AGAIN = 0.05  # seconds until an unknown node is looked up again, doubling
 LOOK_AGAIN_LONGEST = 2.0  # seconds
 REMEMBERED = 10_000  # dead incarnations, so that what is still on its way from one opens no link to it
 LINGER_STEP = 0.005  # seconds between two looks at whether everything has arrived, while stopping
-
-
-_forks = 0  # between this process and the one that was started; asked for with each frame, where a pid costs a call
-
-
-def _forked() -> None:
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 class State(enum.Enum):
@@ -99,11 +88,11 @@ class Network:
 
     async def start(self) -> None:
         """Open the carriers. Raises `OSError` when one can't be; then none is open. Again: does nothing."""
-        if self._state is State.RUNNING and self._forks == _forks:
+        if self._state is State.RUNNING and self._forks == forks.count:
             return
         if self._state is not State.NEW:
             raise RuntimeError("A network is started once. Another start needs another incarnation.")
-        self._forks = _forks
+        self._forks = forks.count
         self._call_soon = asyncio.get_running_loop().call_soon
         self._state = State.RUNNING
         for position, carrier in enumerate(self._carriers):
@@ -121,7 +110,7 @@ class Network:
         Waits up to `linger` seconds for the peers to acknowledge what was sent to them, and always acknowledges what
         has arrived here.
         """
-        if self._state is not State.RUNNING or self._forks != _forks:
+        if self._state is not State.RUNNING or self._forks != forks.count:
             return {}
         await self._settle(linger)
         self._state = State.STOPPED
@@ -140,13 +129,13 @@ class Network:
         back.
         """
         link = self._links.get(incarnation)
-        if link is None or self._forks != _forks:
+        if link is None or self._forks != forks.count:
             link = self._open(incarnation)
         link.send(frame)
 
     def forget(self, incarnation: int) -> list[bytes]:
         """That node is dead, for good. Returns the frames to it that may not have arrived, in order."""
-        if self._forks != _forks:
+        if self._forks != forks.count:
             return []
         self._dead[incarnation] = None
         while len(self._dead) > REMEMBERED:
@@ -192,9 +181,14 @@ class Network:
     def receive_private(self, packet: bytes) -> None:
         """Likewise, of a connection whose opener has proved itself."""
         try:
-            batch = self.wire.decode_batch(packet)
-        except Refused as refused:
-            self.traffic.drop(refused.reason)
+            batch = self.wire.decode(packet)
+        except MALFORMED:
+            self.traffic.drop("malformed")
+            return
+        link = self._links.get(batch.sender)
+        if link is not None and batch.receiver == self.incarnation and self._state is State.RUNNING:  # nearly always
+            self.traffic.batches_received += 1
+            link.receive(batch)
         else:
             self._take(batch)
 
@@ -221,7 +215,7 @@ class Network:
             (self._links.get(batch.sender) or self._open(batch.sender)).receive(batch)
 
     def _open(self, incarnation: int) -> Link:
-        if self._state is not State.RUNNING or self._forks != _forks:
+        if self._state is not State.RUNNING or self._forks != forks.count:
             raise LinkClosed("This process's network is not running.")
         if incarnation in self._dead or incarnation == self.incarnation:
             raise LinkClosed(f"Incarnation {incarnation} is {'dead' if incarnation in self._dead else 'this node'}.")
@@ -233,7 +227,7 @@ class Network:
             route,
             clock=self._clock,
             call_soon=self._call_soon,
-            deliver=self._deliver,
+            deliver=self._on_frame,
             lost=self._give_back,
             traffic=self.traffic,
             rng=self._rng,
@@ -257,12 +251,6 @@ class Network:
         link.resume(lost)
         if lost and not route.carrier and self._on_trouble is not None:
             self._on_trouble()
-
-    def _deliver(self, sender: int, frame: bytes) -> None:
-        try:
-            self._on_frame(sender, frame)
-        except Exception:
-            logger.exception("Handling a frame failed.", extra={"action": "frame_failed", "incarnation": sender})
 
     def _give_back(self, peer: int, frames: list[bytes]) -> None:
         logger.warning(

@@ -107,8 +107,8 @@ class Outlets:
         self._call_soon = call_soon
         self._left = left
         self._all: dict[tuple[int, Address], Outlet] = {}
-        self._groups: dict[Address, Outlet] = {}
-        self._full: list[Outlet] = []
+        self.groups: dict[Address, Outlet] = {}  # of streams that are cast
+        self.waiting: list[Outlet] = []  # whose frames are yet to leave
         self.caster: Caster | None = None  # set where there is a layer
 
     def of(self, peer: int, address: Address, grouped: bool) -> Outlet:
@@ -116,9 +116,9 @@ class Outlets:
         found = self._all.get((peer, address))
         if found is None:
             if grouped and self.caster is not None:
-                found = self._groups.get(address)
+                found = self.groups.get(address)
                 if found is None:
-                    found = self._groups[address] = Outlet(self, "nodes", address, True)
+                    found = self.groups[address] = Outlet(self, "nodes", address, True)
             else:
                 found = Outlet(self, f"node-{peer}", address, False)
             self._all[peer, address] = found
@@ -129,19 +129,17 @@ class Outlets:
 
     def position(self, peer: int, address: Address) -> Position | None:
         """What that node must have got before an answer of the actor's; None where the link sees to the order."""
-        if not self._groups:
-            return None
         found = self._all.get((peer, address))
         return Position(found.epoch, found.seq) if found is not None and found.grouped else None
 
     def hurry(self, outlet: Outlet) -> None:
-        if not self._full:
+        if not self.waiting:
             self._call_soon(self.flush)
-        self._full.append(outlet)
+        self.waiting.append(outlet)
 
     def flush(self) -> None:
         """Send what waits. Also called before anything else is sent to those nodes, to keep the order."""
-        outlets, self._full = self._full, []
+        outlets, self.waiting = self.waiting, []
         for outlet in outlets:
             if outlet.grouped:
                 if self.caster is not None:
@@ -174,7 +172,7 @@ class Outlets:
         self.flush()
         if outlet.pending:  # that were to be cast
             self.deliver(outlet, outlet.take(2**63))
-        self._groups = {key: one for key, one in self._groups.items() if one is not outlet}
+        self.groups = {key: one for key, one in self.groups.items() if one is not outlet}
         frame = encode(Ended(*outlet.address, reason))
         for peer in outlet.sessions:
             if self._all.get((peer, outlet.address)) is outlet:
@@ -190,7 +188,8 @@ class Outlets:
             return
         sessions = outlet.sessions.get(peer, {})
         if session in sessions:
-            del sessions[session]
+            known = sessions.pop(session)
+            user = known if user is None else user
         elif sessions:
             return
         if not sessions:
@@ -214,5 +213,5 @@ class Outlets:
         outlet.sessions.pop(peer, None)
         if self._all.get((peer, outlet.address)) is outlet:
             del self._all[peer, outlet.address]
-        if not outlet.sessions and self._groups.get(outlet.address) is outlet:
-            del self._groups[outlet.address]
+        if not outlet.sessions and self.groups.get(outlet.address) is outlet:
+            del self.groups[outlet.address]

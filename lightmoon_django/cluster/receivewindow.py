@@ -6,7 +6,7 @@ that being early usually means a millisecond, where a retransmission would cost 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from lightmoon_django.cluster.sendwindow import MAX_FRAME, PIECE, WEIGHT, WINDOW
 
@@ -29,11 +29,11 @@ class ReceiveWindow:
         """Whether something is missing before what has arrived."""
         return bool(self._early)
 
-    def accept(self, first: int, pieces: Sequence[bytes], more: Collection[int]) -> list[bytes]:
+    def accept(self, first: int, pieces: list[bytes], more: Collection[int]) -> list[bytes]:
         """Take a batch's pieces. Returns the frames that are whole now, in order."""
         if first == self.expected and not more and not self._early and not self._parts:  # nearly always
             self.expected += len(pieces)
-            return list(pieces)
+            return pieces
         found: list[bytes] = []
         for position, data in enumerate(pieces):
             number, continues = first + position, position in more

@@ -11,6 +11,7 @@ import random
 
 SHORTEST = 0.1  # seconds; above the 20 ms that an acknowledgement may be held back
 LONGEST = 2.0  # seconds
+EVERY = 0.005  # seconds between two that are measured; the next one a moment later tells nothing new
 JITTER = 0.2  # of the time-out, either way: links that lost the same Redis must not come back in step
 
 
@@ -22,16 +23,19 @@ class RoundTrips:
         self._mean = 0.0  # 0 until one was measured
         self._deviation = 0.0
         self._usual = SHORTEST  # the time-out without losses
+        self.idle = True  # neither is one being measured nor was anything lost since the last
         self._losses = 0  # in a row
         self._highest = 0  # every piece below was sent before
+        self._next = 0.0  # when another one is measured
         self._measured: tuple[int, float] | None = None  # a sequence number, and when what is below it was sent
 
     def sent(self, upto: int, now: float) -> None:
         """Pieces below `upto` were handed to the carrier."""
         if upto > self._highest:
             self._highest = upto
-            if self._measured is None:
+            if self._measured is None and now >= self._next:
                 self._measured = (upto, now)
+                self.idle = False
 
     def acked(self, upto: int, now: float) -> None:
         """The peer has what is below `upto`."""
@@ -39,11 +43,14 @@ class RoundTrips:
         if self._measured is not None and self._measured[0] <= upto:
             self._learn(now - self._measured[1])
             self._measured = None
+            self._next = now + EVERY
+        self.idle = self._measured is None
 
     def lost(self) -> None:
         """The time-out passed, or the carrier says that it lost something: what is unacknowledged is sent again."""
         self._losses += 1
         self._measured = None
+        self.idle = False
 
     def timeout(self, shortest: float) -> float:
         """Seconds to wait from now on. `shortest` is what the carrier asks for."""

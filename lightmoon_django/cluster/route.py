@@ -66,7 +66,8 @@ class Route:
     def __init__(self) -> None:
         self._paths: list[CarrierPath] = []
         self._names: list[str] = []
-        self._best: CarrierPath | None = None  # kept, for every batch asks for it, as are the next four
+        self._best: CarrierPath | None = None  # kept, for every batch asks for it, as are the next five
+        self.send: Callable[[bytes], None] = _nowhere
         self.limit = 2 * PIECE
         self.patience = 0.0
         self.private = False
@@ -95,18 +96,19 @@ class Route:
     def ready(self) -> bool:
         return self._best is not None and self._best.ready
 
-    def send(self, packet: bytes) -> None:
-        if self._best is not None:
-            self._best.send(packet)
-
     def close(self) -> None:
         for path in self._paths:
             path.close()
-        self._paths, self._names, self._best = [], [], None
+        self._paths, self._names, self._best, self.send = [], [], None, _nowhere
 
     def _choose(self) -> None:
         best = self._best = next((path for path in self._paths if path.alive), None)
+        self.send = best.send if best is not None else _nowhere
         if best is None:
             self.limit, self.patience, self.private, self.prompt = 2 * PIECE, 0.0, False, False
         else:
             self.limit, self.patience, self.private, self.prompt = best.limit, best.patience, best.private, best.prompt
+
+
+def _nowhere(packet: bytes) -> None:
+    pass

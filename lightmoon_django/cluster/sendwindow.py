@@ -10,7 +10,8 @@ flushed, takes all that was on its way anyhow.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+
+import msgspec
 
 from lightmoon_django.errors import Overloaded, TooLarge
 
@@ -28,7 +29,7 @@ class FrameTooLarge(TooLarge):
     """A frame over `MAX_FRAME`. It was not taken."""
 
 
-class Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """One sequence number's worth of a frame."""
 
     frame: bytes
@@ -46,7 +47,7 @@ class SendWindow:
         self.in_flight = 0  # bytes of those that were handed to the carrier
         self._sent = 0  # every piece below was handed to a carrier at least once
         self._flying: deque[Piece] = deque()  # handed to the carrier
-        self._waiting: deque[Piece] = deque()  # yet to be
+        self.waiting: deque[Piece] = deque()  # yet to be
 
     @property
     def next(self) -> int:
@@ -56,7 +57,7 @@ class SendWindow:
     @property
     def sendable(self) -> bool:
         """Whether `take` would give anything."""
-        return bool(self._waiting) and self.in_flight < WINDOW
+        return bool(self.waiting) and self.in_flight < WINDOW
 
     def push(self, frame: bytes) -> None:
         """Accept a frame. Raises `LinkFull` and `FrameTooLarge`.
@@ -75,14 +76,24 @@ class SendWindow:
             data = frame[start : start + PIECE]
             self._add(Piece(frame, data, start + PIECE < len(frame), len(data) + WEIGHT))
 
+    def lone(self, frame: bytes) -> bool:
+        """Accept a frame that leaves now, as number `base`. False: others are under way, or it is too large."""
+        if self._flying or self.waiting or len(frame) > PIECE:
+            return False
+        size = len(frame) + WEIGHT
+        self._flying.append(Piece(frame, frame, False, size))
+        self.held = self.in_flight = size
+        self._sent = self.base + 1
+        return True
+
     def _add(self, piece: Piece) -> None:
-        self._waiting.append(piece)
+        self.waiting.append(piece)
         self.held += piece.size
 
     def take(self, limit: int) -> list[Piece]:
         """The next pieces, for one batch of at most `limit` bytes, as far as the window is open. They leave now."""
-        if len(self._waiting) == 1 and self.in_flight < WINDOW:  # nearly always, when little goes on
-            piece = self._waiting.popleft()
+        if len(self.waiting) == 1 and self.in_flight < WINDOW:  # nearly always, when little goes on
+            piece = self.waiting.popleft()
             self._flying.append(piece)
             self.in_flight += piece.size
             if self._sent < self.next:
@@ -90,13 +101,13 @@ class SendWindow:
             return [piece]
         taken: list[Piece] = []
         room = limit
-        while self._waiting and self.in_flight < WINDOW:
-            size = self._waiting[0].size
+        while self.waiting and self.in_flight < WINDOW:
+            size = self.waiting[0].size
             if size > room and taken:
                 break
             room -= size
             self.in_flight += size
-            taken.append(self._waiting.popleft())
+            taken.append(self.waiting.popleft())
         self._flying.extend(taken)
         self._sent = max(self._sent, self.next)
         return taken
@@ -110,7 +121,7 @@ class SendWindow:
                 piece = self._flying.popleft()
                 self.in_flight -= piece.size
             else:  # it was to be sent again, and the first time did arrive
-                piece = self._waiting.popleft()
+                piece = self.waiting.popleft()
             self.held -= piece.size
             self.base += 1
         return True
@@ -118,14 +129,14 @@ class SendWindow:
     def rewind(self) -> int:
         """Everything unacknowledged is to be sent again. How many pieces that are."""
         count = len(self._flying)
-        self._waiting.extendleft(reversed(self._flying))
+        self.waiting.extendleft(reversed(self._flying))
         self._flying.clear()
         self.in_flight = 0
         return count
 
     def unsent(self) -> list[bytes]:
         """The frames of which nothing was handed to a carrier yet: they can't have arrived."""
-        pieces = [*self._flying, *self._waiting]
+        pieces = [*self._flying, *self.waiting]
         return [piece.frame for piece in pieces[self._cut(pieces) :] if not piece.more]
 
     def _cut(self, pieces: list[Piece]) -> int:
@@ -140,10 +151,10 @@ class SendWindow:
 
         `sent_only`: keep the frames of which nothing was handed to a carrier yet.
         """
-        pieces = [*self._flying, *self._waiting]
+        pieces = [*self._flying, *self.waiting]
         cut = self._cut(pieces) if sent_only else len(pieces)
         self._flying.clear()
-        self._waiting = deque(pieces[cut:])
+        self.waiting = deque(pieces[cut:])
         self.base = self.in_flight = self._sent = 0
-        self.held = sum(piece.size for piece in self._waiting)
+        self.held = sum(piece.size for piece in self.waiting)
         return [piece.frame for piece in pieces[:cut] if not piece.more]

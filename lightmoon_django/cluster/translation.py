@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Tell
-from lightmoon_django.actor.repeat import Identity
 from lightmoon_django.errors import LightMoonError, MethodNotFound
 from lightmoon_django.identity import Address
 from lightmoon_django.messages import Remote, Step
@@ -64,11 +63,12 @@ def described(call: Call, id: int, generation: int, now: float, me: int) -> Remo
         form=call.form,
         seconds=max(0.0, call.deadline - now),
         caller=call.caller,
-        user=user_key(call.user),
-        chain=tuple(_step(turn, me) for turn in call.chain),
+        user=user_key(call.user) if call.user is not None else None,
+        chain=tuple(_step(turn, me) for turn in call.chain) if call.chain else (),
         identity=(call.identity.id, call.identity.fingerprint) if call.identity is not None else None,
         generation=generation,
         hops=call.hops,
+        mark=call.mark,
     )
 
 
@@ -100,7 +100,3 @@ def subscription_of(frame: Remote) -> MessageSchema:
     if schema is None:
         raise MethodNotFound(f"This node knows no actor {frame.actor}: it runs another version.")
     return schema.subscription
-
-
-def identity_of(frame: Remote) -> Identity | None:
-    return Identity(*frame.identity) if frame.identity is not None else None

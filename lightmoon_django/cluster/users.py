@@ -25,6 +25,7 @@ class Users:
         self._clock = clock
         self._found: OrderedDict[str, tuple[float, Any]] = OrderedDict()
         self._loading: set[tuple[str, asyncio.Event]] = set()
+        self._one_by_one = asyncio.Lock()  # there is one thread for them
 
     def has(self, key: str | None) -> bool:
         """Whether `get` knows that user."""
@@ -46,8 +47,16 @@ class Users:
             if found is not None:
                 self._found[one] = (float("-inf"), found[1])
 
-    async def fetch(self, key: str) -> None:
-        """Load a user, so that `get` knows it. Raises what the database raises."""
+    async def fetch(self, key: str, *, fresh: bool = True) -> None:
+        """Load a user, so that `get` knows it. Raises what the database raises.
+
+        Unless it is to be `fresh`, one that was loaded for somebody else meanwhile will do.
+        """
+        async with self._one_by_one:
+            if fresh or not self.has(key):
+                await self._fetch(key)
+
+    async def _fetch(self, key: str) -> None:
         changed = asyncio.Event()
         self._loading.add((key, changed))
         try:

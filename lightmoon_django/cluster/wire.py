@@ -23,6 +23,8 @@ CHALLENGE = 32  # bytes, random
 PROOF = 32  # bytes: HMAC-SHA256
 MAX_GROUP = 100  # characters of a group's name in the layer
 
+MALFORMED = (msgspec.MsgspecError, RecursionError)
+
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -34,7 +36,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """Frames of one link in their order, and what the sender has of the other direction."""
 
     sender: Id
@@ -65,7 +67,7 @@ class Wire:
         self._cast_keys = [_key(secret, b"cast") for secret in secrets]
         self._connection_keys = [_key(secret, b"connection") for secret in secrets]
         self.encode = msgspec.msgpack.Encoder().encode
-        self._batches = msgspec.msgpack.Decoder(Batch)
+        self.decode = msgspec.msgpack.Decoder(Batch).decode  # raises one of `MALFORMED`
         self._casts = msgspec.msgpack.Decoder(Cast)
 
     def seal(self, message: Batch | Cast) -> bytes:
@@ -81,8 +83,8 @@ class Wire:
     def decode_batch(self, body: bytes | memoryview) -> Batch:
         """A batch without its seal, as `encode` makes it. Raises `Refused`."""
         try:
-            return self._batches.decode(body)
-        except (msgspec.MsgspecError, RecursionError):
+            return self.decode(body)
+        except MALFORMED:
             raise Refused("malformed") from None
 
     def proof(self, challenge: bytes, place: str) -> bytes:
@@ -98,7 +100,7 @@ class Wire:
         body = _opened(packet, self._cast_keys)
         try:
             return self._casts.decode(body)
-        except (msgspec.MsgspecError, RecursionError):
+        except MALFORMED:
             raise Refused("malformed") from None
 
 

@@ -7,7 +7,7 @@ from lightmoon_django.gateway.limits import KEPT_ANSWERS
 
 
 class Answers:
-    """A bounded memory: the newest `KEPT_ANSWERS` within `limit` bytes."""
+    """A bounded memory: at least the newest `KEPT_ANSWERS` within `limit` bytes, and less than twice as many."""
 
     __slots__ = ("_kept", "_limit", "_weight")
 
@@ -20,9 +20,16 @@ class Answers:
         """Remember the frame that answered a call; forget the oldest ones for it."""
         self._kept[request_id] = (fingerprint, frame)
         self._weight += weigh(frame)
-        while len(self._kept) > KEPT_ANSWERS or self._weight > self._limit:
-            _, forgotten = self._kept.pop(next(iter(self._kept)))
-            self._weight -= weigh(forgotten)
+        if len(self._kept) >= 2 * KEPT_ANSWERS or self._weight > self._limit:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Many at a time: a dict passes all that were deleted from its front before it finds its first item."""
+        surplus = len(self._kept) - KEPT_ANSWERS
+        for place, request_id in enumerate(tuple(self._kept)):
+            if place >= surplus and self._weight <= self._limit:
+                break
+            self._weight -= weigh(self._kept.pop(request_id)[1])
 
     def find(self, request_id: str) -> tuple[int, str] | None:
         """The fingerprint of the call with that id, and its answer."""

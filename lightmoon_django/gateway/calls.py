@@ -71,7 +71,9 @@ class Wired(Base):
 class WireCall(Wired, Call):
     """A message from a client. Its payload is the encoded `params`."""
 
-    __slots__ = _SLOTS
+    __slots__ = (*_SLOTS, "mark")
+
+    mark: str | None
 
     @property
     def form(self) -> str:  # type: ignore[override]
@@ -97,6 +99,7 @@ class WireCall(Wired, Call):
         self.ident = ident
         self.fingerprint = fingerprint
         self.copies = None
+        self.mark = None
 
     def decode(self) -> tuple[Any, ...]:
         return self.message.signature.arguments.from_wire(self.payload)[1:]
@@ -164,3 +167,6 @@ class WireSubscription(Wired, Subscription):
 
     def _finish(self, frame: str, lasting: bool) -> None:
         super()._finish(frame, False)  # sent again later, it is owed the state of that time
+        self.request_id = self.ident = self.copies = None  # it stays for as long as the stream flows
+        self.fingerprint = 0
+        self.client.rest()

@@ -36,6 +36,7 @@ class Client:
         "id",
         "proof",
         "user",
+        "voided",
     )
 
     remembers = False  # answers by string id
@@ -50,6 +51,7 @@ class Client:
         self._calls: dict[str | float, Wired] | None = None
         self._answers: Answers | None = None
         self._judgements: dict[tuple[MessageSchema | EventSchema, str], tuple[str, float]] | None = None
+        self.voided = 0  # how often what was judged, or is being judged, came to count no more
         self.become(user)
 
     def become(self, user: Any) -> None:
@@ -72,6 +74,9 @@ class Client:
 
     async def refresh(self) -> None:
         """Load the user again where it may be outdated. A client of one request has just been identified."""
+
+    def check_alive(self) -> None:
+        """Raise `Unavailable` when it has ended, as it may while something is judged: nothing begins then."""
 
     def begin_session(self) -> Session | None:
         """A session for a client that has none. None where it couldn't have messages. Raises `Overloaded`."""
@@ -114,6 +119,11 @@ class Client:
                 raise InvalidRequest(f"The id {str(ident)[:100]} names a call that is still in flight.")
             self._calls[ident] = call
         self.hub.post(call)
+
+    def rest(self) -> None:
+        """It may be idle for long: keep nothing that is empty."""
+        if not self._calls:
+            self._calls = None
 
     @property
     def waits(self) -> bool:
@@ -170,8 +180,9 @@ class Client:
         return found[0] if found is not None and found[1] > now else None
 
     def forget_judgements(self) -> None:
-        """What permission classes said counts no more."""
+        """What permission classes said counts no more, nor what they are about to say."""
         self._judgements = None
+        self.voided += 1
 
     def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
         """Keep what permission classes said for `PERMISSION_TTL`."""

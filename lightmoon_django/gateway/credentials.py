@@ -65,6 +65,7 @@ def apply(session: Session, claim: Claim, verdict: Verdict) -> None:
         session.rebind(verdict.user, (verdict.auth if judged else None) or session.auth, session.proof)
         session.proven_at = proven_at
         if altered:
+            session.forget_judgements()
             session.look_anew()
 
 

@@ -118,7 +118,8 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
             await respond(send, 204, b"")
             return
         check(scope["method"], header(scope, b"content-type"), header(scope, b"content-length"), hub.request_limit)
-        address = _unless_too_often(hub, scope)
+        address = hub.rates.address_of(scope)
+        unless_too_often(hub, address)
         body = await _read_body(receive, hub.request_limit)
         request = as_request(scope, io.BytesIO(body))
         visitor = await _visitor_of(hub, scope, request, address)
@@ -139,29 +140,32 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         await respond(send, 204 if answer is None else 200, (answer or "").encode(), _position(session))
 
 
-def _unless_too_often(hub: Hub, scope: Mapping[str, Any]) -> str:
-    """The address that a request comes from. Raises `Refusal` when it has used up its calls: nothing else is done."""
-    address = hub.rates.address_of(scope)
+def unless_too_often(hub: Hub, address: str) -> None:
+    """Raise `Refusal` when the address has used up its calls: nothing else is done."""
     try:
         hub.rates.addresses.check(address)
     except Overloaded as error:
         raise admission.too_often(error) from None
-    return address
+
+
+def came_in_vain(hub: Hub, address: str) -> None:
+    """To have come with what proves nothing counts as a call."""
+    with contextlib.suppress(Overloaded):
+        hub.rates.addresses.take(address)
 
 
 async def _visitor_of(hub: Hub, scope: Mapping[str, Any], request: HttpRequest, address: str) -> Visitor:
-    """Who asks. To have come with what proves nothing counts as a call."""
     try:
         return await admission.visitor_of(scope, request)
     except Refusal:
-        with contextlib.suppress(Overloaded):
-            hub.rates.addresses.take(address)
+        came_in_vain(hub, address)
         raise
 
 
 async def _end_session(scope: Mapping[str, Any], hub: Hub) -> None:
     """The client says that it doesn't come back."""
-    address = _unless_too_often(hub, scope)
+    address = hub.rates.address_of(scope)
+    unless_too_often(hub, address)
     visitor = await _visitor_of(hub, scope, as_request(scope, io.BytesIO()), address)
     admission.session_of(hub, header(scope, b"lightmoon-session"), visitor).close(GOING_AWAY)
 

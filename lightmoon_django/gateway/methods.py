@@ -68,6 +68,7 @@ async def _welcome_by_token(
 ) -> None:
     client.spend(client.hub.monotonic())
     user, auth = await in_thread(users.by_hello, client.http_request("POST"), token)
+    client.check_alive()
     if client.authenticated and client.user != user:
         raise Forbidden("This session is another user's. Connect anew to become someone else.")
     client.rebind(user, auth, token)

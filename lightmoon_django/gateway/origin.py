@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,6 +35,13 @@ def origin_of(request: HttpRequest) -> Origin:
     if origin is None:
         return Origin.FOREIGN
     return Origin.OWN if _is_own(request, origin) or _is_trusted(origin) else Origin.FOREIGN
+
+
+def origin_of_handshake(scope: Mapping[str, Any]) -> Origin:
+    """Likewise, of a connection. A program's, which names no page, costs no request."""
+    if all(name.lower() != b"origin" for name, _ in scope["headers"]):
+        return Origin.ABSENT
+    return origin_of(as_request(scope, io.BytesIO()))
 
 
 def as_request(scope: Mapping[str, Any], body: Any) -> ASGIRequest:

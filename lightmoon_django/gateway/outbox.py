@@ -62,8 +62,7 @@ class Outbox:
         except StopIteration:
             return
         except Exception:  # the client is gone; the server says so to the reader
-            self._sending = (frame, droppable)
-            self._break()
+            self.give_back(frame, droppable)
             return
         self._sending = (frame, droppable)
         self._task = asyncio.get_running_loop().create_task(self._drain(coroutine, awaited))
@@ -119,6 +118,11 @@ class Outbox:
     def _give_up(self) -> None:
         self.close()
         self.owner.drop()
+
+    def give_back(self, frame: str, droppable: bool) -> None:
+        """A frame could not be sent: the connection is broken."""
+        self._sending = (frame, droppable)
+        self._break()
 
     def _break(self) -> None:
         self.owner.lost(self, self.retrieve())

@@ -75,12 +75,12 @@ class Policy:
         await client.refresh()
         if self.authenticated and not client.authenticated:
             return NOT_AUTHENTICATED
-        user = client.user
+        user, voided = client.user, client.voided
         refusal = await self._ask(client, key)
+        if client.voided != voided or key_of(client.user) != key_of(user):  # of a right, or of a user, that was
+            return await self.judge(client, key)
         if client.user is user:
             client.remember(self._message, key, refusal)
-        elif key_of(client.user) != key_of(user):  # it was judged for whom the client no longer is
-            return await self.judge(client, key)
         return refusal
 
     async def _ask(self, client: Client, key: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.repeat import identity
-from lightmoon_django.codec import Raw, UnsetType
+from lightmoon_django.codec import UNSET, Raw, UnsetType
 from lightmoon_django.errors import Forbidden, InvalidRequest
 from lightmoon_django.gateway.calls import WireCall
 from lightmoon_django.gateway.guards import Guards
@@ -56,6 +56,7 @@ class Route:
         request_id: str | None,
         ident: str | float | None,
         params: Raw | UnsetType,
+        mark: str | UnsetType = UNSET,
     ) -> Awaitable[None] | None:
         """Check one request and post it, at once or (when something is returned) once that was awaited.
 
@@ -78,6 +79,8 @@ class Route:
         call = WireCall(
             self._message, key, found[1:], payload, now + self._timeout, client, sink, request_id, ident, fingerprint
         )
+        if mark is not UNSET:
+            call.mark = mark
         if self._once and type(ident) is str and client.remembers:
             call.identity = identity(ident, client.scope, self._name, key, payload)
         if policy.judged:
@@ -93,6 +96,7 @@ class Route:
         refusal = await self.policy.judge(client, call.key)
         if refusal != GRANTED:
             raise Forbidden(refusal)
+        client.check_alive()
         call.user = client.user
         client.start(call)
 

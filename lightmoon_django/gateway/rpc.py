@@ -80,7 +80,7 @@ def dispatch(client: Client, envelope: Envelope, sink: Sink) -> Awaitable[None] 
     if request_id is not None:
         sink.expect()
     try:
-        pending = _begin(client, method, sink, request_id, ident, envelope.params)
+        pending = _begin(client, method, sink, request_id, ident, envelope)
     except Exception as error:
         _refuse(error, sink, request_id)
         return None
@@ -88,17 +88,17 @@ def dispatch(client: Client, envelope: Envelope, sink: Sink) -> Awaitable[None] 
 
 
 def _begin(
-    client: Client, method: str, sink: Sink, request_id: str | None, ident: str | float | None, params: Raw | UnsetType
+    client: Client, method: str, sink: Sink, request_id: str | None, ident: str | float | None, envelope: Envelope
 ) -> Awaitable[None] | None:
     route = client.hub.routes.get(method)
     if route is None:
         own = _METHODS.get(method)
         if own is not None:
-            return own(client, sink, request_id, ident, structured(params))
+            return own(client, sink, request_id, ident, structured(envelope.params))
         if request_id is None and method.startswith("$/"):
             return None
         route = client.hub.find(method)
-    return route.submit(client, sink, request_id, ident, params)
+    return route.submit(client, sink, request_id, ident, envelope.params, envelope.mark)
 
 
 async def _watched(pending: Awaitable[None], sink: Sink, request_id: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.gateway import credentials, frames, tokens, users
 from lightmoon_django.gateway.backlog import Backlog
 from lightmoon_django.gateway.carrier import SIGNED_OUT, TAKEN_OVER, TRY_AGAIN_LATER, Carrier
@@ -73,6 +74,10 @@ class Session(Client):
             self.hub.grace.add(self)
         return self
 
+    def check_alive(self) -> None:
+        if self.id not in self.hub.sessions:
+            raise Unavailable("This session has ended. Say lm.hello again.")
+
     def expect(self) -> None:
         """Answers are sent as they come."""
 
@@ -122,6 +127,8 @@ class Session(Client):
         self.proven_at = self.hub.monotonic()
         self.hub.list(self)
         another = before != tokens.key_of(user)
+        if another:
+            self.forget_judgements()
         for call in self.streams():  # those that know who follows them must be joined anew
             if another and (call.schema.presence is not None or call.schema.view_for is not None):
                 self.withdraw(call.address, "another user")

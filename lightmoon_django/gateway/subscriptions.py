@@ -69,12 +69,16 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
 
 
 async def _judged(route: StreamRoute, session: Session, call: WireSubscription) -> None:
-    refusal = route.policy.known(session, call.key, session.hub.monotonic())
-    if refusal is None:
-        refusal = await route.policy.judge(session, call.key)
-    if refusal != GRANTED:
-        raise Forbidden(refusal)
-    call.hidden = await route.guards.judge(session, call.key)
+    voided = None
+    while voided != session.voided:  # who loses a right before it is followed is looked for by no sweep
+        voided = session.voided
+        refusal = route.policy.known(session, call.key, session.hub.monotonic())
+        if refusal is None:
+            refusal = await route.policy.judge(session, call.key)
+        if refusal != GRANTED:
+            raise Forbidden(refusal)
+        call.hidden = await route.guards.judge(session, call.key)
+    session.check_alive()
     call.user = session.user
     session.follow(call)
 

@@ -69,7 +69,10 @@ class Sweep:
             self._task = self._hub.loop.create_task(self._run())
 
     def examine_all(self, *, afresh: bool = False) -> None:
-        """Judge everybody."""
+        """Judge everybody who may be sent something; `afresh` forgets also what was judged of those who only call."""
+        if afresh:
+            for session in self._hub.sessions.values():
+                session.forget_judgements()
         users = (session for found in self._hub.by_user.values() for session in found)
         self.examine([*self._listening, *users], afresh=afresh)
 

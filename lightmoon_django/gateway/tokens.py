@@ -5,8 +5,10 @@ A token is no proof of who somebody is: whoever shows it must be the user that i
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
+from django.conf import settings as django_settings
 from django.core.signing import BadSignature, Signer
 
 
@@ -36,4 +38,10 @@ def read(token: str) -> Claim | None:
 
 
 def _signer() -> Signer:
-    return Signer(salt="lightmoon.session")
+    return _signer_of(django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+
+
+@functools.lru_cache(4)
+def _signer_of(key: str | bytes, *fallbacks: str | bytes) -> Signer:
+    """Making one costs as much as signing: a server has one for all who come back at once."""
+    return Signer(key=key, fallback_keys=list(fallbacks), salt="lightmoon.session")

@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+SANS_IO = "uvicorn.protocols.websockets.websockets_sansio_impl"  # where the protocol lives whose insides we know
+
 
 def backlog_of(send: Any) -> Callable[[], int] | None:
     """The bytes that Daphne holds for the client, whose `send` never waits; None for servers whose `send` does."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +14,9 @@ from django.views.decorators.csrf import csrf_exempt
 
 from lightmoon_django import testrun
 from lightmoon_django.gateway import admission, http
-from lightmoon_django.gateway.hub import hub_of
+from lightmoon_django.gateway.hub import Hub, hub_of
+
+T = TypeVar("T")
 
 
 @csrf_exempt  # judged inside, for cookies only
@@ -24,9 +28,9 @@ def rpc(request: HttpRequest) -> HttpResponse:
     try:
         limit = node.settings.MAX_REQUEST_BYTES
         http.check(request.method, request.content_type or "", request.META.get("CONTENT_LENGTH", ""), limit)
-        admission.refuse_foreign(request)
+        _on_loop(node.loop, request, http.unless_too_often)
         body = _body(request, limit)
-        visitor = admission.identify(request)
+        visitor = _visitor(node.loop, request)
     except admission.Refusal as refusal:
         return HttpResponse(refusal.body, "application/json", refusal.status, headers=refusal.headers)
 
@@ -40,7 +44,27 @@ def rpc(request: HttpRequest) -> HttpResponse:
     return HttpResponse(answer, "application/json", headers=headers)
 
 
-def _wait(answer: concurrent.futures.Future[str | None]) -> str | None:
+def _visitor(loop: asyncio.AbstractEventLoop, request: HttpRequest) -> admission.Visitor:
+    try:
+        admission.refuse_foreign(request)
+        return admission.identify(request)
+    except admission.Refusal:
+        _on_loop(loop, request, http.came_in_vain)
+        raise
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, request: HttpRequest, judge: Callable[[Hub, str], None]) -> None:
+    """What addresses may is known to the node's loop alone."""
+    from lightmoon_django import host
+
+    async def judged() -> None:
+        hub = hub_of(host.switchboard())
+        judge(hub, hub.rates.address_in(request.META))
+
+    _wait(asyncio.run_coroutine_threadsafe(judged(), loop))
+
+
+def _wait(answer: concurrent.futures.Future[T]) -> T:
     """Every call ends by its own deadline, so there is no other."""
     return testrun.wait(answer, threading.TIMEOUT_MAX) if testrun.active() else answer.result()
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from lightmoon_django.errors import Overloaded, ParseError
-from lightmoon_django.gateway import frames, rpc, transport, users
+from lightmoon_django.gateway import direct, frames, rpc, thrift, transport, users
 from lightmoon_django.gateway.carrier import TRY_AGAIN_LATER
 from lightmoon_django.gateway.hub import Hub, hub_of
-from lightmoon_django.gateway.origin import Origin, as_request, origin_of
+from lightmoon_django.gateway.origin import Origin, origin_of_handshake
 from lightmoon_django.gateway.outbox import Outbox, Send, UnpausedOutbox
 from lightmoon_django.gateway.session import Session
 
@@ -56,14 +55,18 @@ class Socket:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 0)
-            session = self.session
-            text = message.get("text")
-            if text is None:
-                session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
-                continue
-            pending = rpc.receive(session, text, session)
+            pending = self._take(message.get("text"))
+            del message  # it would stay until the next one comes
             if pending is not None:
                 await pending
+                del pending
+
+    def _take(self, text: str | None) -> Awaitable[None] | None:
+        session = self.session
+        if text is not None:
+            return rpc.receive(session, text, session)
+        session.answer(frames.failure(frames.NULL, ParseError("A message is a text frame, not a binary one.")))
+        return None
 
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -71,7 +74,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     from lightmoon_django import host  # it wires this wing too
 
     hub = hub_of(host.switchboard())
-    origin = origin_of(as_request(scope, io.BytesIO()))
+    origin = origin_of_handshake(scope)
     if origin is Origin.FOREIGN:
         await _refuse(receive, send)
         return
@@ -83,26 +86,33 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     user, cookie = await _identify(scope, origin)
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
+    thrift.lighten(receive)
     if not hub.has_room():
         await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "Try again later."})
         return
     socket = Socket()
     session = Session(hub, scope, user, cookie=cookie)
-    socket.session = session.begin(_outbox(hub, send, session), socket)
+    protocol = direct.protocol_of(receive, send)
+    socket.session = session.begin(_outbox(hub, send, session, protocol), socket)
+    inbox = direct.Inbox(protocol, socket) if protocol is not None else None
     code = 0
     try:
-        code = await socket.read(receive)
+        code = await socket.read(receive if inbox is None else inbox.receive)
     except asyncio.CancelledError:
         if not socket.close_code or not _was_ours():
             raise
         _say_goodbye(send, socket.close_code)
     finally:
+        if inbox is not None:
+            inbox.close()
         socket.session.left(socket, for_good=code in GOODBYES)
 
 
-def _outbox(hub: Hub, send: Send, session: Session) -> Outbox:
-    backlog = transport.backlog_of(send)
+def _outbox(hub: Hub, send: Send, session: Session, protocol: Any | None) -> Outbox:
     limit = hub.settings.OUTBOX_BYTES
+    if protocol is not None:
+        return direct.DirectOutbox(send, limit, session, protocol)
+    backlog = transport.backlog_of(send)
     return Outbox(send, limit, session) if backlog is None else UnpausedOutbox(send, limit, session, backlog)
 
 

@@ -36,6 +36,8 @@ def claim(taker: Taker, nodes: Nodes, table: Table, keys: Sequence[str], me: int
     outcomes: dict[str, LoadOutcome] = {}
     mine = {me}
     rest, may_create = list(dict.fromkeys(keys)), table.schema.create
+    if table.transient:
+        taker.create(table, sorted(rest))  # two nodes that insert the same rows must not do so in opposite order
     for _ in range(ROUNDS):
         outcomes.update(taker.take(table, rest, mine))
         rest = [key for key in rest if key not in outcomes]
@@ -48,7 +50,7 @@ def claim(taker: Taker, nodes: Nodes, table: Table, keys: Sequence[str], me: int
         outcomes.update(_final(owners, mine, dead, nodes))
         if missing and may_create:
             taker.create(table, missing)
-            may_create = False
+            may_create = table.transient
         else:
             outcomes.update((key, Missing()) for key in missing)
         mine |= dead

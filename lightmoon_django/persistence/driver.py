@@ -116,26 +116,47 @@ class StoreThread:
         self._close()
 
 
-class _Request:
-    """One load, write or find with the way its outcome takes back."""
+class Request(Protocol):
+    """Something that is asked of a store."""
 
-    __slots__ = ("done", "item", "take", "tries", "wanted")
+    tries: int  # so far
 
-    def __init__(
-        self,
-        item: Load | Write | Find,
-        done: Callable[[Any], None],
-        take: Callable[[], None] | None = None,
-        wanted: Callable[[], bool] | None = None,
-    ) -> None:
+    @property
+    def item(self) -> Load | Write | Find:
+        """What is asked."""
+
+    def take(self) -> None:
+        """It leaves for the store's thread. Called on the loop, each time."""
+
+    def wanted(self) -> bool:
+        """Whether another try is worth while."""
+
+    def done(self, outcome: Any) -> None:
+        """What became of it, on the loop."""
+
+
+class _Question:
+    """A load or find, with the way its outcome takes back."""
+
+    __slots__ = ("done", "item", "tries", "wanted")
+
+    def __init__(self, item: Load | Find, done: Callable[[Any], None], wanted: Callable[[], bool] | None) -> None:
         self.item = item
         self.done = done
-        self.take = take
-        self.wanted = wanted  # asked before another try
+        self.wanted = wanted or _always
         self.tries = 0
 
-    def __str__(self) -> str:
-        return "An answer" if isinstance(self.item, Find) else f"{self.item.schema.name}:{self.item.key}"
+    def take(self) -> None:
+        """Nothing changes with it."""
+
+
+def _always() -> bool:
+    return True
+
+
+def _subject(request: Request) -> str:
+    item = request.item
+    return "An answer" if isinstance(item, Find) else f"{item.schema.name}:{item.key}"
 
 
 class StoreQueue:
@@ -156,7 +177,8 @@ class StoreQueue:
         self._call_soon = call_soon
         self._call_later = call_later
         self._pause = getattr(store, "pause_after_commit", 0.0)
-        self._waiting: list[_Request] = []
+        self._resting_until = 0.0
+        self._waiting: list[Request] = []
         self._queries: deque[tuple[Job, Done]] = deque()
         self._query_next = True  # whose turn it is when both a group and a query wait
         self._busy = False
@@ -164,14 +186,11 @@ class StoreQueue:
 
     def load(self, load: Load, done: Callable[[LoadOutcome], None], wanted: Callable[[], bool] | None = None) -> None:
         """Claim and read. A locked row is tried again, as long as it is `wanted`, until `done` hears something else."""
-        self._add(_Request(load, done, wanted=wanted))
+        self._add(_Question(load, done, wanted))
 
-    def commit(self, write: Write, take: Callable[[], None], done: Callable[[CommitOutcome], None]) -> None:
-        """Store. Locked rows and an absent database are tried again, apart from everybody else's writes.
-
-        `take` is called on the loop each time when the write leaves for the store's thread.
-        """
-        self._add(_Request(write, done, take))
+    def commit(self, request: Request) -> None:
+        """Store its `Write`. Locked rows and an absent database are tried again, apart from everybody else's writes."""
+        self._add(request)
 
     def find(
         self, find: Find, done: Callable[[Answer | Failed | None], None], wanted: Callable[[], bool] | None = None
@@ -180,7 +199,7 @@ class StoreQueue:
 
         While the database is away it is tried again, as long as it is `wanted`.
         """
-        self._add(_Request(find, done, wanted=wanted))
+        self._add(_Question(find, done, wanted))
 
     def query(self, job: Callable[[Store], T], done: Callable[[T | Exception], None]) -> None:
         """Run a job in the store's thread. One goes between two groups, so that many of them hold no group up.
@@ -204,7 +223,7 @@ class StoreQueue:
     def idle(self) -> bool:
         return not self._busy and not self._waiting and not self._queries
 
-    def _add(self, request: _Request) -> None:
+    def _add(self, request: Request) -> None:
         self._waiting.append(request)
         self._schedule()
 
@@ -236,16 +255,17 @@ class StoreQueue:
         writes = [request for request in group if type(request.item) is Write]
         finds = [request for request in group if type(request.item) is Find]
         for request in writes:
-            if request.take is not None:
-                request.take()
+            request.take()
         self._executor.submit(
             lambda: self._run(loads, writes, finds),
             lambda outcomes: self._finished(loads + writes + finds, outcomes),
         )
 
-    def _run(self, loads: list[_Request], writes: list[_Request], finds: list[_Request]) -> list[Any]:
+    def _run(self, loads: list[Request], writes: list[Request], finds: list[Request]) -> list[Any]:
         """In the store's thread."""
         outcomes: list[Any] = []
+        if writes and self._pause:
+            self._rest()
         if loads:
             outcomes += self._guarded(self.store.load, loads, Down)
         if writes:
@@ -253,17 +273,23 @@ class StoreQueue:
         if finds:
             outcomes += self._guarded(self.store.find, finds, Down)
         if writes and self._pause:
-            time.sleep(self._pause)  # lets ordinary writers have the file's lock
+            self._resting_until = time.monotonic() + self._pause
         return outcomes
 
-    def _guarded(self, run: Callable[[Any], list[Any]], requests: list[_Request], broken: type) -> list[Any]:
+    def _rest(self) -> None:
+        """Let ordinary writers have the file's lock between two groups. Mostly the loop has taken that long anyway."""
+        left = self._resting_until - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    def _guarded(self, run: Callable[[Any], list[Any]], requests: list[Request], broken: type) -> list[Any]:
         try:
             return run([request.item for request in requests])
         except Exception as error:  # a store reports failures as outcomes; this one is a defect
             logger.exception("The store failed unexpectedly.", extra={"action": "store_defect"})
             return [Failed(error) if broken is Down else broken(error)] * len(requests)
 
-    def _finished(self, group: list[_Request], outcomes: Any) -> None:
+    def _finished(self, group: list[Request], outcomes: Any) -> None:
         self._free()
         if isinstance(outcomes, BaseException):
             outcomes = [Unsettled(RuntimeError(str(outcomes)))] * len(group)
@@ -288,14 +314,14 @@ class StoreQueue:
         except Exception:  # a defect of ours, and nobody else's business
             logger.exception("A query's result could not be taken in.", extra={"action": "outcome_defect"})
 
-    def _retry(self, request: _Request, outcome: Locked | Down) -> None:
-        if request.wanted is not None and not request.wanted():
+    def _retry(self, request: Request, outcome: Locked | Down) -> None:
+        if not request.wanted():
             return  # its callers were answered meanwhile; during a long outage there would be ever more of them
         delay = min(RETRY_FIRST * 2 ** min(request.tries, 16), RETRY_LONGEST)
         if request.tries == 0:
             logger.info(
                 "%s waits: %s",
-                request,
+                _subject(request),
                 "an open transaction holds its row" if type(outcome) is Locked else "the database is away",
                 extra={"action": "store_retry"},
             )

@@ -158,6 +158,9 @@ class MemoryStore:
             owners = {address: row.owner for address, row in rows.items() if row is not None}
             return {one: owner for one, owner in owners.items() if owner is not None and owner not in self.memory.dead}
 
+    def share(self, incarnation: int) -> None:
+        pass
+
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         with self.memory.lock:
             now = self.wall_clock()

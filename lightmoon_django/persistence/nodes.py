@@ -45,10 +45,13 @@ class Nodes:
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
-    def register(self, incarnation: int, lease: float, endpoint: Endpoint | None = None) -> None:
+    def register(
+        self, incarnation: int, lease: float, endpoint: Endpoint | None = None, *, alone: bool = False
+    ) -> None:
         """Start a lease of that many seconds, and forget tombstones that nobody looks at any more.
 
-        `endpoint` says how others reach this node; its `host` is this process's in any case.
+        `endpoint` says how others reach this node; its `host` is this process's in any case. With `alone` it has all
+        actors that live in memory only, unless it isn't alone (`is_alone`).
         """
         process = this_process()
         self._forget()
@@ -59,8 +62,28 @@ class Nodes:
             process_started=process.started,
             started_at=DatabaseClock(),
             expires_at=DatabaseClock() + _microseconds(lease),
+            alone=alone,
             **(_columns(endpoint) if endpoint is not None else {}),
         )
+
+    def is_alone(self, incarnation: int) -> bool:
+        """Whether a node that has registered as alone is; otherwise it says so now.
+
+        Each node writes its own row first and reads the others' then. So of two that come at once one sees the other.
+        """
+        alone = self.survey().keys() <= {incarnation}
+        if not alone:
+            self.share(incarnation)
+        return alone
+
+    def share(self, incarnation: int) -> None:
+        """That node has nothing any more but what it has claimed."""
+        self._all().filter(id=incarnation).update(alone=False)
+
+    def alone_beside(self, incarnation: int) -> bool:
+        """Whether another living node still has all actors in memory only."""
+        others = set(self._all().filter(alone=True, dead=False).exclude(id=incarnation).values_list("pk", flat=True))
+        return bool(others - self.dead_among(others))
 
     def announce(self, incarnation: int, endpoint: Endpoint) -> None:
         """Say how others reach this node, where that wasn't known yet when it registered."""

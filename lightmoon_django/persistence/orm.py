@@ -36,6 +36,7 @@ from lightmoon_django.persistence.store import (
     Load,
     Loaded,
     LoadOutcome,
+    Locked,
     Lost,
     Missing,
     Write,
@@ -59,6 +60,7 @@ class OrmStore(RecordStore):
     ) -> None:
         super().__init__(alias)
         self.incarnation = incarnation
+        self.trusted: Callable[[], bool] = lambda: True  # whether that incarnation is alive for certain
         self.exclusive = exclusive  # the thread's connection is the store's alone
         self.nodes = Nodes(alias)
         self._settings = settings
@@ -116,6 +118,11 @@ class OrmStore(RecordStore):
                 found.update(((schema.name, key), owner) for key, owner in owners.items())
         return found
 
+    def share(self, incarnation: int) -> None:
+        """That incarnation, which had all actors in memory only, has claimed its own: others may claim theirs."""
+        with self._asking():
+            self.nodes.share(incarnation)
+
     def close(self) -> None:
         if self.exclusive:
             connections[self.alias].close()
@@ -164,8 +171,8 @@ class OrmStore(RecordStore):
         found: dict[tuple[ActorSchema, str], LoadOutcome] = {}
         try:
             for schema, keys in grouped.items():
-                outcomes = claim(self, self.nodes, self.table(schema), keys, self.incarnation())
-                found.update(((schema, key), outcome) for key, outcome in outcomes.items())
+                for key, outcome in self._claim(self.table(schema), keys).items():
+                    found[schema, key] = outcome
         except CannotConnect as error:
             return [Down(error.error)] * len(loads)
         except Exception as error:
@@ -174,6 +181,13 @@ class OrmStore(RecordStore):
                 return [Down(error)] * len(loads)
             raise
         return [found[one.schema, one.key] for one in loads]
+
+    def _claim(self, table: Table, keys: Sequence[str]) -> dict[str, LoadOutcome]:
+        me = self.incarnation()
+        # Nothing would show later that a place was taken as a node that is gone.
+        if table.transient and (not self.trusted() or self.nodes.alone_beside(me)):
+            return {key: Locked() for key in keys}
+        return claim(self, self.nodes, table, keys, me)
 
     def _commit_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         try:

@@ -71,11 +71,14 @@ class Rows:
 
     def own(self, keys: Sequence[str], owner: int) -> None:
         """Write the owner into rows that are locked."""
-        self._set_owner(keys, owner, "")
+        self._each(f"UPDATE {self._table.name} SET {self._table.owner} = %s", [owner], keys)
 
     def disown(self, keys: Sequence[str], owner: int) -> None:
-        """Clear the owner of those that are still this owner's."""
-        self._set_owner(keys, None, f" AND {self._table.owner} = %s", owner)
+        """Clear the owner of those that are still this owner's; delete those that go with it."""
+        if self._table.transient:
+            self._each(f"DELETE FROM {self._table.name}", [], keys, owner)
+        else:
+            self._each(f"UPDATE {self._table.name} SET {self._table.owner} = NULL", [], keys, owner)
 
     def insert(self, keys: Sequence[str], alias: str) -> None:
         """Insert rows from the model's defaults, without its save logic; those that exist stay as they are."""
@@ -87,13 +90,15 @@ class Rows:
             else:
                 self._table.model._base_manager.using(alias).bulk_create(instances, ignore_conflicts=True)
 
-    def _set_owner(self, keys: Sequence[str], owner: int | None, condition: str, *more: Any) -> None:
+    def _each(self, statement: str, values: list[Any], keys: Sequence[str], owner: int | None = None) -> None:
+        """Run it on the rows with those keys; on those of that owner only, where one is named."""
         table = self._table
+        condition, more = (f" AND {table.owner} = %s", [owner]) if owner is not None else ("", [])
         with quiet_cursor(self._connection) as cursor:
             for chunk in _chunks(keys):
                 marks = ", ".join(["%s"] * len(chunk))
-                sql = f"UPDATE {table.name} SET {table.owner} = %s WHERE {table.pk} IN ({marks}){condition}"
-                cursor.execute(sql, [owner, *map(table.pk_value, chunk), *more])
+                sql = f"{statement} WHERE {table.pk} IN ({marks}){condition}"
+                cursor.execute(sql, [*values, *map(table.pk_value, chunk), *more])
 
     def _lock_clause(self, wait: bool) -> str:
         features = self._connection.features

@@ -62,12 +62,15 @@ class Statements:
         return sql, [self._keys(keys)]
 
     def release(self, keys: Sequence[str], owner: int) -> Statement:
+        """Gives back those that are still this owner's."""
         table = self.table
+        give = f"UPDATE {table.name} t SET {table.owner} = NULL FROM v"
+        if table.transient:
+            give = f"DELETE FROM {table.name} t USING v"
         sql = (
             f"WITH v AS MATERIALIZED (SELECT t.{table.pk} AS pk FROM {self._key} {self._row} "
             f"WHERE t.{table.owner} = %s::bigint ORDER BY t.{table.pk} FOR NO KEY UPDATE OF t SKIP LOCKED) "
-            f"UPDATE {table.name} t SET {table.owner} = NULL FROM v "
-            f"WHERE t.{table.pk} = v.pk AND t.{table.owner} = %s::bigint"
+            f"{give} WHERE t.{table.pk} = v.pk AND t.{table.owner} = %s::bigint"
         )
         return sql, [self._keys(keys), owner, owner]
 

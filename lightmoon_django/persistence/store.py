@@ -216,6 +216,9 @@ class Store(Protocol):
     def whereabouts(self, keys: Sequence[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
         """By wire name and key, the living nodes that own those rows. Raises the database's own errors."""
 
+    def share(self, incarnation: int) -> None:
+        """That incarnation, which had all actors in memory only, has claimed its own: others may claim theirs."""
+
     def find(self, finds: Sequence[Find]) -> list[Answer | Down | None]:
         """The stored answers of `once` calls that have not expired; None where there is none."""
 

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.registry import OWNER_FIELD
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.models import Place
 from lightmoon_django.persistence import values
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.store import Snapshot
@@ -28,6 +29,7 @@ class Table:
         self.columns = columns
         self.model = columns.model
         self.fields = columns.fields
+        self.transient = self.model is Place  # a row goes when it is given back, and is made whenever it is missing
         self.inherited = any(link is not None for link in meta.parents.values())
         self.name = quote(meta.db_table)
         self.pk_field: values.AnyField = meta.pk

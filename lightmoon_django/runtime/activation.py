@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lightmoon_django.runtime.timers import Timers
 
 RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
+LARGE = 4096  # bytes of arguments from which a call may find the mailbox too heavy
 
 
 class ActivationState(enum.Enum):
@@ -56,6 +57,7 @@ class Activation:
         "barrier",
         "columns",
         "creates",
+        "directory",
         "epoch",
         "fired",
         "gate",
@@ -90,6 +92,7 @@ class Activation:
         self.key = key
         self.columns = columns
         self.store = store  # None: the actor lives in memory only
+        self.directory: StoreQueue | None = store  # says whose it is; None where no other process could have it
         self.view = schema.mirror
         self.audience = Audience(schema.view_for) if schema.view_for is not None else None
         self.state = ActivationState.LOADING
@@ -172,6 +175,9 @@ class Activation:
         if waiting >= limit and (self.timers is None or waiting - self.timers.waiting >= limit):
             call.reject(Overloaded(f"{self.address} has {waiting} messages waiting.", retry_after=RETRY_AFTER))
             return
+        if len(call.payload) >= LARGE and self._weight() >= self.node.settings.MAILBOX_BYTES:
+            call.reject(Overloaded(f"{self.address} has too large messages waiting.", retry_after=RETRY_AFTER))
+            return
         if call.chain and not self._admit_of_chain(call):
             return
         if call.identity is not None and not self._admit_of_id(call, call.identity):
@@ -181,6 +187,10 @@ class Activation:
         self.node.deadlines.watch(self, call.deadline)
         if not self.scheduled:
             self.schedule()
+
+    def _weight(self) -> int:
+        """The arguments that wait. Added up for a large call only: then that costs less than to have read it."""
+        return sum(len(call.payload) for call in self.mailbox)
 
     def adopt(self, calls: list[Call]) -> None:
         """Take over what waited for an earlier activation, in order."""
@@ -326,8 +336,8 @@ class Activation:
 
     def _hold(self, turn: Turn, changes: dict[int, Any]) -> None:
         if self.store is None:
-            release(self, turn)
-        elif turn.saves or turn.deletes or (changes and self.columns.barrier):
+            changes = {}  # there is nowhere to store them; but a node that has lost its lease may not answer either
+        if turn.saves or turn.deletes or (changes and self.columns.barrier):
             self.barrier = True
             self.gate.hold_barrier(turn, changes)
         elif changes or turn.records:
@@ -341,8 +351,10 @@ class Activation:
 
     def fresh(self) -> bool:
         """Whether memory may be trusted without a look at the row."""
+        if self.store is None:
+            return self.directory is None or self.directory.trusted()
         recent = self.monotonic() - self.verified_at < self.node.verify_after
-        return recent and (self.store is None or self.store.trusted())
+        return recent and self.store.trusted()
 
     def fail(self, turn: Turn, error: BaseException) -> None:
         """Undo a turn that raised. Its error waits like any reply: it may tell of state that is not durable yet."""
@@ -352,7 +364,7 @@ class Activation:
         turn.state = TurnState.FAILED
         if turn.instance is self.instance:
             self.columns.restore(self.instance, self.head)
-        if self.store is not None and not turn.cancelled and not self.fresh():
+        if not turn.cancelled and not self.fresh():
             self.gate.hold_unverified(turn, self.head)  # it may tell of state that somebody has changed
         elif self.gate:
             self.gate.hold(turn)

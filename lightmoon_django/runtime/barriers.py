@@ -47,7 +47,7 @@ class Barriers:
     def start(self, activation: Activation, turn: Turn) -> None:
         """A `def` message's turn has come. It starts once the gate is empty and memory is known to be fresh."""
         activation.barrier = True
-        if activation.store is None or (not activation.gate and activation.fresh()):
+        if not activation.gate and activation.fresh():
             self._run(activation, turn)
         elif activation.fresh():
             activation.gate.when_open(lambda: self._run(activation, turn))
@@ -142,7 +142,7 @@ class Barriers:
         if type(outcome) is Committed and outcome.snapshot is not None:
             activation.committed(outcome, last=True)
             turn.after = activation.head
-        elif activation.store is not None and not activation.fresh() and not (turn.deletes or turn.saves):
+        elif not activation.fresh() and not (turn.deletes or turn.saves):
             activation.gate.hold_unverified(turn, activation.head)
             return
         release(activation, turn)

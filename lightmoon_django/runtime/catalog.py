@@ -19,6 +19,7 @@ from lightmoon_django.errors import (
     Unavailable,
 )
 from lightmoon_django.identity import new_epoch
+from lightmoon_django.persistence.places import row_of
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
 from lightmoon_django.runtime import overlap, repeats, timers
 from lightmoon_django.runtime.activation import Activation, ActivationState
@@ -59,6 +60,7 @@ class Catalog:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._all: dict[tuple[str, str], Activation] = {}
+        self.get = self._all.get  # by address, for every call
         self._scan: Iterator[Activation] = iter(())
         self._leavers: Iterator[Activation] = iter(())
 
@@ -67,9 +69,6 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Activation]:
         return iter(list(self._all.values()))
-
-    def get(self, address: tuple[str, str]) -> Activation | None:
-        return self._all.get(address)
 
     def open(self, schema: ActorSchema, key: str, *, creates: bool = True) -> Activation:
         """A new activation, loading. With `creates=False` no row is made.
@@ -82,17 +81,18 @@ class Catalog:
         store = self._node.store_of(schema)
         activation = Activation(self._node, schema, key, self._node.columns_of(schema), store)
         activation.creates = creates
+        activation.directory = self._node.directory_of(schema)
         self._all[activation.address] = activation
         self._load(activation)
         return activation
 
     def _load(self, activation: Activation) -> None:
-        if activation.store is None:
-            self._node.loop.call_soon(self._loaded, activation, _in_memory(activation))
+        if activation.directory is None or (activation.store is None and self._node.alone):
+            self._node.loop.call_soon(self._loaded, activation, Loaded((), None, time.time_ns() // 1000))
         else:
             schema = activation.schema if activation.creates else activation.schema.existing
-            activation.store.load(
-                Load(schema, activation.key),
+            activation.directory.load(
+                Load(*row_of(schema, activation.key)),
                 lambda outcome: self._loaded(activation, outcome),
                 lambda: activation.state is ActivationState.LOADING,
             )
@@ -131,12 +131,13 @@ class Catalog:
 
     def _begin(self, activation: Activation, row: Loaded) -> None:
         """The row is ours: build the instance, and run on_activate before the first message."""
-        instance = activation.columns.make(row.snapshot, activation.key)
+        snapshot = row.snapshot if activation.store is not None else activation.columns.defaults()
+        instance = activation.columns.make(snapshot, activation.key)
         if instance.lightmoon_key != activation.key:  # a collation found a row under another spelling
             self.give_up(activation, ActorNotFound(f"There is no {activation.address}."))
             return
         activation.instance = instance
-        activation.head = row.snapshot
+        activation.head = snapshot
         activation.version = row.version
         activation.epoch = new_epoch(row.claimed_at)
         activation.verified_at = activation.monotonic()
@@ -174,17 +175,27 @@ class Catalog:
 
     def give_up(self, activation: Activation, error: LightMoonError) -> None:
         """The activation failed: everybody who waits for it gets the error at once, and the next call tries afresh."""
+        claimed = activation.state is not ActivationState.LOADING
         self._end(activation, "failed")
         overlap.refuse_reentering(activation, error)
         waiting, activation.mailbox = activation.mailbox, []
         for call in waiting:
             activation.refuse(call, error)
+        if claimed:
+            self._vacate(activation)
+
+    def _vacate(self, activation: Activation) -> bool:
+        """Give back the place of an actor that lives in memory only; its calls wait for that. False: it has none."""
+        if activation.store is not None or activation.directory is None or self._node.alone:
+            return False
+        self._node.moves.release(activation.schema, activation.key, [])
+        return True
 
     def replace(self, activation: Activation, calls: list[Call], reason: str) -> None:
         """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one."""
         if activation.state is ActivationState.ENDED:
             return
-        if activation.store is None and activation.state is ActivationState.ACTIVE:
+        if activation.store is None and activation.state is ActivationState.ACTIVE and activation.fresh():
             self._detach(activation, calls)
             return
         self._end(activation, reason)
@@ -267,7 +278,12 @@ class Catalog:
         self._end(activation, "deactivated")
         waiting = list(activation.mailbox)
         activation.mailbox.clear()
-        self._hand_over(activation, waiting)
+        if self._node.handover is not None or activation.address in self._node.moves or not self._vacate(activation):
+            self._hand_over(activation, waiting)
+        elif waiting:
+            self._node.moves.takes(
+                activation.schema, activation.key, [one for call in waiting for one in _copies(call)]
+            )
 
     def _end(self, activation: Activation, reason: str) -> None:
         activation.state = ActivationState.ENDED
@@ -329,8 +345,3 @@ def _load_error(activation: Activation, outcome: LoadOutcome) -> LightMoonError:
     failed = InternalError(f"{activation.address} could not be loaded.")
     failed.__cause__ = error
     return failed
-
-
-def _in_memory(activation: Activation) -> Loaded:
-    """The first state of an actor that is kept nowhere."""
-    return Loaded(activation.columns.defaults(), None, time.time_ns() // 1000)

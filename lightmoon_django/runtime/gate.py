@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call
 from lightmoon_django.actor.turn import Turn
+from lightmoon_django.persistence import places
 from lightmoon_django.persistence.records import Record, ReminderChange
 from lightmoon_django.persistence.store import (
     CommitOutcome,
@@ -37,26 +38,31 @@ SPECULATION_LIMIT = 1000  # turns of one actor that may wait for the disk before
 
 
 class Ticket:
-    """One write of one activation, and the turns that it makes durable.
+    """One write of one activation, and the turns that it makes durable. Implements `persistence.driver.Request`.
 
     It must not end up in a reference cycle: one is made per write, and cycles would be left to the garbage collector.
     """
 
-    __slots__ = ("_gate", "done", "taken", "turns", "write")
+    __slots__ = ("_gate", "item", "stored", "taken", "tries", "turns")
 
     def __init__(self, gate: Gate, write: Write, turns: list[Turn]) -> None:
         self._gate = gate
-        self.write = write
+        self.item = write
         self.turns = turns
+        self.tries = 0
         self.taken = False  # on its way: takes no more changes
-        self.done = False
+        self.stored = False
 
     def take(self) -> None:
         """The write leaves for the store now."""
         self.taken = True
-        self.write.version = self._gate.version
+        self.item.version = self._gate.version
 
-    def settle(self, outcome: CommitOutcome) -> None:
+    def wanted(self) -> bool:
+        """What was accepted is stored as soon as it can be."""
+        return True
+
+    def done(self, outcome: CommitOutcome) -> None:
         """The store has answered."""
         self._gate.settled(self, outcome)
 
@@ -115,7 +121,7 @@ class Gate:
     def hold_changes(self, turn: Turn, base: Snapshot, changes: dict[int, Any]) -> None:
         """Keep a turn until its changes are stored. `base` is the state that they were made on."""
         ticket = self._open_ticket(base, turn.records)
-        ticket.write.changes.update(changes)
+        ticket.item.changes.update(changes)
         ticket.turns.append(turn)
         self._entries.append(Entry(turn, ticket, changes))
 
@@ -145,7 +151,7 @@ class Gate:
         """Let out, in order, whatever no longer waits for anything."""
         while self._entries:  # looked up each time: what is let out may cause an unwinding
             entry = self._entries[0]
-            if entry.ticket is not None and not entry.ticket.done:
+            if entry.ticket is not None and not entry.ticket.stored:
                 return
             if entry.barrier:
                 if not entry.begun:
@@ -176,12 +182,16 @@ class Gate:
         """The ticket that still takes changes, or a new one. Takes over `records`."""
         if self._tickets:
             ticket = self._tickets[-1]
-            if not ticket.taken and (not records or _fit(ticket.write.records, records)):
+            if not ticket.taken and (not records or _fit(ticket.item.records, records)):
                 if records:
-                    ticket.write.records = [*ticket.write.records, *records]
+                    ticket.item.records = [*ticket.item.records, *records]
                 return ticket
         activation = self._activation
-        ticket = Ticket(self, Write(activation.schema, activation.key, None, base, {}, False, records or ()), [])
+        if activation.store is None:
+            write = places.look(activation.schema, activation.key)
+        else:
+            write = Write(activation.schema, activation.key, None, base, {}, False, records or ())
+        ticket = Ticket(self, write, [])
         self._tickets.append(ticket)
         if len(self._tickets) == 1:
             self._submit()
@@ -190,9 +200,9 @@ class Gate:
     def _submit(self) -> None:
         """Hand the first ticket to the store; one of an activation is there at a time."""
         assert self._tickets
-        ticket, store = self._tickets[0], self._activation.store
+        store = self._activation.directory
         assert store is not None
-        store.commit(ticket.write, ticket.take, ticket.settle)
+        store.commit(self._tickets[0])
 
     def settled(self, ticket: Ticket, outcome: CommitOutcome) -> None:
         """Act on what became of the first ticket's write."""
@@ -200,7 +210,7 @@ class Gate:
             return  # unwound meanwhile
         if type(outcome) is Committed:
             self._tickets.pop(0)
-            ticket.done = True
+            ticket.stored = True
             if outcome.snapshot is not None and ticket.turns:
                 self._correct(ticket.turns[-1].after, outcome.snapshot)
             self._activation.committed(outcome, last=not self._tickets)
@@ -247,9 +257,7 @@ class Gate:
         self._submit()
 
     def _single(self, ticket: Ticket, turn: Turn, changes: dict[int, Any]) -> Ticket:
-        write = Write(
-            ticket.write.schema, ticket.write.key, None, turn.before, dict(changes), False, turn.records or ()
-        )
+        write = Write(ticket.item.schema, ticket.item.key, None, turn.before, dict(changes), False, turn.records or ())
         single = Ticket(self, write, [turn])
         single.taken = True
         return single

@@ -10,17 +10,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.expiry import Sweep, refuse_expired
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.clock import Cancellable
-from lightmoon_django.errors import DeadlineExceeded, Unavailable
+from lightmoon_django.errors import Unavailable
 from lightmoon_django.identity import Address
+from lightmoon_django.persistence.places import row_of
+from lightmoon_django.runtime.repeats import BEQUEST_WITHIN, Bequest
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.activation import Activation
     from lightmoon_django.runtime.node import Elsewhere, Node
 
-SWEEP = 0.25  # seconds between looks for calls whose deadline has passed
+EXPECTED = 50_000  # actors whose answers may be on their way here; of more the oldest are forgotten
 
 
 class GivingBack:
@@ -30,16 +32,16 @@ class GivingBack:
         """`then` gets the calls of an actor whose row is nobody's now, as far as this node is concerned."""
         self._node = node
         self._then = then
-        self._waiting: dict[Address, list[Call]] = {}
-        self._sweeping: Cancellable | None = None
+        self.waiting: dict[Address, list[Call]] = {}
+        self._sweep = Sweep(node.clock, self._expire)
         self._due: dict[StoreQueue, list[tuple[ActorSchema, str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def join(self, address: Address, calls: list[Call]) -> bool:
         """Let calls wait with the others. False: that row is not being given back."""
-        waiting = self._waiting.get(address)
+        waiting = self.waiting.get(address)
         if waiting is None:
             return False
         waiting += calls
@@ -47,36 +49,60 @@ class GivingBack:
 
     def begin(self, schema: ActorSchema, key: str, store: StoreQueue, calls: list[Call]) -> None:
         """Give a row back, together with all others of this pass of the loop."""
-        self._waiting[Address(schema.name, key)] = calls
-        if self._sweeping is None:
-            self._sweep_later()
+        self.waiting[Address(schema.name, key)] = calls
+        self._sweep.start()
         if not self._due:
             self._node.loop.call_soon(self._flush)
         self._due.setdefault(store, []).append((schema, key))
 
     def _flush(self) -> None:
         due, self._due = self._due, {}
+        self._announce([Address(schema.name, key) for keys in due.values() for schema, key in keys])
         for store, keys in due.items():
-            store.disown(keys, lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
+            store.disown([row_of(*one) for one in keys], lambda _, keys=keys: self._given_back(keys))  # type: ignore[misc]
+
+    def _announce(self, leaving: list[Address]) -> None:
+        """Whoever has an actor next may get a repeated call sooner than the answers that are remembered here."""
+        remembering = [one for one in leaving if any(type(call) is Bequest for call in self.waiting[one][:1])]
+        if remembering and self._node.elsewhere is not None:
+            self._node.elsewhere.announce_moving(remembering)
 
     def _given_back(self, keys: list[tuple[ActorSchema, str]]) -> None:
         for schema, key in keys:
-            self._then(schema, key, self._waiting.pop(Address(schema.name, key)))
+            self._then(schema, key, self.waiting.pop(Address(schema.name, key)))
 
-    def _sweep_later(self) -> None:
-        clock = self._node.clock
-        self._sweeping = clock.call_at(clock.monotonic() + SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
+    def _expire(self, now: float) -> bool:
         """Nobody waits beyond the deadline for a database that doesn't answer."""
-        self._sweeping = None
-        now = self._node.clock.monotonic()
-        for waiting in self._waiting.values():
-            for call in [call for call in waiting if call.deadline <= now]:
-                waiting.remove(call)
-                call.reject(DeadlineExceeded("The deadline passed while the actor moved. The call did not run."))
-        if self._waiting:
-            self._sweep_later()
+        reason = "The deadline passed while the actor moved. The call did not run."
+        refuse_expired(self.waiting.values(), now, reason)
+        return bool(self.waiting)
+
+
+class Expected:
+    """Actors that other nodes give up, and whose answers to repeated calls may be on their way to this one."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._until: dict[Address, float] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, address: Address) -> None:
+        now = self._monotonic()
+        while self._until and next(iter(self._until.values())) <= now:
+            del self._until[next(iter(self._until))]
+        if len(self._until) >= EXPECTED:
+            del self._until[next(iter(self._until))]
+        self._until.pop(address, None)
+        self._until[address] = now + BEQUEST_WITHIN
+
+    def discard(self, address: Address) -> None:
+        self._until.pop(address, None)
+
+    def __contains__(self, address: Address) -> bool:
+        until = self._until.get(address)
+        return until is not None and until > self._monotonic()
 
 
 class Handover:
@@ -96,14 +122,14 @@ class Handover:
         address = Address(schema.name, key)
         if self._leaving.join(address, calls):
             return
-        store = self._node.store_of(schema)
+        directory = self._node.directory_of(schema)
         if address in self._left:
             self._pass(calls)
-        elif store is None:  # it lived here only
+        elif directory is None:  # it lived here only
             for call in calls:
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
         else:
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         self._left.add(Address(schema.name, key))
@@ -125,7 +151,7 @@ class Moves:
 
     def __len__(self) -> int:
         """How many are under way."""
-        return len(self._targets) + len(self._leaving)
+        return len(self._targets) + len(self._leaving.waiting)
 
     def __contains__(self, address: Address) -> bool:
         return bool(self._targets) and address in self._targets
@@ -147,10 +173,10 @@ class Moves:
 
     def release(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         """Give the row of an actor back that is not in memory, and let its calls go wherever it comes to live."""
-        store = self._node.store_of(schema)
-        assert store is not None
+        directory = self._node.directory_of(schema)
+        assert directory is not None
         if not self._leaving.join(Address(schema.name, key), calls):
-            self._leaving.begin(schema, key, store, calls)
+            self._leaving.begin(schema, key, directory, calls)
 
     def _given_back(self, schema: ActorSchema, key: str, calls: list[Call]) -> None:
         target = self._targets.pop(Address(schema.name, key), None)

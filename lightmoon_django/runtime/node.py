@@ -17,17 +17,18 @@ from lightmoon_django.messages import AccessChange, Guarded
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.store import Columns
 from lightmoon_django.runtime import deadlock, recovery
-from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.runtime.activation import Activation, ActivationState
 from lightmoon_django.runtime.barriers import Barriers
 from lightmoon_django.runtime.callbacks import Callbacks
 from lightmoon_django.runtime.catalog import SCAN_PERIOD, Catalog
 from lightmoon_django.runtime.deadlines import Deadlines
 from lightmoon_django.runtime.execution import Runners
-from lightmoon_django.runtime.handover import Handover, Moves
+from lightmoon_django.runtime.handover import Expected, Handover, Moves
 from lightmoon_django.runtime.history import Retention
 from lightmoon_django.runtime.outgoing import OutgoingTells
 from lightmoon_django.runtime.presence import Presences
 from lightmoon_django.runtime.reminders import Reminders
+from lightmoon_django.runtime.sharing import Sharing
 from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.whereabouts import Told, Whereabouts
 from lightmoon_django.runtime.workers import WorkerPool
@@ -46,6 +47,16 @@ class Storage(Protocol):
 
     def queue(self, schema: ActorSchema) -> StoreQueue | None:
         """The store of a persistent class; None for a class that lives in memory only."""
+
+    def directory(self, schema: ActorSchema) -> StoreQueue | None:
+        """The store that says who has an actor of that class; None where no other process could have it."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process has all actors in memory only, without a claim on each: no other could have any."""
+
+    def end_solitude(self) -> tuple[StoreQueue, int] | None:
+        """From now on it claims them one by one. The directory, and the incarnation that was alone; None: it wasn't."""
 
     def columns(self, schema: ActorSchema) -> Columns: ...
 
@@ -79,6 +90,9 @@ class Elsewhere(Protocol):
 
     def announce(self, change: AccessChange) -> None:
         """Tell every other node."""
+
+    def announce_moving(self, addresses: list[Address]) -> None:
+        """Tell every other node that what these actors remember of repeated calls will follow them."""
 
     @property
     def hosting(self) -> bool:
@@ -146,6 +160,7 @@ class Node:
         self.elsewhere: Elsewhere | None = None  # the other nodes, where there are any
         self.handover: Handover | None = None  # while this one stops, and others stay
         self.moves = Moves(self)  # single actors on their way to other nodes
+        self.expected = Expected(clock.monotonic)
         self._whereabouts = Whereabouts(self)
         self._columns: dict[ActorSchema, Columns] = {}
         self._scan = clock.call_at(clock.monotonic() + SCAN_PERIOD, self._scan_idle)
@@ -252,6 +267,11 @@ class Node:
         if self.elsewhere is not None:
             self.elsewhere.announce(change)
 
+    def expect(self, addresses: list[Address]) -> None:
+        """Another node gives these actors up, and what they remember of repeated calls may come here."""
+        for address in addresses:
+            self.expected.add(address)
+
     def evict(self, schema: ActorSchema, key: str) -> None:
         """Somebody else wrote the row: the actor's next turn runs on what is stored."""
         activation = self.catalog.get((schema.name, key))
@@ -261,8 +281,12 @@ class Node:
     def distrust_all(self, store: StoreQueue) -> None:
         """A lease is lost: every actor of that store is loaded anew, by the next incarnation, when it is called."""
         for activation in self.catalog:
-            if activation.store is store:
+            if activation.directory is not store:
+                continue
+            if activation.store is not None or activation.state is ActivationState.LOADING:
                 activation.distrust()
+            else:  # it lives in memory only: nothing brings back what it had
+                recovery.lose(activation, "Its process has lost its lease.")
 
     def deadlock(self, call: Call, target: Activation) -> DeadlockError | None:
         return deadlock.find(call, target, self.catalog.get)
@@ -272,6 +296,25 @@ class Node:
 
     def store_of(self, schema: ActorSchema) -> StoreQueue | None:
         return self._storage.queue(schema)
+
+    def directory_of(self, schema: ActorSchema) -> StoreQueue | None:
+        """The store that says who has an actor of that class; None where no other process could have it."""
+        return self._storage.directory(schema)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process has all actors in memory only, without a claim on each."""
+        return self._storage.alone
+
+    def share(self) -> None:
+        """Other processes are there: let them have actors in memory only, too."""
+        found = self._storage.end_solitude()
+        if found is not None:
+            Sharing(self, *found).begin()
+
+    def places(self, schema: ActorSchema) -> bool:
+        """Whether actors of that class live in one process only, out of several."""
+        return self._storage.directory(schema) is not None
 
     def columns_of(self, schema: ActorSchema) -> Columns:
         found = self._columns.get(schema)
@@ -298,9 +341,9 @@ class Node:
 
     def owner(self, schema: ActorSchema, key: str, told: Told) -> None:
         """Ask which living incarnation owns a row: 0 is this node's own, None nobody's."""
-        store = self.store_of(schema)
-        assert store is not None
-        self._whereabouts.ask(schema, key, store, told)
+        directory = self.directory_of(schema)
+        assert directory is not None
+        self._whereabouts.ask(schema, key, directory, told)
 
     def movable(self, limit: int, wanted: Callable[[ActorSchema], bool]) -> list[Activation]:
         """Some actors that nothing is under way of, out of the next `limit`, in turn."""

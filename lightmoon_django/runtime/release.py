@@ -58,13 +58,14 @@ def reject(turn: Turn, error: LightMoonError) -> None:
 
 def _patch(activation: Activation, turn: Turn) -> None:
     """Tell subscribers what of the view the turn changed. If that can't be told they subscribe anew, and hear why."""
+    mark = turn.call.mark
     try:
         if activation.audience is not None:
-            activation.stream.patch_each(activation.audience.changes(activation, turn))
+            activation.stream.patch_each(activation.audience.changes(activation, turn), mark)
             return
         changed, gone = patch(activation, turn)
         if changed or gone:
-            activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone))
+            activation.stream.patch(codec.encode_json(changed), codec.encode_json(gone), mark)
     except Exception:  # of a serializer
         logger.exception("%s has no view.", activation.address, extra={"action": "view_failed"})
         activation.end_stream("the view failed")

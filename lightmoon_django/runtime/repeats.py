@@ -1,6 +1,7 @@
 """Calls that are sent again: an id runs once, and every copy gets the first one's answer.
 
-What is kept in memory goes with an actor that goes on at another node, as a call ahead of all others.
+What is kept in memory goes with an actor that goes on at another node, as a call ahead of all others. That node hears
+of it before the row is given back; a call with an id that overtakes it waits for it a while.
 
 Copies that come while the first one is on its way wait for its answer. The last answers are kept in memory. Those of
 `once` messages are stored in their own turn's commit, and looked up before a call with an unknown id may run: nobody
@@ -20,10 +21,11 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError
+from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError, Overloaded
 from lightmoon_django.persistence.records import Answer, Find
 
 if TYPE_CHECKING:
+    from lightmoon_django.clock import Cancellable
     from lightmoon_django.runtime.activation import Activation
 
 logger = logging.getLogger("lightmoon")
@@ -32,6 +34,8 @@ KEPT = 64  # answers of one activation
 KEPT_BYTES = 64 * 1024  # of one answer; a larger one is not kept in memory
 BEQUEATHED_BYTES = 256 * 1024  # of the answers that go on with an actor
 BEQUEST_WITHIN = 10.0  # seconds
+PATIENCE = 2.0  # seconds that a call with an id waits for what an earlier owner remembers
+RETRY_AFTER = 0.1  # seconds that a copy too many is told to wait
 SECOND = datetime.timedelta(seconds=1)
 
 
@@ -60,12 +64,13 @@ def bequest(activation: Activation) -> list[Call]:
 class Repeats:
     """What one activation knows of calls with ids."""
 
-    __slots__ = ("_activation", "_answers", "_running")
+    __slots__ = ("_activation", "_answers", "_running", "_waits")
 
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
         self._running: dict[bytes, Call] = {}
         self._answers: dict[bytes, tuple[bytes, bytes]] = {}  # fingerprint and encoded result
+        self._waits: Cancellable | None = None  # for what an earlier owner remembers
 
     def admit(self, call: Call, identity: Identity) -> bool:
         """Whether the call is to be queued. If not it has its answer, or will get the one of its first copy."""
@@ -75,7 +80,7 @@ class Repeats:
         try:
             if self._joins(call, identity) or self._answered(call, identity):
                 return False
-        except InvalidRequest as error:
+        except (InvalidRequest, Overloaded) as error:
             call.reject(error)
             return False
         self._running[identity.id] = call
@@ -86,6 +91,11 @@ class Repeats:
                 lambda found: self._found(call, identity, found),
                 lambda: self._running.get(identity.id) is call,
             )
+        elif len(self._activation.node.expected) and self._activation.address in self._activation.node.expected:
+            identity.looking = True
+            if self._waits is None:
+                clock = self._activation.node.clock
+                self._waits = clock.call_at(clock.monotonic() + PATIENCE, self._go_on)
         return True
 
     def _joins(self, call: Call, identity: Identity) -> bool:
@@ -93,7 +103,13 @@ class Repeats:
         if first is None or first is call or first.identity is None:
             return False
         first.identity.refuse_other(identity.fingerprint)
-        first.identity.copies = [*(first.identity.copies or ()), call]
+        if first.identity.copies is None:
+            first.identity.copies = []
+        elif len(first.identity.copies) >= self._activation.node.settings.MAILBOX_LIMIT:
+            raise Overloaded("Too many copies of this call wait for its answer.", retry_after=RETRY_AFTER)
+        if call.form == first.form:  # the same bytes, or the fingerprint would differ
+            call.payload, call.args = first.payload, None
+        first.identity.copies.append(call)
         return True
 
     def _answered(self, call: Call, identity: Identity) -> bool:
@@ -152,6 +168,22 @@ class Repeats:
         self._answers = {id: (hashed, payload) for id, hashed, payload in answers} | self._answers
         self._forget_oldest()
         call.resolve(b"")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Whatever an earlier owner remembers is here, or is waited for no longer."""
+        self._activation.node.expected.discard(self._activation.address)
+        if self._waits is None:
+            return
+        self._waits.cancel()
+        self._waits = None
+        for call in list(self._running.values()):
+            identity = call.identity
+            if identity is not None and identity.looking and not call.message.options.once:
+                kept = self._answers.get(identity.id)
+                self._found(
+                    call, identity, kept and Answer(id=identity.id, fingerprint=kept[0], payload=kept[1], expires_at=0)
+                )
 
     def bequest(self) -> list[Call]:
         """The call that takes the last answers to the next activation, if there are any."""

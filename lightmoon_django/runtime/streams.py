@@ -93,22 +93,26 @@ class Stream:
         """Send an event to everybody. `data` is its encoded object."""
         self._send("lm.event", f'"name":"{name}","data":{data.decode()}', name if name in self._guarded else "")
 
-    def patch(self, changed: bytes, gone: bytes = b"[]") -> None:
-        """Send what of the view has changed to everybody: an encoded object, and an encoded array of names."""
-        self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}')
+    def patch(self, changed: bytes, gone: bytes = b"[]", mark: str | None = None) -> None:
+        """Send what of the view has changed to everybody: an encoded object, and an encoded array of names.
 
-    def patch_each(self, changes: Mapping[str, str]) -> None:
+        By `mark` the client whose call changed it knows that it did.
+        """
+        self._send("lm.state", f'"set":{changed.decode()},"unset":{gone.decode()}{_marked(mark)}')
+
+    def patch_each(self, changes: Mapping[str, str], mark: str | None = None) -> None:
         """Send to each session what of its view has changed, as `Audience.changes` says.
 
-        None of it is kept: who comes back is told the state that it sees then.
+        None of it is kept but the mark: who comes back is told the state that it sees then.
         """
         if not any(changes.values()):
             return
         self.seq += 1
-        skip = self._frame("lm.skip", "")
+        sign = _marked(mark)
+        skip = self._frame("lm.skip", sign)
         if self._history is not None:
             self._history.add(skip)
-        made = {rest: self._frame("lm.state", f",{rest}") if rest else skip for rest in set(changes.values())}
+        made = {rest: self._frame("lm.state", f",{rest}{sign}") if rest else skip for rest in set(changes.values())}
         frames = {id: made[rest] for id, rest in changes.items()}
         for subscriber in tuple(self.subscribers.values()):
             subscriber.push_split(frames, skip)
@@ -157,6 +161,10 @@ class Stream:
             actor, key = (codec.encode_json(part).decode() for part in self.address)
             self._head = f'"actor":{actor},"key":{key},'
         return self._head
+
+
+def _marked(mark: str | None) -> str:
+    return "" if mark is None else f',"mark":{codec.encode_json(mark).decode()}'
 
 
 def params_of(frame: str | Guarded, hidden: Collection[str] = ()) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.places import row_of
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
@@ -33,15 +34,16 @@ class Whereabouts:
     def _flush(self) -> None:
         due, self._due = self._due, {}
         for store, asked in due.items():
-            keys = list({(schema, key): None for schema, key, _ in asked})
-            store.query(lambda store, keys=keys: _look(store, keys), lambda found, asked=asked: _tell(asked, found))  # type: ignore[misc]
+            rows = list({row_of(schema, key): None for schema, key, _ in asked})
+            store.query(lambda store, rows=rows: _look(store, rows), lambda found, asked=asked: _tell(asked, found))  # type: ignore[misc]
 
 
-def _look(store: Store, keys: list[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
+def _look(store: Store, rows: list[tuple[ActorSchema, str]]) -> dict[tuple[str, str], int]:
     me = store.incarnation()
-    return {address: MINE if owner == me else owner for address, owner in store.whereabouts(keys).items()}
+    return {address: MINE if owner == me else owner for address, owner in store.whereabouts(rows).items()}
 
 
 def _tell(asked: list[tuple[ActorSchema, str, Told]], found: Any) -> None:
     for schema, key, told in asked:
-        told(found if isinstance(found, Exception) else found.get((schema.name, key)))
+        row, id = row_of(schema, key)
+        told(found if isinstance(found, Exception) else found.get((row.name, id)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,59 @@ def test_a_link_never_becomes_code(visit: Any, elsewhere: Any) -> None:
     for good in ("https://a.example/b:c", "?q=a:b", "#top", "mailto:a@b.example"):
         elsewhere("server.Board.lead", link=good)
         window.wait(f"{href} === '{good}'")
+
+
+def test_no_binding_makes_code_of_data(visit: Any, elsewhere: Any) -> None:
+    """Neither handlers, nor what LightMoon, htmx or Alpine obey, nor scripts, whoever has chosen the names."""
+    window = visit("bindings")
+    elsewhere("server.Board.lead", link="javascript:alert(1)")
+    names = ["onclick", "ONLOAD", "srcdoc", "style", "data-lm-call", "data-lm", "hx-get", "data-hx-get", "x-html"]
+    names += ["@click", ":href", "v-html", "_", "formaction", "action", "src", "to", "values"]
+    pairs = " ".join(f"{name}:link" for name in ["title", *names])
+    window.js(
+        "document.querySelector('#closed').insertAdjacentHTML('beforebegin',"
+        f" `<b id='bad' data-lm-attr='{pairs} lang:title'></b>"
+        "<script id='code' type='text/plain' data-lm-text='title'></script>"
+        "<base id='base' data-lm-attr='href:title'>`)"
+    )
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait("document.querySelector('#bad').lang === 'Plans'")
+    assert window.js("document.querySelector('#bad').title") == "javascript:alert(1)"
+    found = window.js("[...document.querySelector('#bad').attributes].map(({ name }) => name)")
+    assert sorted(found) == ["data-lm-attr", "id", "lang", "title"]
+    assert window.js("document.querySelector('#code').textContent") == ""
+    assert window.js("document.querySelector('#base').hasAttribute('href')") is False
+    assert all("would be code" in one for one in window.troubles)
+    window.troubles.clear()
+
+
+def test_what_is_to_be_ignored_has_no_say(visit: Any, elsewhere: Any, key: str) -> None:
+    """HTML that somebody else wrote: it shows no actor, sends nothing in a reader's name, gives no form a value."""
+    window = visit("bindings")
+    window.wait("document.querySelector('#link').hasAttribute('href')")
+    window.js(
+        "document.querySelector('#close').insertAdjacentHTML('beforebegin', `<div id='theirs' data-lm-ignore>"
+        "<button id='b1' data-lm-call='rename' data-lm-params='{\"title\": \"Evil\"}'>Free!</button>"
+        f"<div data-lm='server.Board:{key}-victim'><i data-lm-text='title'></i><button id='b2' data-lm-call='close'"
+        " name='closed'></button></div>"
+        "<u data-lm-text='title'></u><output data-lm-error></output><p data-lm-status></p>"
+        "<template data-lm-event='noted'><s data-lm-text='text'></s></template>"
+        "<template data-lm-each='notes'><s data-lm-text='text'></s></template>"
+        "<input form='note' name='stars' value='666' type='number'>"
+        "<button id='b3' form='note' name='text' value='Evil'></button></div>`), 0"
+    )
+    frames = len(window.frames)
+    for button in ("b1", "b2", "b3"):
+        window.js(f"document.querySelector('#{button}').click()")
+    window.write("#note [name=text]", "Milk")
+    window.wait_for_text("#notes", "Milk 0 on Untitled")
+    window.click("#rename button")
+    window.wait_for_text("#rename output", "A title, please.")
+    assert window.js("document.querySelectorAll('#theirs s').length") == 0
+    assert window.text("#theirs") == "Free!"
+    assert window.js("document.querySelector('#theirs p').dataset.state ?? null") is None
+    sent = [frame for frame in list(window.frames)[frames:] if "method" in frame and "server.Board" in frame]
+    assert not [frame for frame in sent if "Evil" in frame or "666" in frame or "victim" in frame]
 
 
 def test_forms_buttons_and_fields_send_messages(visit: Any) -> None:
@@ -194,6 +248,49 @@ def test_htmx_fetches_fragments_again_when_the_state_changes(
     window.wait_for_text("#outer h2", "Plans")
     fetches = [url for url in window.requests if "/pages/whole/" in url]
     assert 2 <= len(fetches) <= 22
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_the_htmx_extension_needs_an_address_and_no_trigger(
+    packages: Path, visit: Any, elsewhere: Any, key: str, query: str
+) -> None:
+    """A trigger that is there stays; elements without an address are left alone; what is removed is left."""
+    window = visit("extension", query)
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer", "Untitled")
+    elsewhere("server.Board.rename", title="Plans")
+    window.wait_for_text("#inner h1", "Plans")
+    window.wait_for_text("#outer", "Plans")
+    fetched = sum("/pages/button/" in url for url in window.requests)
+
+    def clicked() -> bool:  # once htmx listens on what it has just put there
+        window.click("#outer")
+        return sum("/pages/button/" in url for url in window.requests) > fetched
+
+    until(clicked, "A click fetches too")
+    assert window.js("document.querySelector('#other').getAttribute('hx-trigger')") is None
+    assert not any("?other" in url for url in window.requests)
+    window.js("document.querySelector('main').remove()")
+    until(lambda: _left(window, key), "The window leaves what is gone")
+
+
+@pytest.mark.parametrize("query", ["", "?two"])
+def test_htmx_fetches_few_fragments_of_an_actor_that_changes_all_the_time(
+    packages: Path, visit: Any, site: Server, key: str, query: str
+) -> None:
+    """Four in a second at most; the last one has the last change. Also where each fetch replaces the element."""
+    window = visit("extension", query)
+    window.wait_for_text("#inner h1", "Untitled")
+    window.wait_for_text("#outer", "Untitled")
+    counted = len(window.requests)
+    began = time.monotonic()
+    with site.client() as other:
+        for number in range(150):
+            other.call("server.Board.rename", key=key, title=f"Plan {number}")
+    window.wait_for_text("#inner h1", "Plan 149")
+    window.wait_for_text("#outer", "Plan 149")
+    most = 2 * (2 + (time.monotonic() - began) / 0.25)
+    assert 2 <= len(window.requests) - counted <= most
 
 
 @pytest.mark.parametrize("query", ["?slow", "?two&slow"])

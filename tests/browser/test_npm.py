@@ -45,7 +45,7 @@ def test_the_package_is_imported_by_its_name_in_node(tmp_path: Path) -> None:
             "alpine": ["default", "install"],
             "bindings": ["bind"],
             "devtools": ["watch"],
-            "htmx": ["refresh"],
+            "htmx": ["refresh", "register"],
         },
         "failure": "unavailable",
         "version": setup["metadata"]["version"],

@@ -6,25 +6,38 @@ import asyncio
 import itertools
 import json
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lightmoon_django.client import connection
 from tests.browser import node
 from tests.browser.chromium import Browser
-from tests.client import scenario
+from tests.client import scenario, tcp
 from tests.server.harness import Server
+from tests.server.test_tcp import Listener
 
 TRANSPORTS = ("websocket", "sse", "poll")
 FLOOD = 10_000  # events
 MORE_THAN_HELD = 300  # events; HISTORY is 256
 
 
-def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors: Any) -> None:
+@pytest.fixture
+def listener(server: Server) -> Iterator[Listener]:
+    """The same project over TCP."""
+    listener = Listener(server._environment)
+    yield listener
+    listener.stop()
+
+
+def test_the_same_scenario_gives_the_same_results_over_every_transport(
+    visitors: Any, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """B62: calls, errors, events, state and cancellation, and what is seen before what, byte for byte.
 
-    From JavaScript over each transport, and from Python.
+    From JavaScript in a browser over each transport, and from Python over a WebSocket and TCP. Node: see below.
     """
     logs = {}
     for transport in TRANSPORTS:
@@ -34,10 +47,14 @@ def test_the_same_scenario_gives_the_same_results_over_every_transport(visitors:
         logs[transport] = json.dumps(visitor.log).encode()
     found = asyncio.run(scenario.play(f"ws://127.0.0.1:{visitor.server.port}/lightmoon/ws", "scenario-python"))
     logs["python"] = json.dumps(found).encode()
+    with monkeypatch.context() as patch:
+        patch.setattr(connection.websocket_client, "connect", tcp.connect)
+        found = asyncio.run(scenario.play(f"tcp://127.0.0.1:{listener.port}", "scenario-tcp"))
+    logs["tcp"] = json.dumps(found).encode()
     first = json.loads(logs["websocket"])
     assert [entry[0] for entry in first[:6]] == ["state", "add", "tick", "tick", "tick", "burst"]
     assert first[-1] == ["add", 26]
-    assert logs["websocket"] == logs["sse"] == logs["poll"] == logs["python"]
+    assert set(logs.values()) == {logs["websocket"]}, logs
 
 
 NODE = """
@@ -151,6 +168,22 @@ def test_optimistic_updates_give_way_to_the_real_state_without_a_flicker(visitor
     assert (shown[0], shown[-1]) == (26, 56)
     assert shown == sorted(shown)
     assert visitor.told("state")[-1] == [{"count": 56}]
+
+
+@pytest.mark.parametrize("late", ["answers", "frames"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_optimistic_update_is_never_seen_twice_however_late_answers_or_states_are(
+    visitors: Any, transport: str, late: str
+) -> None:
+    """Each by 150 ms, while somebody else changes the same state: what is shown never goes back, nor ahead."""
+    visitor = visitors(transport)
+    visitor.late(late)
+    visitor.window.js("late.hurryAmong(4, s, 404)")
+    shown = [count for _, count in visitor.window.js("late.log")]
+    assert (shown[0], shown[-1]) == (0, 404)
+    assert shown == sorted(shown)
+    assert {count % 100 for count in shown} == {0, 1, 2, 3, 4}
+    assert all(count // 100 <= count % 100 for count in shown), "the update was not there yet"
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse", pytest.param("poll", marks=pytest.mark.slow)])

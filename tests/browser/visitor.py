@@ -34,6 +34,13 @@ class Visitor:
     def told(self, kind: str) -> list[Any]:
         return [entry[1:] for entry in self.log if entry[0] == kind]
 
+    def late(self, what: str) -> None:
+        """A second one in the same page, `late` there, whose network keeps "answers" or "frames" back."""
+        self.window.js(
+            "import('/static/scenario.js').then(({ Scenario }) => { globalThis.late ="
+            f" new Scenario({self._made}, undefined, {json.dumps(what)}) }})"
+        )
+
     def elsewhere(self, events: int) -> None:
         """Somebody else makes the actor emit."""
         with self.server.client() as other:

@@ -289,6 +289,25 @@ async def test_calls_made_without_a_connection_wait_for_one_or_end(dial: Dial, n
         await clicks.add()
 
 
+async def test_a_second_task_is_told_that_a_reader_is_one_tasks(dial: Dial, key: str) -> None:
+    """The first one reads on, and a reader of its own serves the second."""
+    async with dial() as client:
+        clicks = client.actor("server.Clicks", key)
+        for make in (clicks.events, clicks.changes):
+            async with make() as reader, make() as other:
+                if make == clicks.changes:
+                    await anext(reader)  # the state as it is
+                first = asyncio.ensure_future(anext(reader))
+                await asyncio.sleep(0)
+                for _ in range(2):
+                    with pytest.raises(UsageError, match="once for each task"):
+                        await anext(reader)
+                await clicks.add(n=1)
+                await clicks.burst(1)
+                assert await first is not None
+                assert await anext(other) is not None
+
+
 async def test_a_closed_client_ends_its_readers(dial: Dial, key: str) -> None:
     async with dial() as client:
         async with client.actor("server.Clicks", key).events() as events:

@@ -30,7 +30,12 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._stem = Path(path).stem
         self._numbers = itertools.count()
+
+    def name(self, number: int) -> str:
+        """An operation's, among those of all journals."""
+        return f"{self._stem}/{number}"
 
     def begin(self, key: str, what: str, id: str = "") -> int:
         number = next(self._numbers)
@@ -61,6 +66,11 @@ class Told:
     @property
     def unknown(self) -> bool:
         return self.outcome in ("", "OutcomeUnknown")
+
+    @property
+    def token(self) -> str:
+        """By which its actor remembers it."""
+        return self.id or self.who
 
 
 def read_journals(directory: Path) -> Iterator[Told]:
@@ -118,8 +128,9 @@ class Load:
     async def _one(self, key: str, what: str, id: str = "") -> bool:
         number = self._journal.begin(key, what, id)
         options: dict[str, Any] = {"timeout": TIMEOUT, **({"call_id": id} if id else {})}
+        args = () if what == "get" else (id or self._journal.name(number),)
         try:
-            result = await getattr(ref(_meter(), key), what).options(**options)()
+            result = await getattr(ref(_meter(), key), what).options(**options)(*args)
         except LightMoonError as error:
             self._journal.end(number, type(error).__name__, None, error.message)
             await asyncio.sleep(PAUSE)

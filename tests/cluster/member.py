@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import django
@@ -181,6 +182,19 @@ class Member:
         await turn
         return told
 
+    async def give_away(self, actor: str, key: str, blocked: float) -> None:
+        """Let an actor move to the only other process; something blocks this one's loop as its row is given back."""
+        from lightmoon_django.host import host
+        from lightmoon_django.identity import Address
+
+        node: Any = host.node
+        (target,) = node.elsewhere.peers.living()
+        node.move(node.find(Address(actor, key)), target)
+        while not len(node.moves._leaving):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # in which the others are told
+        asyncio.get_running_loop().call_soon(time.sleep, blocked)
+
     async def ask_blocking(self, actor: str, key: str, message: str, args: list[Any]) -> Any:
         return await asyncio.to_thread(getattr(self._ref(actor, key), message).sync, *args)
 
@@ -193,6 +207,11 @@ class Member:
         from lightmoon_django.host import host
 
         await host.shut_down(grace)
+
+    async def stopping(self) -> bool:
+        from lightmoon_django.host import host
+
+        return host.node is None or host.node.stopping
 
     async def cancel(self, number: int) -> None:
         self._tasks[number].cancel()
@@ -238,12 +257,18 @@ class Member:
         found = host.node.find(Address(actor, key))
         return len(found.mailbox) if found is not None else 0
 
-    async def stopping(self) -> bool:
-        """Whether it has begun to stop."""
+    async def alone(self) -> bool:
+        """Whether it has all actors in memory only."""
         from lightmoon_django.host import host
 
         assert host.node is not None
-        return host.node.stopping
+        return host.node.alone
+
+    async def places(self) -> int:
+        """How many of them are claimed, by whomever."""
+        from lightmoon_django.models import Place
+
+        return await Place.objects.acount()
 
     async def known(self) -> int:
         """How many other processes it knows to be alive."""

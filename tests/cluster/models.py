@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -10,50 +11,73 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from rest_framework.permissions import AllowAny
 
-from lightmoon_django import actor, event, message, ref, turn
+from lightmoon_django import Role, actor, event, message, ref, turn
 from tests.live.models import Probe
+
+PAGE = 200  # tokens that stay in a meter's own row
+
+
+class Page(models.Model):
+    """No actor: calls that a meter has run, so that its row stays small."""
+
+    meter = models.CharField(max_length=40)
+    tokens = models.JSONField()
 
 
 @actor(view=["count"], permission_classes=[AllowAny], create=True)
 class Meter(models.Model):
-    """A counter, with several ways to count that take different ways through the runtime."""
+    """A counter, with several ways to count that take different ways through the runtime.
+
+    It remembers every call by the token that came with it: one that ran twice can't hide behind one that never did.
+    """
 
     name = models.CharField(primary_key=True, max_length=40)
     count = models.IntegerField(default=0)
+    tokens = models.JSONField(default=list)
 
     @message(exposed=True)
-    async def add(self, n: int = 1) -> int:
-        return self._grown(n)
+    async def add(self, token: str = "") -> int:
+        return self._grown(token)
 
     @message
-    async def add_slowly(self, n: int = 1) -> int:
+    async def add_slowly(self, token: str = "") -> int:
         """Read, wait, and write: two at once would show."""
         before = self.count
         await asyncio.sleep(0.01)
         self.count = before
-        return self._grown(n)
+        return self._grown(token)
 
     @message
-    def add_blocking(self, n: int = 1) -> int:
+    def add_blocking(self, token: str = "") -> int:
         """In a worker thread's transaction."""
-        return self._grown(n)
+        return self._grown(token)
 
     @message(once=True)
-    async def pay(self, n: int = 1) -> int:
+    async def pay(self, token: str = "") -> int:
         """Counted once for each call id."""
-        return self._grown(n)
+        return self._grown(token)
 
     @message(exposed=True, read_only=True)
     async def get(self) -> int:
         return self.count
 
+    @message
+    def ran(self) -> list[str]:
+        """The tokens of all calls that it counted."""
+        pages = Page.objects.filter(meter=self.name).values_list("tokens", flat=True)
+        return [*itertools.chain(*pages), *self.tokens]
+
     @event
     def added(self, n: int, count: int) -> None:
         """The count has grown."""
 
-    def _grown(self, n: int) -> int:
-        self.count += n
-        self.added(n=n, count=self.count)
+    def _grown(self, token: str) -> int:
+        self.count += 1
+        self.tokens = [*self.tokens, token]
+        if len(self.tokens) >= PAGE:
+            turn.save(Page(meter=self.name, tokens=self.tokens))
+            self.tokens = []
+        self.added(n=1, count=self.count)
         return self.count
 
 
@@ -201,3 +225,56 @@ class Ledger(models.Model):
     @event
     def added(self, n: int) -> None:
         """Something was added, or counted."""
+
+
+class InMemory:
+    """What actors of plain classes answer here: what they have counted, and nobody has stored."""
+
+    count: int = 0
+
+    @message(exposed=True)
+    async def add(self, n: int = 1) -> int:
+        self.count += n
+        self.added(n=n, count=self.count)
+        return self.count
+
+    @message
+    def add_blocking(self, n: int = 1) -> int:
+        """In a worker thread."""
+        self.count += n
+        return self.count
+
+    @message
+    async def hold(self, gate: str, n: int = 1) -> int:
+        Probe.log.append(("holding", gate))
+        await Probe.gate(gate).wait()
+        self.count += n
+        return self.count
+
+    @message
+    async def visitors(self) -> list[str]:
+        return sorted(found.info.get("username", "") for found in turn.presence.values())
+
+    @event
+    def added(self, n: int, count: int) -> None:
+        """The count has grown."""
+
+
+@actor(view=["count"], permission_classes=[AllowAny], presence=["username"])
+class Den(InMemory):
+    """Where it is called."""
+
+
+@actor(placement="random")
+class Wisp(InMemory):
+    """Anywhere."""
+
+
+@actor(placement=Role("game"))
+class Arcade(InMemory):
+    """On processes for games."""
+
+
+@actor(idle_after=0.1)
+class Fly(InMemory):
+    """Soon gone."""

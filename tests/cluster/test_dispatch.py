@@ -46,6 +46,9 @@ class Node:
         if self.here or not self.dispatch.takes(call):
             self.here.append(call)
 
+    def places(self, schema: Any) -> bool:
+        return True
+
     def owner(self, schema: Any, key: str, told: Any) -> None:
         self.told = told
 

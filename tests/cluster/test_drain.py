@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.cluster.processes import Group
 
 
@@ -55,3 +57,35 @@ def test_what_was_answered_is_remembered_by_the_node_that_stays(group: Group) ->
     assert not here.do("has", actor="live.Tally", key=unknown)
     assert [here.ask(known, "add", 1, call_id=id) for id in "ab"] == [1, 2]
     assert here.ask(known, "get") == 2
+
+
+def test_a_repeated_call_waits_for_the_answers_that_follow_the_actor(group: Group) -> None:
+    """B50: it gets to the new owner while the old one, which has given the row back, is still busy with something."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key, other = there.make(0), there.make(0)
+    assert there.ask(key, "add", 1, call_id="a") == 1
+    assert here.ask(other, "add", 1) == 1  # they know each other
+    there.do("give_away", actor="live.Tally", key=key, blocked=1.0)
+    time.sleep(0.2)
+    assert here.ask(key, "get") == 1
+    assert here.do("has", actor="live.Tally", key=key)
+    calls = [here.asking(key, "add", 1, call_id=id) for id in ("a", "new", "a")]
+    assert [call.result(5) for call in calls] == [1, 2, 1]
+    assert here.ask(key, "get") == 2
+
+
+def test_a_repeated_call_does_not_wait_for_ever_for_an_owner_that_has_died(group: Group) -> None:
+    """B50, B43: what was remembered in memory only is lost with it; calls go on."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key, other = there.make(0), there.make(0)
+    assert there.ask(key, "add", 1, call_id="a") == 1
+    assert here.ask(other, "add", 1) == 1
+    there.do("give_away", actor="live.Tally", key=key, blocked=60.0)
+    time.sleep(0.2)
+    first = here.asking(key, "add", 1, call_id="b")
+    there.kill()
+    began = time.monotonic()
+    assert first.result(10) == 2
+    assert time.monotonic() - began < 5.0
+    assert here.ask(key, "add", 1, call_id="c") == 3
+    assert time.monotonic() - began < 5.0

@@ -39,9 +39,9 @@ class Frames:
     post = send
 
 
-def made() -> tuple[Forwarding, Frames, list[Call], list[Noted]]:
+def made(clock: ManualClock | None = None) -> tuple[Forwarding, Frames, list[Call], list[Noted]]:
     frames, posted = Frames(), []
-    forwarding = Forwarding(1, frames, ManualClock(), posted.append, lambda *_: None, lambda _: False)
+    forwarding = Forwarding(1, frames, clock or ManualClock(), posted.append, lambda *_: None, lambda _: False)
     message = registry.schema_of(Scratch).messages["add"]
     calls = [Noted(message, "a", None, message.signature.bind((n,), {}), 2000.0) for n in range(4)]
     return forwarding, frames, posted, calls
@@ -102,12 +102,12 @@ class Silent:
     def refresh(self, then: Any) -> None: ...
 
 
-def looking(posted: list[Call]) -> Lookups:
+def looking(posted: list[Call], clock: ManualClock | None = None) -> Lookups:
     """Nothing is ever found."""
     return Lookups(
         1,
         Silent(),  # type: ignore[arg-type]
-        ManualClock(),
+        clock or ManualClock(),
         lambda call, owner: None,
         posted.append,
         lambda schema, key, told: None,
@@ -139,3 +139,30 @@ def test_a_call_that_was_taken_back_while_its_way_was_looked_up_does_not_leave()
     forwarding.send(calls[1], 7)
     assert calls[0].ended == "Cancelled"
     assert len(frames.sent) == 1
+
+
+def test_a_call_that_waits_for_its_way_or_its_answer_hears_when_its_deadline_passes() -> None:
+    """B52: what never left did not run; what was sent may have. The sweep goes on for those that still have time."""
+    clock = ManualClock()
+    forwarding, _, _, calls = made(clock)
+    lookups = looking([], clock)
+    now = clock.monotonic()
+    for call, seconds in zip(calls, (1.0, 5.0, 1.0, 5.0), strict=True):
+        call.deadline, call.ended = now + seconds, ""
+    for call in calls[:2]:
+        forwarding.send(call, 7)
+    for call in calls[2:]:
+        lookups.send(call, 7)
+    clock.advance(2.5)
+    assert [call.ended for call in calls] == ["OutcomeUnknown", "", "DeadlineExceeded", ""]
+    clock.advance(4.0)
+    assert [call.ended for call in calls] == [
+        "OutcomeUnknown",
+        "OutcomeUnknown",
+        "DeadlineExceeded",
+        "DeadlineExceeded",
+    ]
+    assert (len(forwarding), len(lookups)) == (0, 1)  # an answer that is still on its way ends the search
+    forwarding.stop()
+    lookups.stop()
+    clock.advance(10.0)

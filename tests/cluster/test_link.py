@@ -41,6 +41,8 @@ def feed(pair: Pair, end: End, frames: list[bytes], *, full: list[int] | None = 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everything_arrives_once_and_in_order_over_any_losses(seed: int) -> None:
     pair = Pair(seed)
+    pair.left.path.prompt = seed % 2 == 0
+    pair.right.path.prompt = seed % 3 == 0
     sizes = random.Random(seed)
     there = [b"%d " % number + bytes(sizes.choice((0, 10, 1000, 200_000))) for number in range(60)]
     back = numbered(b"back ", 200)
@@ -121,6 +123,20 @@ def test_frames_of_one_pass_travel_as_one_batch() -> None:
         pair.left.link.send(frame)
     pair.run(lambda: len(pair.right.received) == 50, lambda: str(len(pair.right.received)))
     assert pair.left.traffic.batches_sent == before + 1
+
+
+def test_a_lone_frame_does_not_wait_for_others_where_packets_are_cheap() -> None:
+    pair = lucky()
+    pair.left.path.prompt = True
+    before = pair.left.traffic.batches_sent
+    for frame in numbered(b"", 50):
+        pair.left.link.send(frame)
+    assert pair.left.traffic.batches_sent == before + 1
+    assert pair.left.link.unsent() == numbered(b"", 50)[1:]
+    pair.run(lambda: pair.right.received == numbered(b"", 50), lambda: str(len(pair.right.received)))
+    assert pair.left.traffic.batches_sent == before + 2
+    pair.run(lambda: pair.left.link.settled, lambda: "not settled")
+    assert (pair.left.link.held, pair.left.link._out.in_flight, pair.left.traffic.resent) == (0, 0, 0)
 
 
 def test_an_acknowledgement_travels_with_an_answer() -> None:

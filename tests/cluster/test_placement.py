@@ -124,3 +124,20 @@ def test_a_stale_choice_is_corrected(group: Group) -> None:
     calls = [door.asking(f"stale{number}", "add", actor="live.Strewn", timeout=10) for number in range(30)]
     assert [call.result(PATIENCE) for call in calls] == [2] * 30
     assert counts("live.Strewn", staying) == [30]
+
+
+def test_actors_in_memory_only_live_where_their_class_says(group: Group) -> None:
+    """Design §4: strewn at random, on processes with the role, never in a gateway; each answers from anywhere."""
+    (door,) = group.start(1, ROLES="gateway")
+    (web,) = group.start(1, ROLES="web")
+    (game,) = group.start(1, ROLES="game web")
+    acquainted(door, web, game)
+    for actor in ("cluster.Wisp", "cluster.Arcade", "cluster.Den"):
+        call_all(door, actor, "", 20)
+        assert [web.ask(f"{number}", "add", actor=actor) for number in range(20)] == [2] * 20
+    here, there, none = counts("cluster.Wisp", web, game, door)
+    assert here + there == 20
+    assert min(here, there) > 1
+    assert none == 0
+    assert counts("cluster.Arcade", web, game, door) == [0, 20, 0]
+    assert counts("cluster.Den", door) == [0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,12 +96,15 @@ class Trial:
     def verify(self) -> str:
         """Wait until all is well again, and judge all that was told. Gives what it was, for people."""
         final = self._settled()
+        ran = {key: self.members[0].ask(key, "ran", actor=ACTOR) for key in final}
         told = list(read_journals(self.directory))
         wrong = [*self._hung(told), *self._strange(told), *self._complaints()]
         for key in COUNTERS:
             wrong += self._counted([one for one in told if one.key == key], key, final[key])
         for key in TILLS:
             wrong += self._paid([one for one in told if one.key == key], key, final[key])
+        for key, tokens in ran.items():
+            wrong += self._ran([one for one in told if one.key == key], key, tokens, final[key])
         wrong += self._followed(final)
         summary = self._summary(told)
         problems = "\n".join(wrong)
@@ -148,6 +151,17 @@ class Trial:
         last = Operation(what="read", result=final, invoked=AFTER_ALL, returned=AFTER_ALL + 1)
         stuck = explain([*operations(told), last])
         return wrong + ([f"{key}: {stuck}"] if stuck is not None else [])
+
+    def _ran(self, told: list[Told], key: str, tokens: list[str], final: int) -> list[str]:
+        """Each call ran at most once, those that were acknowledged did, and those that certainly failed did not."""
+        grown = [one for one in told if one.what != "get"]
+        done = {one.token for one in grown if one.outcome == "ok"}
+        perhaps = {one.token for one in grown if one.unknown}
+        ran = Counter(tokens)
+        wrong = [f"{key}: {token} ran {times} times" for token, times in ran.items() if times > 1]
+        wrong += [f"{key}: {token} was acknowledged and did not run" for token in done - set(ran)]
+        wrong += [f"{key}: {token} failed, and ran" for token in set(ran) - done - perhaps]
+        return wrong if len(tokens) == final else [*wrong, f"{key} is {final}, and {len(tokens)} calls ran"]
 
     def _paid(self, told: list[Told], key: str, final: int) -> list[str]:
         answers: dict[str, set[int | None]] = defaultdict(set)

@@ -149,13 +149,13 @@ class Losses:
     limit = 256 * 1024
     patience = 0.0
     private = False
-    prompt = False
     alive = True
     ready = True
 
     def __init__(self, rng: random.Random, call_later: CallLater, arrive: Callable[[bytes], object]) -> None:
         self.rng = rng
         self.broken = False  # nothing gets through
+        self.prompt = False
         self._call_later = call_later
         self._arrive = arrive
 

@@ -244,6 +244,18 @@ class Table:
         """Somebody bet."""
 
 
+@actor(permission_classes=[AllowAny], view=["total"])
+class Tally:
+    """All see the same."""
+
+    total: int = 0
+
+    @message(exposed=True)
+    async def add(self, n: int = 1) -> int:
+        self.total += n
+        return self.total
+
+
 @actor(permission_classes=[AllowAny], view={"guest": ["title"], "staff": ["title", "reserve"]})
 class Lot:
     """Two views by name."""

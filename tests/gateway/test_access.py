@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -181,3 +182,47 @@ class Knox:
 )
 def test_what_a_token_says_of_its_end(auth: Any, known: bool) -> None:
     assert (credentials.expiry_of(auth) is not None) is known
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+@pytest.mark.parametrize("method", ["lm.subscribe", f"{DESK}.members"])
+async def test_a_right_that_ends_while_it_is_judged_is_not_granted(
+    board: Board, members: type[Member], monkeypatch: pytest.MonkeyPatch, anonymous: bool, method: str
+) -> None:
+    """B60: the sweep of that moment finds nothing to withdraw, and the next one is `PERMISSION_TTL` away."""
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def has_permission(self: Any, request: Any, view: Any) -> bool:
+        allowed = members.allowed  # as the database said when it was asked
+        waits.set()
+        await goes_on.wait()
+        return allowed
+
+    monkeypatch.setattr(Member, "has_permission", has_permission)
+    user, cookie, _ = await browser("ada")
+    async with Wire(headers=(OWN,) if anonymous else (OWN, cookie)) as wire:
+        asked = wire.ask(method, [CLUB, "1"] if method == "lm.subscribe" else ["1"])
+        await waits.wait()
+        members.allowed = False
+        (session,) = live.sessions()
+        voided = session.voided
+        await sync_to_async(access.changed)(None if anonymous else user)
+        await eventually(lambda: session.voided > voided, "the change is known")
+        goes_on.set()
+        assert (await wire.answer(asked))["error"]["code"] == 4003
+        assert board.posted == []
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+async def test_what_was_judged_of_who_only_calls_is_forgotten_too(
+    board: Board, members: type[Member], anonymous: bool
+) -> None:
+    """B60: `access.changed` counts for anonymous clients as well."""
+    _, cookie, _ = await browser("ada")
+    async with Wire(headers=(OWN,) if anonymous else (OWN, cookie)) as wire:
+        assert await wire.call(f"{DESK}.members", ["1"]) == "in"
+        (session,) = live.sessions()
+        voided, members.allowed = session.voided, False
+        await sync_to_async(access.changed)(None)
+        await eventually(lambda: session.voided > voided, "the change is known")
+        assert (await wire.error(f"{DESK}.members", ["1"]))["code"] == 4003

@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
+from lightmoon_django.gateway import users
 from lightmoon_django.gateway.hub import current
 from lightmoon_django.identity import Address
 from tests.gateway.actors import Club, Desk, Member
@@ -402,3 +403,39 @@ async def test_parked_requests_cost_no_thread(board: Board) -> None:
     for stream in streams:
         assert seqs([message for _, message in await stream.until(2)]) == [1, 2]
         await stream.disconnect()
+
+
+@override_settings(REST_FRAMEWORK=BY_NAME)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("lm.subscribe", [CLUB, "1"]),
+        (f"{DESK}.members", ["1"]),
+        ("lm.hello", {"protocol": 1, "token": "Name ada"}),
+    ],
+)
+async def test_nothing_begins_in_a_session_that_ended_while_it_was_judged(
+    board: Board, monkeypatch: pytest.MonkeyPatch, method: str, params: Any
+) -> None:
+    """Nobody would ever end it: no stream flows to nobody, and nobody comes back to what is gone."""
+    await sync_to_async(make_user)("ada")
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def slowly(*_: Any) -> bool:
+        waits.set()
+        return goes_on.wait(10)
+
+    monkeypatch.setattr(Member, "has_permission", slowly)
+    found = users.by_hello
+    monkeypatch.setattr(users, "by_hello", lambda request, token: slowly() and found(request, token))
+    token = (await hello())["session"]
+    asked = Exchange(request(method, params), (SESSION, token.encode()))
+    await asyncio.to_thread(waits.wait, 10)
+    assert (await post(b"", (SESSION, token.encode()), method="DELETE")).status == 204
+    goes_on.set()
+    assert (await asked.done()).json["error"]["code"] == 5003
+    hub = current()
+    assert hub is not None
+    assert (board.posted, live.sessions(), hub.by_user, hub.resumable) == ([], (), {}, {})
+    assert not hub.sweep._listening

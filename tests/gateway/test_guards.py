@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from asgiref.sync import sync_to_async
 
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
-from tests.gateway.actors import Ward
+from tests.gateway.actors import Staff, Ward
 from tests.gateway.people import browser
 from tests.gateway.wire import OWN, Wire, eventually
 
@@ -82,3 +84,23 @@ async def test_subscribing_has_permission_classes_of_its_own(node: Callable[[], 
     async with Wire() as anonymous:
         await anonymous.call(f"{WARD}.treat", ["1", "x"])
         assert (await anonymous.error("lm.subscribe", [WARD, "1"]))["code"] == 4003
+
+
+async def test_who_is_put_out_while_its_events_are_judged_follows_nothing(
+    node: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60: the stream itself was granted to somebody whom the session no longer is."""
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def has_permission(self: Any, request: Any, view: Any) -> bool:
+        waits.set()
+        return goes_on.wait(10)
+
+    monkeypatch.setattr(Staff, "has_permission", has_permission)
+    badge, _ = await _people()
+    async with Wire(headers=(OWN, badge)) as nurse:
+        asked = nurse.ask("lm.subscribe", [WARD, "1"])
+        await asyncio.to_thread(waits.wait, 10)
+        live.sessions()[0].sign_out("user")
+        goes_on.set()
+        assert (await nurse.answer(asked))["error"]["code"] == 4003

@@ -178,6 +178,25 @@ def test_the_view_answers_like_the_asgi_endpoint(elsewhere: Board, client: Clien
 
 
 @pytest.mark.django_db(transaction=True)
+@override_settings(REST_FRAMEWORK=BY_NAME)
+def test_failed_proofs_use_up_an_allowance_under_wsgi_too(
+    elsewhere: Board, client: Client, settle_board: Callable[..., Board]
+) -> None:
+    """A page of another site, or a token that is none: guessing costs as much as calling, for that address alone."""
+    settle_board(ADDRESS_RATE_LIMIT=0.1, ADDRESS_RATE_BURST=3)
+
+    def call(address: str, **headers: str) -> int:
+        body = request(f"{DESK}.add", ["1"])
+        found = client.post("/lightmoon/rpc", body, "application/json", headers=headers, REMOTE_ADDR=address)
+        return int(found.status_code)
+
+    found = [call("8.8.8.8", authorization="Name nobody") for _ in range(2)]
+    assert [*found, call("8.8.8.8", origin="https://elsewhere.example")] == [401, 401, 403]
+    assert [call("8.8.8.8", authorization="Name nobody"), call("8.8.8.8")] == [429, 429]
+    assert call("9.9.9.9") == 200
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_view_asks_for_a_csrf_token_with_cookies(elsewhere: Board) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(make_user("ada"))

@@ -284,3 +284,15 @@ async def test_an_idle_session_has_no_backlog(wire: Wire, board: Board) -> None:
         (session,) = live.sessions()
         assert isinstance(session, Session)
         assert session._backlog is None
+
+
+async def test_a_session_that_only_follows_keeps_nothing_of_how_it_came_to(board: Board) -> None:
+    async with Wire() as wire:
+        await greet(wire)
+        await wire.call("lm.subscribe", {"actor": DESK, "key": "1"})
+        (session,) = live.sessions()
+        (call,) = session.streams()
+        assert (call.request_id, call.ident, call.copies) == (None, None, None)
+        assert session._calls is None
+        await wire.call(f"{DESK}.add", ["1"])
+        assert session.waits is False

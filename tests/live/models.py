@@ -91,6 +91,18 @@ class TallyMessages:
         raise Rejected("No.", code="refused", data={"at": 7})
 
     @message
+    def fail_in_thread(self) -> None:
+        self.count += 1000
+        self.added(n=1000, count=self.count)
+        raise Rejected("No.")
+
+    @message(timeout=0.05)
+    async def announce_and_hang(self) -> None:
+        self.count += 1000
+        self.added(n=1000, count=self.count)
+        await asyncio.Event().wait()
+
+    @message
     async def bug(self) -> None:
         self.count += 1000
         raise ZeroDivisionError("secret detail")
@@ -496,4 +508,4 @@ class Picky(models.Model):
         return self.count
 
 
-from tests.live import placed, timed  # noqa: E402, F401
+from tests.live import bazaar, placed, timed  # noqa: E402, F401

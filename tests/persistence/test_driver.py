@@ -8,7 +8,7 @@ from typing import Any
 
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import Find
-from lightmoon_django.persistence.store import Committed, Down, Failed
+from lightmoon_django.persistence.store import Committed, Down, Failed, Write
 from tests.app.models import Counter
 from tests.persistence.test_records import answer
 from tests.persistence.world import World
@@ -64,6 +64,21 @@ class Recording:
         return [found] * len(finds)
 
 
+class Stored:
+    """A write whose outcome is noted."""
+
+    def __init__(self, write: Write, log: list[Any]) -> None:
+        self.item = write
+        self.tries = 0
+        self.done = log.append
+
+    def take(self) -> None:
+        pass
+
+    def wanted(self) -> bool:
+        return True
+
+
 def test_a_find_sees_the_writes_that_were_queued_before_it() -> None:
     """B80: a repeated call finds the answer of the one before."""
     world = World("memory")
@@ -72,7 +87,7 @@ def test_a_find_sees_the_writes_that_were_queued_before_it() -> None:
     loop, kept = Loop(), answer()
     queue = loop.queue(node.store)
     queue.find(Find(kept.id), loop.log.append)
-    queue.commit(counter.record(kept), lambda: None, loop.log.append)
+    queue.commit(Stored(counter.record(kept), loop.log))
     queue.find(Find(kept.id), loop.log.append)
     loop.run()
     assert isinstance(loop.log[0], Committed)

@@ -27,6 +27,14 @@ class InMemory:
     def queue(self, schema: Any) -> None:
         return None
 
+    def directory(self, schema: Any) -> None:
+        return None
+
+    alone = False
+
+    def end_solitude(self) -> None:
+        return None
+
     def columns(self, schema: Any) -> MemoryColumns:
         return MemoryColumns(schema)
 

@@ -178,6 +178,25 @@ async def test_a_full_mailbox_answers_at_once(world: World, settings: object) ->
     await asyncio.gather(holding, *queued)
 
 
+async def test_a_mailbox_of_large_messages_is_full_sooner(world: World, settings: object) -> None:
+    """B53: what waits is bounded in bytes too. Small messages still come in, and all that was accepted runs."""
+    settings.LIGHTMOON = {"MAILBOX_BYTES": 100_000}  # type: ignore[attr-defined]
+    actor, other = await world.make(), await world.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    large = "x" * 40_000
+    queued = [asyncio.ensure_future(actor.note(large)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="too large") as caught:
+        await actor.note(large)
+    assert caught.value.retry_after
+    queued.append(asyncio.ensure_future(actor.note("small")))
+    await other.note(large)
+    Probe.gate("g").set()
+    await asyncio.gather(holding, *queued)
+    await actor.note(large)
+
+
 async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
     """B42: no accepted call is lost, and the rows are given back."""
     actor = await stored.make()

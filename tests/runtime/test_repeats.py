@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lightmoon_django import operations
-from lightmoon_django.errors import Cancelled, InternalError, InvalidRequest, Rejected
+from lightmoon_django.errors import Cancelled, InternalError, InvalidRequest, Overloaded, Rejected
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
 from tests.live.models import Probe
@@ -65,6 +65,23 @@ async def test_a_copy_takes_the_place_of_a_first_one_that_was_taken_back(world: 
     Probe.gate("g").set()
     assert await second == 1
     assert await actor.get() == 1
+
+
+async def test_copies_are_bounded_and_share_their_arguments(world: World, settings: object) -> None:
+    """B50, B53: a client that sends the same large call on and on fills no memory with it."""
+    settings.LIGHTMOON = {"MAILBOX_LIMIT": 5}  # type: ignore[attr-defined]
+    actor = await world.make()
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    calls = [asyncio.ensure_future(actor.note.options(call_id="a")("x" * 10_000)) for _ in range(6)]
+    activation = world.activation(actor)
+    await eventually(lambda: activation.mailbox and len(activation.mailbox[0].identity.copies or ()) == 5, "they wait")
+    first = activation.mailbox[0]
+    assert all(copy.payload is first.payload and copy.args is None for copy in first.identity.copies)
+    with pytest.raises(Overloaded, match="copies"):
+        await actor.note.options(call_id="a")("x" * 10_000)
+    Probe.gate("g").set()
+    await asyncio.gather(holding, *calls)
 
 
 async def test_a_once_call_is_answered_from_the_database(stored: World) -> None:

@@ -105,8 +105,8 @@ class Client:
         self.send_raw(json.dumps({"jsonrpc": "2.0", "id": self._next, "method": method, "params": params}))
         return self._next
 
-    def send_raw(self, text: str) -> None:
-        self._connection.send(text)
+    def send_raw(self, frame: str | bytes | list[str], **options: Any) -> None:
+        self._connection.send(frame, **options)
 
     def receive(self) -> Any:
         return json.loads(self._connection.recv(PATIENCE))

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from typing import Any
 
 from django.db import models
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, BasePermission
 
 from lightmoon_django import actor, event, message, turn
 from lightmoon_django.errors import Rejected
+
+
+class Slowly(BasePermission):
+    """Takes its time to say yes."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        time.sleep(0.2)
+        return True
 
 
 @actor(view=["count"], permission_classes=[AllowAny], create=True)
@@ -22,6 +32,11 @@ class Clicks(models.Model):
 
     @message(exposed=True)
     async def add(self, n: int = 1) -> int:
+        self.count += n
+        return self.count
+
+    @message(exposed=True, permission_classes=[Slowly])
+    async def add_judged(self, n: int = 1) -> int:
         self.count += n
         return self.count
 

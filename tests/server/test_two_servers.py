@@ -47,14 +47,19 @@ def enter(client: Client, room: str) -> dict[str, Any]:
 
 
 def test_one_room_is_seen_from_both(pair: Pair) -> None:
-    """B55: events and state reach both in order and without a gap, each before the reply of whoever caused it."""
+    """B55: events and state reach both in order and without a gap, each before the reply of whoever caused it.
+
+    And the caller's mark is on the state that it has made, wherever the actor is.
+    """
     with pair[0].client() as here, pair[1].client() as there, pair[1].client() as beside:
         assert here.call("server.Room.say", key="a", text="first") == 1
         start = enter(here, "a")
         assert enter(there, "a")["state"] == {"lines": 1}
-        assert there.call("server.Room.say", key="a", text="hello") == 2
-        said, state = there.notifications
-        assert {said["method"], state["method"]} == {"lm.event", "lm.state"}
+        marked = {"id": 0, "method": "server.Room.say", "params": ["a", "hello"], "mark": "mine"}
+        there.send_raw(json.dumps({"jsonrpc": "2.0", **marked}))
+        assert there.answer(0)["result"] == 2
+        said, state = sorted(there.notifications, key=lambda one: one["method"])
+        assert (said["method"], state["method"], state["params"]["mark"]) == ("lm.event", "lm.state", "mine")
         assert enter(beside, "a")["seq"] == start["seq"] + 2
         there.notifications.clear()
         assert here.call("server.Room.say_many", key="a", count=500) == 500

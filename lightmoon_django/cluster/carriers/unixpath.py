@@ -50,6 +50,7 @@ class UnixPath(asyncio.Protocol):
         self._descriptors = descriptors
         self._changed = changed
         self._state = State.CONNECTING
+        self.alive, self.ready = True, False  # kept beside it, as every packet asks
         self._transport: asyncio.Transport | None = None
         self._fd = -1
         self._wait = RECONNECT
@@ -57,21 +58,18 @@ class UnixPath(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._connecting: asyncio.Task[None] | None = self._loop.create_task(self._connect())
 
-    @property
-    def alive(self) -> bool:
-        return self._state is not State.BROKEN and self._state is not State.CLOSED
-
-    @property
-    def ready(self) -> bool:
-        return self._state is State.OPEN
-
     def send(self, packet: bytes) -> None:
         if self._transport is not None:
             self._transport.write(framed(packet))
 
+    def _become(self, state: State) -> None:
+        self._state = state
+        self.alive = state is not State.BROKEN and state is not State.CLOSED
+        self.ready = state is State.OPEN
+
     def close(self) -> None:
         """What was written still leaves, if the other end reads it."""
-        self._state = State.CLOSED
+        self._become(State.CLOSED)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._transport is not None:
@@ -103,7 +101,7 @@ class UnixPath(asyncio.Protocol):
         if self._state is State.CLOSED:
             return
         again = self._state is State.BROKEN
-        self._state = State.OPEN
+        self._become(State.OPEN)
         self._changed(again)
 
     def _unchallenged(self, transport: asyncio.Transport) -> None:
@@ -112,11 +110,11 @@ class UnixPath(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._state is State.OPEN:
-            self._state = State.FULL
+            self._become(State.FULL)
 
     def resume_writing(self) -> None:
         if self._state is State.FULL:
-            self._state = State.OPEN
+            self._become(State.OPEN)
             self._changed(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,7 +142,7 @@ class UnixPath(asyncio.Protocol):
 
     def _break(self) -> None:
         if self._state is not State.BROKEN:
-            self._state = State.BROKEN
+            self._become(State.BROKEN)
             self._changed(True)
 
     def _release(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from lightmoon_django.persistence import places
 from lightmoon_django.persistence.answers import clean_all
 from lightmoon_django.persistence.wallclock import system_clock
 
@@ -14,7 +15,10 @@ from lightmoon_django.persistence.wallclock import system_clock
 class Command(BaseCommand):
     """Runs beside live nodes: its transactions are short."""
 
-    help = "Deletes stored answers of `once` calls that have expired (see LIGHTMOON['CALL_RETENTION'])."
+    help = (
+        "Deletes stored answers of `once` calls that have expired (see LIGHTMOON['CALL_RETENTION']), and the places of "
+        "actors in memory only whose nodes are dead."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -24,3 +28,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, database: str, **options: Any) -> None:
         gone = clean_all(database, system_clock())
         self.stdout.write(f"Deleted {gone} expired answers from {database!r}.")
+        if left := places.clean(database):
+            self.stdout.write(f"Deleted {left} places of actors in memory only, whose nodes are dead.")

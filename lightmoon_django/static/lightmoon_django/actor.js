@@ -48,11 +48,12 @@ class Actor {
   }
 
   /**
-   * Make a call, and show what `update` makes of the state until the answer is there:
+   * Make a call, and show what `update` makes of the state until the one is there that the call has made:
    * `room.optimistic((state) => ({ ...state, topic }), () => room.rename(topic))`.
    *
    * `update` gives a new object and changes nothing. It runs again on each state of the server meanwhile. When the call
-   * fails, it is as if it had never run. Gives what `call` gives.
+   * fails, it is as if it had never run. The call is one of this actor's, made at once and not after an `await`: others
+   * can't be told in the states that come, and an update for them stays until they have ended. Gives what `call` gives.
    */
   optimistic(update, call) {
     return this.#stream.expect(update, call);
@@ -64,7 +65,8 @@ class Actor {
 
   static send(actor, method, names, args) {
     const { params, signal } = named(names, args, method);
-    return actor.#client.call(method, { key: actor.key, ...params }, { signal });
+    const mark = actor.#stream.mark();
+    return actor.#client.call(method, { key: actor.key, ...params }, { signal, mark });
   }
 }
 

@@ -12,7 +12,6 @@ import { CallState } from "./state.js";
 export class Call {
   state = CallState.QUEUED;
   #frame;
-  #lane;
   #fleeting;
   #timeout;
   #connection;
@@ -23,10 +22,10 @@ export class Call {
   #timer;
 
   /** `settled` is called when the call is over, before its caller hears of it. Throws what JSON can't carry. */
-  constructor(id, method, params, { resolve, reject, settled, signal, timeout, fleeting = false }) {
+  constructor(id, method, params, { resolve, reject, settled, signal, timeout, mark, fleeting = false }) {
     this.id = id;
-    this.#frame = JSON.stringify({ jsonrpc: "2.0", id, method, params });
-    this.#lane = laneOf(method, params);
+    this.#frame = JSON.stringify({ jsonrpc: "2.0", id, method, params, mark });
+    this.lane = laneOf(method, params);
     this.#fleeting = fleeting;
     this.#timeout = timeout;
     this.#resolve = resolve;
@@ -44,7 +43,7 @@ export class Call {
     clearTimeout(this.#timer);
     this.state = CallState.SENT;
     this.#connection = connection;
-    connection.send(this.#frame, this.#lane);
+    connection.send(this.#frame, this.lane);
   }
 
   /** The server's answer. */

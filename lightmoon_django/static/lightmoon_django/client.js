@@ -94,8 +94,8 @@ export class Client {
   }
 
   /** Send a call by its wire name: `call("chat.Room.say", {key: "42", text: "hi"})`. `signal` cancels it. */
-  call(method, params, { signal } = {}) {
-    return new Promise((resolve, reject) => this.request(method, params, { resolve, reject, signal }));
+  call(method, params, { signal, mark } = {}) {
+    return new Promise((resolve, reject) => this.request(method, params, { resolve, reject, signal, mark }));
   }
 
   // For streams
@@ -120,14 +120,14 @@ export class Client {
   }
 
   /** Like `call`, answered by `resolve` or `reject` before the next frame is read. */
-  request(method, params, { resolve, reject, signal, fleeting }) {
+  request(method, params, { resolve, reject, signal, fleeting, mark }) {
     if (this.#refusal) return reject(this.#refusal);
     const settled = ({ id }) => this.#calls.delete(id) && this.#drained();
     const id = `${this.#prefix}-${(++this.#count).toString(36)}`;
     let call;
     try {
       const timeout = this.#timeout;
-      call = new Call(id, method, params, { resolve, reject, settled, signal, timeout, fleeting });
+      call = new Call(id, method, params, { resolve, reject, settled, signal, timeout, fleeting, mark });
     } catch (error) {
       return reject(error);
     }
@@ -153,13 +153,19 @@ export class Client {
     this.#enter(State.OPEN);
     if (this.#known) this.#emitter.emit("recovered", recovered);
     this.#known = true;
+    const calls = [...this.#calls.values()];
+    if (!recovered) for (const call of calls) call.stranded();
+    const first = connection.Transport.queues ? [] : calls.filter((call) => this.#isAgain(call));
+    for (const call of first) call.send(connection);
     for (const stream of [...this.#streams.values()]) stream.join();
-    for (const call of [...this.#calls.values()]) {
-      if (!recovered) call.stranded();
-      call.send(connection);
-    }
+    for (const call of calls) call.send(connection);
     if (this.#ladder.onTop) this.#upgrading.reset();
     else this.#upgrading.later();
+  }
+
+  /** What it did, if it ran, is answered before its stream's state comes; an optimistic update needs to know. */
+  #isAgain({ state, lane }) {
+    return state === CallState.ADRIFT && this.#streams.get(lane)?.placed;
   }
 
   renewed(connection, { session, expires }) {

@@ -1,10 +1,13 @@
+/** Added to a selector: what stands in an element with `data-lm-ignore`, others may have written, and it isn't obeyed. */
+export const OBEYED = ":not([data-lm-ignore], [data-lm-ignore] *)";
+
 /**
  * Elements that have an attribute, now and later: `attach(element)` is called for each that is in the document, and the
  * function it gives when the element or its attribute has gone or changed. Returns the function that ends it all.
  */
 export function follow(root, attribute, attach) {
   const attached = new Map();
-  const selector = `[${CSS.escape(attribute)}]`;
+  const selector = `[${CSS.escape(attribute)}]${OBEYED}`;
 
   const leave = (element) => {
     attached.get(element)?.();

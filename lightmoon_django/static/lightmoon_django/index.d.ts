@@ -132,8 +132,9 @@ export interface ActorProxy<S = Record<string, unknown>, E = Record<string, any>
   /** What `state` is; the same object until it changes. */
   getSnapshot(): Readonly<S> | undefined;
   /**
-   * Make a call, and show what `update` makes of the state until the answer is there. `update` gives a new object; it runs
-   * again on each state of the server meanwhile. When the call fails, it is as if it had never run.
+   * Make a call, and show what `update` makes of the state until the one is there that the call has made. `update` gives a
+   * new object; it runs again on each state of the server meanwhile. When the call fails, it is as if it had never run.
+   * The call is one of this actor's, made at once and not after an `await`.
    */
   optimistic<R>(update: (state: Readonly<S>) => S, call: () => R): R;
   toJSON(): string;

@@ -1,79 +1,73 @@
 import { report } from "./errors.js";
 
-const HOLD = 0.05; // seconds that a new state waits for the answer of the call that may have made it
-const REJOIN = 1; // seconds that it does after an interruption, when calls have to be sent again
-
 /**
  * The state as it is shown: what the server said, and over it what calls under way are expected to make of it.
  *
- * The optimistic updates run again over each new state of the server, in the order of their calls. One goes when its
- * call has failed, or when the state that its call made is shown. A turn's state comes just before its answer; so while
- * calls are open a new state is held back for a moment, or nobody could tell it from somebody else's, and an update
- * would be seen twice. An answer that comes while the stream is interrupted keeps its update until there is a state
- * that must have it.
+ * The optimistic updates run again over each new state of the server, in the order of their calls. The call of one
+ * carries a mark, which the server puts on the state that the call has made: so update and state change places in one
+ * step, whatever else comes before, between or after them, and however late the answer is. (Replicache does it so, by
+ * the mutation ids in its pokes; an answer alone is too late, as what it answers for is shown by then.)
+ *
+ * An update also ends with its call: at once when that fails, and when it has changed nothing here. An answer that comes
+ * while the stream is interrupted keeps its update until there is a state that must have it.
  */
 export class Overlay {
   snapshot = undefined; // replaced, never changed
   latest = undefined; // what the server said last
-  #live = false;
-  #base = undefined; // what the server said when it was last shown
+  live = false; // each state of the server comes, and before the answers that stand behind it
   #updates = [];
+  #expecting; // the update whose call is being made
   #changed;
-  #timer;
 
   /** `changed` is called with each new snapshot. */
   constructor(changed) {
     this.#changed = changed;
   }
 
-  /** Whether each state of the server comes, and before the answers that stand behind it. */
-  set live(live) {
-    this.#live = live;
-    if (!live) this.#stop();
-  }
-
-  /** The server's state has changed. */
-  accept(latest) {
+  /** The server's state has changed, by the calls with these marks if they are ours. */
+  accept(latest, marks = []) {
+    for (const mark of marks) {
+      const entry = this.#updates.find((one) => one.mark === mark);
+      if (entry && --entry.calls === 0) this.#drop(entry);
+    }
     this.latest = latest;
-    if (this.#timer === undefined && !this.#open) this.#show();
-    else this.#showIn(HOLD);
+    this.#run();
   }
 
-  /** The stream goes on after an interruption. `replay` accepts what was missed. */
-  resume(replay) {
-    if (this.#updates.length) this.#showIn(REJOIN);
-    replay();
-    if (!this.#open) this.#show();
-  }
-
-  /** The server's state is known anew. It is shown at once. */
+  /** The server's state is known anew. */
   replace(latest) {
     this.latest = latest;
-    this.#show();
+    this.settle(true);
   }
 
-  #showIn(seconds) {
-    this.#timer ??= setTimeout(() => this.#show(), seconds * 1000);
-  }
-
-  #show() {
-    this.#stop();
-    this.#base = this.latest;
+  /** An interruption is over: the state has what was answered for meanwhile. */
+  settle(changed = this.#updates.some(({ answered }) => answered)) {
     this.#updates = this.#updates.filter(({ answered }) => !answered);
-    this.#run();
+    if (changed) this.#run();
   }
 
-  /** Show what `update` makes of the state until the promise that `call` gives has ended. */
+  /** The mark of a call that is made now, if an update is shown for it. */
+  mark() {
+    if (!this.#expecting) return;
+    this.#expecting.calls += 1;
+    return this.#expecting.mark;
+  }
+
+  /** Show what `update` makes of the state until the promise that `call` gives has ended, or the state is there. */
   expect(update, call) {
-    const entry = { update, answered: false };
+    const entry = { update, mark: Math.random().toString(36).slice(2, 12), calls: 0, answered: false };
     this.#updates.push(entry);
     this.#run();
+    const outer = this.#expecting;
     let outcome;
     try {
+      this.#expecting = entry;
       outcome = Promise.resolve(call());
     } catch (error) {
       this.#remove(entry);
       throw error;
+    } finally {
+      this.#expecting = outer;
     }
     outcome.then(
       () => this.#answer(entry),
@@ -82,30 +76,24 @@ export class Overlay {
     return outcome;
   }
 
-  get #open() {
-    return this.#updates.some(({ answered }) => !answered);
-  }
-
   #answer(entry) {
-    entry.answered = true;
-    if (this.#base === undefined) this.#remove(entry);
-    else if (this.#live && (!this.#open || this.latest === this.#base)) this.#show();
+    if (this.live || this.latest === undefined) this.#remove(entry);
+    else entry.answered = true;
   }
 
   #remove(entry) {
-    this.#updates = this.#updates.filter((one) => one !== entry);
-    if (this.#live && !this.#open) this.#show();
-    else this.#run();
+    if (!this.#updates.includes(entry)) return;
+    this.#drop(entry);
+    this.#run();
   }
 
-  #stop() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+  #drop(entry) {
+    this.#updates = this.#updates.filter((one) => one !== entry);
   }
 
   #run() {
     const before = this.snapshot;
-    this.snapshot = this.#updates.reduce(apply, this.#base);
+    this.snapshot = this.#updates.reduce(apply, this.latest);
     if (this.snapshot !== before) this.#changed(this.snapshot);
   }
 }

@@ -79,7 +79,12 @@ export class Stream {
     return this.#overlay.snapshot;
   }
 
-  /** Make a call, and show until it has ended what `update` makes of the state. */
+  /** What a call that is made now carries, so that the update it belongs to knows its state. */
+  mark() {
+    return this.#overlay.mark();
+  }
+
+  /** Make a call, and show until its state is there what `update` makes of the one there is. */
   expect(update, call) {
     return this.#overlay.expect(update, call);
   }
@@ -111,6 +116,11 @@ export class Stream {
 
   get names() {
     return this.#names;
+  }
+
+  /** Whether it goes on from a position when it joins again: nothing that happens before that is lost. */
+  get placed() {
+    return this.#epoch !== undefined;
   }
 
   /** There is a connection: subscribe on it. */
@@ -156,10 +166,10 @@ export class Stream {
     if (attempt !== this.#attempt) return; // a handler has ended it
     if (recovered) {
       this.#lost = undefined;
-      return this.#overlay.resume(() => {
-        for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
-        if (state && attempt === this.#attempt) this.#overlay.accept(state); // where users see different things
-      });
+      for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+      if (attempt !== this.#attempt) return;
+      if (state) this.#overlay.accept(state, events.map(({ mark }) => mark)); // where users see different things
+      return this.#overlay.settle();
     }
     this.#epoch = epoch;
     this.#seq = seq;
@@ -191,10 +201,10 @@ export class Stream {
     return false;
   }
 
-  #patch({ set = {}, unset = [] }) {
+  #patch({ set = {}, unset = [], mark }) {
     const state = { ...this.#overlay.latest, ...set };
     for (const name of unset) delete state[name];
-    this.#overlay.accept(state);
+    this.#overlay.accept(state, [mark]);
   }
 
   #reset(reason) {

@@ -1,5 +1,6 @@
 /** What one client does and sees, step by step, whatever transport it uses. */
 import { Client, actor } from "/static/lightmoon_django/index.js";
+import { lateness } from "./late.js";
 
 const messages = { add: ["n"], burst: ["events"], refuse: [], bug: [], long_text: ["size"], slow: ["seconds"], sleep: [] };
 const Clicks = actor("server.Clicks", messages);
@@ -11,9 +12,10 @@ export class Scenario {
   #client;
   #clicks;
 
-  /** `transports` is the name of one, or a list. */
-  constructor(transports, key, url = "/lightmoon/ws") {
-    this.#client = new Client({ url, transports: [transports].flat(), backoff: { base: 0.2, cap: 0.2 } });
+  /** `transports` is the name of one, or a list. `late` is what the network keeps back: "answers" or "frames". */
+  constructor(transports, key, url = "/lightmoon/ws", late = undefined) {
+    const options = { url, transports: [transports].flat(), backoff: { base: 0.2, cap: 0.2 } };
+    this.#client = new Client({ ...options, ...lateness(late) });
     this.#client.on("recovered", (recovered) => this.log.push(["recovered", recovered]));
     this.#client.on("state", (state) => this.states.push(state));
     this.#clicks = Clicks(key, this.#client);
@@ -81,6 +83,18 @@ export class Scenario {
     const more = (state) => ({ ...state, count: state.count + 1 });
     clicks.subscribe(({ count }) => this.log.push(["shown", count]));
     return Promise.all(Array.from({ length: times }, () => clicks.optimistic(more, () => clicks.add(1))));
+  }
+
+  /** The same one after the other, while somebody else adds a hundred each time, until all is seen. */
+  async hurryAmong(times, other, until) {
+    const clicks = this.#clicks;
+    const more = (state) => ({ ...state, count: state.count + 1 });
+    await new Promise((resolve) => clicks.subscribe((state) => state && resolve(this.log.push(["shown", state.count]))));
+    for (let i = 0; i < times; i += 1) {
+      const own = clicks.optimistic(more, () => clicks.add(1));
+      await Promise.all([own, other.#clicks.add(100)]);
+    }
+    while (clicks.state.count < until) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
   /** An optimistic call that is under way until `landed`. */

@@ -22,8 +22,16 @@ async function join(server, seq, state, more = {}) {
   await settle();
 }
 
-function patch(server, seq, set) {
-  server.connection.notify("lm.state", { ...names, epoch: "a", seq, set });
+/** `mark` is that of the call which made it. */
+function patch(server, seq, set, mark) {
+  server.connection.notify("lm.state", { ...names, epoch: "a", seq, set, mark });
+}
+
+/** The mark that a call of `add` carries, by their order. */
+function mark(server, index = 0) {
+  const { mark } = server.connection.all("chat.Room.add")[index];
+  ok(typeof mark === "string" && mark.length >= 6 && mark.length <= 16, `its mark is ${mark}`);
+  return mark;
 }
 
 /** Answer the calls of `add` by their order. */
@@ -40,12 +48,60 @@ test("an update is shown at once, and gives way to the state that its call made"
   equal(seen, [{ count: 5, topic: "A" }], "what is shown before anything is sent back");
   equal(before, { count: 0, topic: "A" });
   ok(room.getSnapshot() === room.state, "the same object until the next change");
-  patch(server, 1, { count: 5 });
-  await clock.pass(0.03);
+  patch(server, 1, { count: 5 }, mark(server));
+  equal(seen, [{ count: 5, topic: "A" }, { count: 5, topic: "A" }], "one gives way to the other in one step");
+  await clock.pass(20);
+  equal(call.state, "pending");
+  patch(server, 2, { count: 7 });
+  equal(room.state.count, 7, "while the answer is on its way");
   answer(server, 0, { result: 5 });
   await settle();
   equal([call.state, call.value], ["resolved", 5]);
-  equal(seen, [{ count: 5, topic: "A" }, { count: 5, topic: "A" }], "the state and its own answer are one step");
+  equal(seen.map(({ count }) => count), [5, 5, 7], "what was shown");
+});
+
+test("an answer that comes before the state that its call made ends the update no later than that state", async (server) => {
+  const { room, seen, add } = await follow(server);
+  add(5);
+  server.connection.notify("lm.reset", { ...names, reason: "gap" });
+  answer(server, 0, { result: 5 });
+  await settle();
+  equal(room.state.count, 5, "while the stream is joined again");
+});
+
+test("calls that are not expected to change anything carry no mark", async (server) => {
+  const { room, add } = await follow(server);
+  add(1);
+  room.add(2);
+  await Promise.resolve();
+  room.add(3);
+  equal(server.connection.all("chat.Room.add").map(({ mark }) => typeof mark), ["string", "undefined", "undefined"]);
+});
+
+test("an update for two calls stays until the states of both are there", async (server) => {
+  const { room, seen } = await follow(server);
+  const both = () => Promise.all([room.add(1), room.add(2)]);
+  room.optimistic((found) => ({ ...found, count: found.count === 0 ? 3 : found.count + 2 }), both);
+  equal(mark(server, 0), mark(server, 1));
+  patch(server, 1, { count: 1 }, mark(server, 0));
+  patch(server, 2, { count: 3 }, mark(server, 1));
+  equal(seen.map(({ count }) => count), [3, 3, 3]);
+});
+
+test("one whose call is made later can't be told, and ends with its promise", async (server) => {
+  const { room, add } = await follow(server);
+  const late = async () => {
+    await undefined;
+    return room.add(5);
+  };
+  room.optimistic((found) => ({ ...found, topic: "B" }), late);
+  await settle();
+  equal(server.connection.all("chat.Room.add")[0].mark, undefined);
+  patch(server, 1, { count: 5 });
+  equal(room.state, { count: 5, topic: "B" });
+  answer(server, 0);
+  await settle();
+  equal(room.state, { count: 5, topic: "A" });
 });
 
 test("an update whose call fails is rolled back before the caller hears of it", async (server) => {
@@ -68,31 +124,27 @@ test("a call that can't even be made leaves nothing, and its error goes to the c
   equal(room.state.count, 0);
 });
 
-test("changes of others are taken in, and the update runs again on them", async (server, clock) => {
+test("changes of others are taken in at once, and the update runs again on them", async (server) => {
   const { room, seen, add } = await follow(server);
   add(5);
-  patch(server, 1, { topic: "B", count: 100 });
-  equal(room.state, { count: 5, topic: "A" }, "held back: it may be the call's own");
-  await clock.pass(0.1);
+  patch(server, 1, { topic: "B", count: 100 }, "another");
   equal(room.state, { count: 105, topic: "B" });
-  patch(server, 2, { count: 105 });
+  patch(server, 2, { count: 105 }, mark(server));
   answer(server, 0);
   await settle();
   equal(seen.map(({ count }) => count), [5, 105, 105]);
 });
 
-test("two updates are shown in order, and each goes with its own answer", async (server, clock) => {
+test("two updates are shown in order, and each goes with its own state", async (server) => {
   const { room, seen, add } = await follow(server);
   add(1);
   room.optimistic((state) => ({ ...state, count: state.count * 10 }), () => room.add(9));
   equal(room.state.count, 10);
-  patch(server, 1, { count: 1 });
+  patch(server, 1, { count: 1 }, mark(server, 0));
+  equal(room.state.count, 10);
+  patch(server, 2, { count: 10 }, mark(server, 1));
+  equal(room.state.count, 10);
   answer(server, 0);
-  await settle();
-  equal(room.state.count, 10);
-  await clock.pass(0.1);
-  equal(room.state.count, 10);
-  patch(server, 2, { count: 10 });
   answer(server, 1);
   await settle();
   equal(room.state.count, 10);
@@ -120,7 +172,7 @@ test("an answer without a change ends the update", async (server) => {
 test("states and answers that come all at once never show an update twice", async (server, clock) => {
   const { room, seen, add } = await follow(server);
   for (let i = 0; i < 3; i += 1) add(1);
-  for (let i = 0; i < 3; i += 1) patch(server, i + 1, { count: i + 1 });
+  for (let i = 0; i < 3; i += 1) patch(server, i + 1, { count: i + 1 }, mark(server, i));
   for (let i = 0; i < 3; i += 1) answer(server, i);
   await clock.pass(1);
   equal(room.state.count, 3);
@@ -138,41 +190,79 @@ test("a reconnection keeps what is shown, until the call that is sent again is a
   answer(server, 0, { result: 5 }); // what waited for the client comes before what it asks for
   await settle();
   equal([call.state, room.state.count], ["resolved", 5], "there is no state yet that has it");
-  await join(server, 1, null, { recovered: true, events: [{ ...names, epoch: "a", seq: 1, set: { count: 5 } }] });
+  const found = { ...names, epoch: "a", seq: 1, set: { count: 5 }, mark: mark(server) };
+  await join(server, 1, null, { recovered: true, events: [found] });
   equal(room.state.count, 5);
   ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
   patch(server, 2, { count: 6 });
   equal(room.state.count, 6, "the update is gone");
 });
 
-test("after a reconnection the state that is missed waits for the call that made it, which is sent again", async (server, clock) => {
+test("after a reconnection an update gives way to the state that was missed, however late its call is answered", async (server, clock) => {
   const { room, seen, add } = await follow(server);
   add(5);
-  patch(server, 1, { count: 5 });
-  server.connection.drop(); // before the answer
+  const own = mark(server);
+  server.connection.drop(); // before its state and the answer
   await clock.pass(1);
   equal(room.state.count, 5, "while nobody is connected");
   await server.greet({ recovered: true });
-  const events = [{ ...names, epoch: "a", seq: 2, set: { topic: "B" } }];
-  await join(server, 2, null, { recovered: true, events });
-  await clock.pass(0.5);
+  const missed = [{ count: 5 }, { topic: "B" }].map((set, index) => ({ ...names, epoch: "a", seq: index + 1, set }));
+  missed[0].mark = own;
+  await join(server, 2, null, { recovered: true, events: missed });
+  equal(room.state, { count: 5, topic: "B" });
+  await clock.pass(20);
   answer(server, 0, { result: 5 });
   await settle();
   equal(room.state, { count: 5, topic: "B" });
   ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
 });
 
-test("an update that was answered meanwhile goes with the last state that was missed, not with the first", async (server, clock) => {
+test("an update that was answered meanwhile goes with its state among those that were missed", async (server, clock) => {
   const { room, seen, add } = await follow(server);
   add(5);
+  const own = mark(server);
   server.connection.drop();
   await clock.pass(1);
   await server.greet({ recovered: true });
   answer(server, 0, { result: 5 });
   await settle();
   const missed = [{ topic: "B" }, { count: 5 }].map((set, index) => ({ ...names, epoch: "a", seq: index + 1, set }));
+  missed[1].mark = own;
   await join(server, 2, null, { recovered: true, events: missed });
   equal(room.state, { count: 5, topic: "B" });
+  ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
+});
+
+test("where each sees something else, what was missed tells which updates the state has", async (server, clock) => {
+  const { room, seen, add } = await follow(server);
+  add(5);
+  add(1);
+  const own = mark(server);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  const missed = { ...names, epoch: "a", seq: 1, mark: own };
+  await join(server, 1, { count: 5, topic: "A" }, { recovered: true, events: [missed] });
+  equal(room.state.count, 6, "the second call isn't in it");
+  ok(seen.every(({ count }) => count === 5 || count === 6), "shown: " + seen.map(({ count }) => count));
+  answer(server, 0);
+  answer(server, 1);
+  await settle();
+  equal(room.state.count, 5, "it changed nothing");
+});
+
+test("a call is sent again before its stream is joined, so that its answer tells what a fresh state has", async (server, clock) => {
+  const { room, seen, add } = await follow(server);
+  add(5);
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  const sent = server.connection.received.map(({ method }) => method);
+  ok(sent.indexOf("chat.Room.add") < sent.indexOf("lm.subscribe"), `${sent}`);
+  answer(server, 0, { result: 5 });
+  await settle();
+  await join(server, 0, { count: 5, topic: "A" });
+  equal(room.state.count, 5);
   ok(seen.every(({ count }) => count === 5), "shown: " + seen.map(({ count }) => count));
 });
 

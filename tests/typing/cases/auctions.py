@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, reveal_type
 
 from lightmoon_django import actor, event, every, message, ref, turn
+from lightmoon_django.client import Client
 
 
 @actor(view=["title"])
@@ -67,6 +68,19 @@ def asks_blocking() -> None:
     auction.bid.tell(Decimal(1))
     auction.bid.tell(b"1")  # E: arg-type
     auction.bid.options(timout=1)  # E: call-arg
+
+
+async def asks_from_elsewhere(client: Client) -> None:
+    auction = client.ref(Auction, 42)
+    reveal_type(auction)  # R: tests.typing.cases.auctions.Auction
+    reveal_type(await auction.bid(Decimal(1)))  # R: decimal.Decimal
+    reveal_type(await auction.bid.options(call_id="mine")(amount=Decimal(1)))  # R: decimal.Decimal
+    auction.bid.tell(Decimal(1))
+    await auction.bid("1")  # E: arg-type
+    await auction.sell()  # E: attr-defined
+    client.ref("chat.Room", 42)  # E: arg-type
+    reveal_type(client.actor(Auction, 42))  # R: lightmoon_django.client.actor.Actor
+    reveal_type(await client.actor("chat.Room", "42").say("hi"))  # R: Any
 
 
 async def reminds(when: datetime.datetime) -> None:

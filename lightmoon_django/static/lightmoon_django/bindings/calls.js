@@ -1,8 +1,10 @@
 import { at, parse } from "../address.js";
+import { OBEYED } from "../elements.js";
 import { report } from "../errors.js";
 import { contextOf, lookUp, pairs } from "./paths.js";
 
-const FIELDS = "input, select, textarea";
+const FIELDS = `:is(input, select, textarea)${OBEYED}`;
+const ERROR = `[data-lm-error]${OBEYED}`;
 
 /**
  * A form that is sent, a button that is pressed, a field that is changed: send the message that its `data-lm-call` names
@@ -10,9 +12,10 @@ const FIELDS = "input, select, textarea";
  * `lightmoon:result`, or `lightmoon:error` and the nearest `data-lm-error` says what went wrong.
  */
 export function called(event, client) {
-  const element = event.target instanceof Element && event.target.closest("[data-lm-call]");
+  const element = event.target instanceof Element && event.target.closest(`[data-lm-call]${OBEYED}`);
   if (!element || kindFor(element) !== event.type) return;
   if (event.type !== "change") event.preventDefault();
+  if (event.submitter && !event.submitter.matches(OBEYED)) return; // a button elsewhere may name any form as its own
   if (element.getAttribute("aria-busy") !== "true") send(element, event.submitter, client);
 }
 
@@ -75,7 +78,7 @@ function valueOf(field, pressed) {
 
 /** Whether there is a place for it: inside the element, or in the actor's element. */
 function complain(element, text) {
-  const place = element.querySelector("[data-lm-error]") ?? element.closest("[data-lm]")?.querySelector("[data-lm-error]");
+  const place = element.querySelector(ERROR) ?? element.closest("[data-lm]")?.querySelector(ERROR);
   if (!place) return false;
   place.textContent = text;
   place.hidden = !text;

@@ -1,3 +1,4 @@
+import { OBEYED } from "../elements.js";
 import { pairs } from "./paths.js";
 import { copy, fill } from "./render.js";
 
@@ -30,7 +31,7 @@ export class EventList {
   }
 
   #templates(selector) {
-    const found = this.#element.querySelectorAll(`template${selector}`);
+    const found = this.#element.querySelectorAll(`template${selector}${OBEYED}`);
     return [...found].filter((template) => template.closest("[data-lm]") === this.#element);
   }
 }

@@ -1,9 +1,10 @@
 import { report } from "../errors.js";
 import { isMade, lookUp, pairs, shows } from "./paths.js";
 
-const LINKS = /^(?:href|src|action|formaction|xlink:href|poster|data|ping)$/i;
+const LINKS = /^(?:href|src|action|formaction|xlink:href|poster|data|ping|to|from|by|values)$/i;
 const SAFE = /^(?:(?:https?|mailto|tel|blob):|data:image\/(?!svg)|[^:]*$|[^:]*[/?#])/i; // what a link may lead to
-const CODE = /^(?:on|srcdoc$|style$)/i; // attributes that hold code, or that the policy forbids
+const CODE = /^(?:on|srcdoc$|style$|data-lm|(?:data-)?hx-|x-|v-|[@:]|_$)/i; // or what bindings, htmx, Alpine and others obey
+const CODE_ELEMENTS = "script, style, base";
 
 const lists = new WeakMap(); // templates, and what each of them has made
 
@@ -13,10 +14,11 @@ export function render(element, state) {
 }
 
 function inside(element, context) {
+  if (element.hasAttribute("data-lm-ignore")) return;
   show(element, context);
   for (const child of [...element.children]) {
     if (isMade(child) || child.hasAttribute("data-lm")) continue; // its own template's, or another actor's
-    if (child.matches("template[data-lm-each]")) list(child, context);
+    if (child.matches("template[data-lm-each]:not([data-lm-ignore])")) list(child, context);
     else inside(child, context);
   }
 }
@@ -24,7 +26,9 @@ function inside(element, context) {
 function show(element, context) {
   for (const [name, apply] of Object.entries(ATTRIBUTES)) {
     const text = element.getAttribute(name);
-    if (text !== null) apply(element, text, context);
+    if (text === null) continue;
+    if (element.matches(CODE_ELEMENTS)) report(new TypeError(`${name} doesn't fill a <${element.localName}>: it would be code.`));
+    else apply(element, text, context);
   }
 }
 

@@ -12,6 +12,7 @@ const PATIENCE = 10; // seconds at most beyond the heartbeat that the server may
  */
 export class HttpTransport {
   static proves = true; // who one is, by a header
+  static queues = true; // what is sent to an actor waits for the answers before it
   #options;
   #owner;
   #upstream = new Upstream((body) => this.#post(body));

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from tests import services
-from tests.cluster.processes import Failed, Group, Member, carried_by, database
+from tests.cluster.processes import Failed, Group, Member, carried_by
+from tests.databases import Databases
 
 LEASE = 1.0  # seconds
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
 @pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
     backend, carrier = request.param
-    server: services.Postgres | None = request.getfixturevalue("nodes_postgres") if backend == "postgresql" else None
-    with database(backend, tmp_path_factory.mktemp("cluster"), server) as found, carried_by(carrier) as way:
+    with databases.open(backend, tmp_path_factory.mktemp("cluster")) as found, carried_by(carrier) as way:
         yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
 
 

@@ -14,7 +14,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -22,22 +22,20 @@ from django.conf import settings as django_settings
 from django.db import close_old_connections, connections
 
 from lightmoon_django import conf, interpreter, testrun
-from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Ask, Call, Tell
 from lightmoon_django.actor.placement import CALLER
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.actor.schema import ActorSchema, MessageSchema
 from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current, renew_lock
-from lightmoon_django.clock import Clock, SystemClock
+from lightmoon_django.clock import SystemClock
 from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
-from lightmoon_django.identity import Address
 from lightmoon_django.links import Links
 from lightmoon_django.persistence import transactions
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
-from lightmoon_django.runtime.streams import Subscriber
+from lightmoon_django.runtime.switchboard import NodeSwitchboard
 from lightmoon_django.runtime.workers import Workers, blocked
 from lightmoon_django.storage import DatabaseStorage, RunnerStorage, unhosted
 
@@ -118,7 +116,9 @@ class Host:
         storage: Any = (
             RunnerStorage(loop)
             if links is None
-            else DatabaseStorage(loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible)
+            else DatabaseStorage(
+                loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible, self._accompanied
+            )
         )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
@@ -161,6 +161,12 @@ class Host:
             node.loop.call_soon_threadsafe(done.set)
             while not done.wait(ANSWER_GRACE) and not node.loop.is_closed():
                 pass  # a loop that something blocks must not find the lease renewed when it goes on
+
+    def _accompanied(self) -> None:
+        """In a heartbeat's thread: other processes are there."""
+        node = self._node
+        if node is not None and not node.loop.is_closed():
+            node.loop.call_soon_threadsafe(node.share)
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""
@@ -365,25 +371,6 @@ def _refuse_on_a_loop(message: MessageSchema) -> None:
 host = Host()
 os.register_at_fork(after_in_child=host.drop)
 interpreter.before_exit(host.leave)
-
-
-class NodeSwitchboard:
-    """The node as the gateway sees it."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.settings = node.settings
-        self.clock: Clock = node.clock
-        self.post: Callable[[Call], None] = node.post
-        self.cancel: Callable[[Call], None] = node.cancel
-
-    def unsubscribe(self, address: Address, subscriber: Subscriber, user: Any) -> None:
-        schema = registry.by_name(address.actor)
-        if schema is not None:
-            self._node.unsubscribe(schema, address.key, subscriber, user)
-
-    def describe(self, address: Address, subscriber: Subscriber, meta: Mapping[str, Any]) -> None:
-        self._node.describe(address, subscriber, meta)
 
 
 def switchboard() -> NodeSwitchboard:

@@ -250,6 +250,7 @@ def failure(id: int, error: LightMoonError, position: Position | None = None) ->
     kind = f"{cls.__module__}:{cls.__qualname__}"
     detail = {name: getattr(error, name) for name in _CARRIED if getattr(error, name, None) is not None}
     message = error.message if hasattr(error, "message") else str(error)
+    message = message.encode(errors="backslashreplace").decode()  # half a surrogate, as in a file's name, can't travel
     return Failure(id, kind, message, error.code, _packed(detail), position)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
@@ -20,6 +21,7 @@ from lightmoon_django.identity import Endpoint, new_incarnation
 from lightmoon_django.models import Place
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
+from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.store import Columns, Store
 from lightmoon_django.persistence.stores import open_store
 
@@ -117,8 +119,11 @@ class DatabaseStorage(_Storage):
         endpoint: Callable[[], Endpoint | None],
         unhosted: Collection[str] = (),
         on_visible: Callable[[], None] = lambda: None,
+        on_company: Callable[[], object] = lambda: None,
     ) -> None:
         """`on_lost` is told the store whose lease has ended, in the thread of that lease's heartbeat.
+
+        `on_company` is called in that thread while this process is alone no more, and doesn't know it.
 
         `endpoint` tells how other processes reach this one. It is called in any thread. `unhosted` are the wire names
         of actor classes that can't live in this process. `on_visible` is called in any thread when others can find
@@ -127,9 +132,8 @@ class DatabaseStorage(_Storage):
         super().__init__(loop)
         self._threads: dict[str, StoreThread] = {}
         self._beats: dict[str, Any] = {}
-        self.lease = Leases(
-            lambda alias: on_lost(self._queues[alias]), endpoint, self._break_off, self._beat, on_visible
-        )
+        self._on_company = on_company
+        self.lease = Leases(lambda alias: on_lost(self._queues[alias]), endpoint, self._beaten, self._beat, on_visible)
         self._unhosted = unhosted
         self._directory: str | None = None  # the database that says who has an actor in memory only
 
@@ -185,6 +189,14 @@ class DatabaseStorage(_Storage):
         self._beats[alias] = getattr(store, "beat", None)
         thread.submit(lambda: self.lease.start(alias), lambda _: None)  # ahead of the first claim
         return thread
+
+    def _beaten(self, alias: str) -> None:
+        """In a heartbeat's thread. Others may be unable to say that they are there."""
+        self._break_off(alias)
+        if self.lease.of(alias).alone:
+            with contextlib.suppress(DatabaseError):  # the next heartbeat is soon enough
+                if len(Nodes(alias).survey()) > 1:
+                    self._on_company()
 
     def _break_off(self, alias: str) -> None:
         """In a heartbeat's thread: the store need not wait for longer than the lease, once that has ended."""

@@ -16,6 +16,7 @@ SIZE = 8000  # bytes of an event
 LEAST = 2 * Settings().OUTBOX_BYTES // SIZE  # events: more than waits for anybody, in the outbox and in the sockets
 TEXT = "x" * SIZE
 PUBLISH = f'{{"jsonrpc":"2.0","id":"{{id}}","method":"bench.Channel.publish","params":{{"key":"1","text":"{TEXT}"}}}}'
+RATE = 50_000  # of deliveries: ten events per second to five thousand
 TOLD = (Fate.RESET, Fate.DROPPED)
 SETTLED = 4  # the first part of the run, in which buffers may grow
 
@@ -37,6 +38,8 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
     report.aim(Aim("silent gaps", found.gaps + found.behind, at_most=0, unit=""))
     report.aim(Aim("resets of subscribers who read", found.resets, at_most=0, unit=""))
     report.aim(Aim("the one who never reads overflows, and is told", float(found.fate in TOLD), at_least=1, unit=""))
+    rate = found.delivered / (found.server_cpu * found.seconds)
+    report.aim(Aim("deliveries per second of the server's CPU", rate, at_least=RATE, unit=""))
     report.aim(Aim("memory later against early", late / early, at_most=1.2))
 
 

@@ -15,6 +15,7 @@ from django.db.models import Model
 from lightmoon_django import conf
 from lightmoon_django.actor import registry
 from lightmoon_django.checks import members
+from lightmoon_django.models import Place
 
 _POOL_DEFAULT = 4  # psycopg_pool's min_size, which is also its size unless max_size is given
 _STORE_CONNECTIONS = 3  # the store, the heartbeat, and who looks up other nodes
@@ -71,8 +72,8 @@ def check_connections(**_: Any) -> list[CheckMessage]:
 
 
 def actor_aliases() -> set[str]:
-    """The databases that keep actors."""
-    return {router.db_for_write(cls) for cls in registry.registered() if issubclass(cls, Model)}
+    """The databases that keep actors, or say who has those that live in memory only."""
+    return {router.db_for_write(cls if issubclass(cls, Model) else Place) for cls in registry.registered()}
 
 
 def _persistent(alias: str, options: Mapping[str, Any], *, hosts_actors: bool) -> Iterator[CheckMessage]:

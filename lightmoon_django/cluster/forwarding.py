@@ -22,6 +22,7 @@ from lightmoon_django.cluster.translation import ForeignTurn, described
 from lightmoon_django.errors import (
     Cancelled,
     DeadlineExceeded,
+    InvalidParams,
     LightMoonError,
     OutcomeUnknown,
     Overloaded,
@@ -29,7 +30,7 @@ from lightmoon_django.errors import (
     Unavailable,
 )
 from lightmoon_django.identity import Address, Position
-from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, encode, error_of
+from lightmoon_django.messages import MAX_PAYLOAD, Answer, Bounce, Cancel, Failure, Follow, Remote, encode, error_of
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.turn import Turn
@@ -155,12 +156,11 @@ class Forwarding:
             call.reject(Unavailable(f"{route.address} moves from node to node.", retry_after=1.0))
             return
         id = next(self._ids)
-        frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
-        if isinstance(call, Subscription):
-            grouped = self._grouped(route.owner, call.schema.name)
-            data = encode(Follow(frame, call.since, grouped, tuple(call.hidden), call.meta))
-        else:
-            data = encode(frame)
+        try:
+            data = encode(self._framed(call, id, route))
+        except (OverflowError, TypeError, ValueError) as error:
+            call.reject(InvalidParams(f"The call can't be sent to the actor's node: {error}"))
+            return
         try:
             self._frames.send(route.owner, data)
         except Overloaded:
@@ -178,6 +178,13 @@ class Forwarding:
                 self.turns.update((turn.number, turn) for turn in call.chain if not isinstance(turn, ForeignTurn))
             if self._sweep.resting:
                 self._sweep.start()
+
+    def _framed(self, call: Call, id: int, route: ActorRoute) -> Remote | Follow:
+        frame = described(call, id, route.generation, self._clock.monotonic(), self.me)
+        if not isinstance(call, Subscription):
+            return frame
+        grouped = self._grouped(route.owner, call.schema.name)
+        return Follow(frame, call.since, grouped, tuple(call.hidden), call.meta)
 
     # Back
 

@@ -21,6 +21,7 @@ from lightmoon_django.cluster.wire import MAX_PACKET, Cast, Refused, Wire
 logger = logging.getLogger("lightmoon")
 
 LARGEST = MAX_PACKET - 1024  # bytes of a cast
+PATIENCE = 3.0  # seconds until a layer that doesn't answer has failed
 RETRY = 1.0  # seconds until a membership that could not be renewed is tried again
 REFRESHES = 4  # per expiry: some may fail
 LONGEST_REFRESH = 60.0  # seconds; a Redis that was flushed has forgotten who is a member
@@ -61,12 +62,17 @@ class Groups:
         self._joined[group_name(group)] = group
         if self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        await self._layer.group_add(group_name(group), self._channel)
+        await self._add(group)
+
+    async def _add(self, group: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._layer.group_add(group_name(group), self._channel)
 
     async def leave(self, group: str) -> None:
         """Be a member no more. Casts that are on their way no longer reach `on_cast`."""
         self._joined.pop(group_name(group), None)
-        await self._layer.group_discard(group_name(group), self._channel)
+        async with asyncio.timeout(PATIENCE):
+            await self._layer.group_discard(group_name(group), self._channel)
 
     async def send(self, group: str, data: bytes) -> None:
         """Cast once to the group. Raises `FrameTooLarge`, and what the layer raises."""
@@ -109,7 +115,7 @@ class Groups:
             await asyncio.sleep(self._every * random.uniform(0.8, 1.0))
             for group in list(self._joined.values()):
                 try:
-                    await self._layer.group_add(group_name(group), self._channel)
+                    await self._add(group)
                 except Exception as error:
                     logger.warning(
                         "A group membership could not be renewed; trying again. %s",

@@ -134,10 +134,14 @@ class Hub:
     def leave(self, session: Session) -> None:
         """A session ends."""
         self.sessions.pop(session.id, None)
-        if self.resumable.get(session.lineage) is session:
-            del self.resumable[session.lineage]
+        self.retire(session)
         self.grace.discard(session)
         self.unlist(session)
+
+    def retire(self, session: Session) -> None:
+        """Nobody comes back to it by its present lineage."""
+        if self.resumable.get(session.lineage) is session:
+            del self.resumable[session.lineage]
 
     def list(self, session: Session) -> None:
         """The session is its user's from now on."""

@@ -51,7 +51,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
         return
     poll = Poll(hub)
     backlog = downstream.take_over(session, poll, scope)
-    found = []
+    found, cursor = [], backlog.cursor
     try:
         if backlog.empty:
             backlog.ready = poll.finish
@@ -61,7 +61,7 @@ async def serve(scope: Any, receive: Any, send: Any) -> None:
     finally:
         session.left(poll)
     messages = ",".join(frame for _, frame in found)
-    await respond(send, 200, f'{{"messages":[{messages}],"cursor":"{_cursor(session)}"}}'.encode())
+    await respond(send, 200, f'{{"messages":[{messages}],"cursor":"{cursor + len(found)}"}}'.encode())
 
 
 async def _park(hub: Hub, poll: Poll) -> None:
@@ -70,7 +70,3 @@ async def _park(hub: Hub, poll: Poll) -> None:
         await poll.over()
     finally:
         hub.polls.discard(poll)
-
-
-def _cursor(session: Session) -> int:
-    return session.backlog.cursor

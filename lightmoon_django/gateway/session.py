@@ -185,6 +185,7 @@ class Session(Client):
         """Go on within the ids of a session that is lost, if it was this user's. Otherwise this one stays a new one."""
         claim = tokens.read(token)
         if claim is not None and claim.user == tokens.key_of(self.user):
+            self.hub.retire(self)
             self.earlier = claim.lineage
 
     @property

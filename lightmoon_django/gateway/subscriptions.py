@@ -79,6 +79,8 @@ async def _judged(route: StreamRoute, session: Session, call: WireSubscription) 
             raise Forbidden(refusal)
         call.hidden = await route.guards.judge(session, call.key)
     session.check_alive()
+    if type(call.ident) is str and session.recall(call.ident, call.fingerprint, call.sink):
+        return  # sent again by another request, and judged sooner
     call.user = session.user
     session.follow(call)
 

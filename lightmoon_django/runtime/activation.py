@@ -7,7 +7,6 @@ from and go to, in `catalog`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from lightmoon_django.runtime.failure import explained
 from lightmoon_django.runtime.gate import Gate
 from lightmoon_django.runtime.release import release
 from lightmoon_django.runtime.repeats import Repeats
+from lightmoon_django.runtime.states import ActivationState
 from lightmoon_django.runtime.streams import Stream
 
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 
 RETRY_AFTER = 0.1  # seconds that an overloaded caller is told to wait
 LARGE = 4096  # bytes of arguments from which a call may find the mailbox too heavy
-
-
-class ActivationState(enum.Enum):
-    """Where an activation is in its life. Messages queue in all but `ENDED`."""
-
-    LOADING = "its row is being claimed and read"
-    STARTING = "on_activate runs"
-    ACTIVE = "it takes messages"
-    STOPPING = "it starts no more turns; on_deactivate runs"
-    ENDED = "it is out of the catalog; a new activation answers"
 
 
 class Activation:

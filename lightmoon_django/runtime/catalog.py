@@ -22,7 +22,8 @@ from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.places import row_of
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
 from lightmoon_django.runtime import overlap, repeats, timers
-from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.runtime.states import ActivationState
 from lightmoon_django.runtime.timers import Tick
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from lightmoon_django.actor.turn import Turn, abandon
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from lightmoon_django.runtime import overlap, recovery
-from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.release import reject
+from lightmoon_django.runtime.states import ActivationState
 
 logger = logging.getLogger("lightmoon")
 

@@ -20,7 +20,8 @@ from lightmoon_django.runtime.repeats import BEQUEST_WITHIN, Bequest
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue
     from lightmoon_django.runtime.activation import Activation
-    from lightmoon_django.runtime.node import Elsewhere, Node
+    from lightmoon_django.runtime.node import Node
+    from lightmoon_django.runtime.surroundings import Elsewhere
 
 EXPECTED = 50_000  # actors whose answers may be on their way here; of more the oldest are forgotten
 

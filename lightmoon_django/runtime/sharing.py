@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lightmoon_django.persistence.places import row_of
 from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome
 from lightmoon_django.runtime import recovery
-from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.activation import Activation
+from lightmoon_django.runtime.states import ActivationState
 
 if TYPE_CHECKING:
     from lightmoon_django.persistence.driver import StoreQueue

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from lightmoon_django import testrun
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.runtime import overlap
-from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.node import Node
+from lightmoon_django.runtime.states import ActivationState
 
 
 def report(node: Node) -> str:

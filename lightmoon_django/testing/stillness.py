@@ -15,8 +15,9 @@ from typing import Any
 from lightmoon_django import testrun
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.runtime import overlap
-from lightmoon_django.runtime.activation import Activation, ActivationState
+from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.node import Node
+from lightmoon_django.runtime.states import ActivationState
 from lightmoon_django.testing.report import report
 
 PASSES = 5  # of the loop without a change before a node counts as at rest

@@ -324,6 +324,9 @@ async def test_a_client_that_can_not_come_in_is_told_at_once(dial: Dial, server:
     with pytest.raises(Forbidden):
         async with dial(origin="https://elsewhere.example"):
             pass
+    with pytest.raises(Forbidden):
+        async with dial(token="Token of-nobody"):
+            pass
     with pytest.raises(Unavailable, match="did not answer"):
         async with connect("ws://127.0.0.1:9/lightmoon/ws", timeout=0.3, backoff=(0.05, 0.1)):
             pass

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from lightmoon_django import messages
 from lightmoon_django.actor import registry
-from lightmoon_django.actor.call import Call
+from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.lookups import Lookups
-from lightmoon_django.errors import LightMoonError
+from lightmoon_django.errors import LightMoonError, Rejected
+from lightmoon_django.identity import Position
 from lightmoon_django.messages import Answer, Bounce
 from lightmoon_django.testing.clock import ManualClock
 from tests.live.models import Scratch
@@ -27,6 +29,15 @@ class Noted(Call):
         self.ended = type(error).__name__
 
 
+class Following(Subscription):
+    """Likewise."""
+
+    __slots__ = ("ended", "hidden", "meta")
+
+    resolve = Noted.resolve
+    reject = Noted.reject
+
+
 class Frames:
     """Takes everything."""
 
@@ -41,7 +52,7 @@ class Frames:
 
 def made(clock: ManualClock | None = None) -> tuple[Forwarding, Frames, list[Call], list[Noted]]:
     frames, posted = Frames(), []
-    forwarding = Forwarding(1, frames, clock or ManualClock(), posted.append, lambda *_: None, lambda _: False)
+    forwarding = Forwarding(1, frames, clock or ManualClock(), posted.append, lambda *_: None, lambda *_: False)
     message = registry.schema_of(Scratch).messages["add"]
     calls = [Noted(message, "a", None, message.signature.bind((n,), {}), 2000.0) for n in range(4)]
     return forwarding, frames, posted, calls
@@ -166,3 +177,30 @@ def test_a_call_that_waits_for_its_way_or_its_answer_hears_when_its_deadline_pas
     forwarding.stop()
     lookups.stop()
     clock.advance(10.0)
+
+
+def test_what_can_not_travel_is_refused_and_holds_up_nobody() -> None:
+    """B80: a position of 70 bits, and a key that is no text, from Python, among calls that wait for the same look."""
+    forwarding, frames, posted, calls = made()
+    hostile: Any = Following(registry.schema_of(Scratch).subscription, "a", None, b"", 2000.0)
+    hostile.since, hostile.hidden, hostile.meta = Position("e", 2**70), frozenset(), None
+    broken = Noted(calls[0].message, "\ud800", None, calls[0].payload, 2000.0)
+    waiting = [calls[0], hostile, broken, calls[1]]
+
+    def owner(schema: Any, key: str, told: Any) -> None:
+        told(7)
+
+    peers: Any = SimpleNamespace(network_of=lambda incarnation: incarnation, refresh=None)
+    lookups = Lookups(1, peers, ManualClock(), forwarding.send, posted.append, owner, lambda _: None, lambda _: None)
+    lookups.waiting[calls[0].address] = waiting
+    lookups._told(calls[0].schema, "a", 7)
+    assert (hostile.ended, broken.ended) == ("InvalidParams", "InvalidParams")
+    assert len(frames.sent) == 2
+    assert len(forwarding) == 2
+
+
+def test_an_error_whose_text_is_none_travels() -> None:
+    """B80: the turn's caller hears of it, and the turns behind it go on."""
+    failed = messages.decode(messages.encode(messages.failure(1, Rejected("no file \udcff", data={"name": "\udcff"}))))
+    assert isinstance(failed, messages.Failure)
+    assert messages.error_of(failed).message == "no file \\udcff"

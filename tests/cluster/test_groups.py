@@ -144,3 +144,42 @@ async def test_what_is_wanted_as_a_step_ends_is_not_forgotten() -> None:
     await until(lambda: not memberships._tasks, "all is settled")
     assert member.groups._joined == {}
     await memberships.stop()
+
+
+class Hanging(InMemoryChannelLayer):
+    """Takes the next so many changes of a membership, and never answers."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self._perhaps()
+        await super().group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._perhaps()
+        await super().group_discard(group, channel)
+
+    async def _perhaps(self) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            await asyncio.Event().wait()
+
+
+async def test_a_layer_that_swallows_a_membership_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B44: a way to Redis that has gone dead answers nothing for a quarter of an hour."""
+    monkeypatch.setattr("lightmoon_django.cluster.groups.PATIENCE", 0.05)
+    monkeypatch.setattr("lightmoon_django.cluster.groups.RETRY", 0.01)
+    monkeypatch.setattr("lightmoon_django.cluster.memberships.RETRY", 0.01)
+    layer = Hanging(2)
+    member = Member(layer, group_expiry=0.2)
+    joined: list[Address] = []
+    memberships = Memberships(member.groups, joined.append)
+    address = Address("chat.Room", "1")
+    memberships.want(address)
+    await until(lambda: joined == [address], lambda: "It did not join.")
+    layer.times = 2
+    layer.groups.clear()
+    await until(lambda: group_name(str(address)) in layer.groups, lambda: "The membership was not renewed.")
+    await memberships.stop()

@@ -188,7 +188,7 @@ def _tells_of(frame: Any, count: int) -> bool:
 
 
 def test_one_that_was_idle_leaves_its_place_to_others(trio: list[Member], key: str) -> None:
-    """B37: it begins anew where it is called next."""
+    """It begins anew where it is called next."""
     here, there, _ = trio
     assert _ask(here, key, "add", 5, actor=FLY) == 5
     here.until(partial(here.do, "has", actor=FLY, key=key), False)

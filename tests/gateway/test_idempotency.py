@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import Overloaded
+from lightmoon_django.gateway import registry as live
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import KEPT_ANSWERS
-from tests.gateway.actors import Desk
+from tests.gateway.actors import Club, Desk, Member
 from tests.gateway.board import Board
+from tests.gateway.exchange import SESSION, Exchange, hello, request
 from tests.gateway.wire import Wire, eventually
 
-DESK = registry.name_of(Desk)
+DESK, CLUB = registry.name_of(Desk), registry.name_of(Club)
 
 
 async def test_an_equal_id_in_flight_runs_once_and_answers_every_copy(wire: Wire, board: Board) -> None:
@@ -130,3 +136,41 @@ async def test_a_number_in_flight_names_one_call(wire: Wire, board: Board) -> No
         wire.ask(f"{DESK}.wait", ["2"], id=5)
         assert (await wire.answer(5))["error"]["code"] == -32600
         assert len(board.posted) == 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("method", [f"{DESK}.members", "lm.subscribe"])
+async def test_a_copy_that_comes_while_the_first_one_is_judged_runs_nothing(
+    board: Board, monkeypatch: pytest.MonkeyPatch, method: str, together: bool
+) -> None:
+    """B50: over HTTP requests overtake each other; whichever is judged first runs, the other gets its answer."""
+    waits: list[threading.Event] = []
+
+    def has_permission(*_: Any) -> bool:
+        waits.append(threading.Event())
+        return waits[-1].wait(10)
+
+    monkeypatch.setattr(Member, "has_permission", has_permission)
+    token = (await hello())["session"]
+    body = request(method, [CLUB, "1"] if method == "lm.subscribe" else ["1"], id="a")
+    asked = []
+    for number in (1, 2):
+        asked.append(Exchange(body, (SESSION, token.encode())))
+        await eventually(lambda count=number: len(waits) == count, "its judgement")  # type: ignore[misc]
+    board.hold = together
+    waits[0].set()
+    if together:
+        await eventually(lambda: board.posted, "the first one")
+    else:
+        await asked[0].done()
+    waits[1].set()
+    if together:
+        (session,) = live.sessions()
+        await eventually(lambda: next(iter(session._calls.values())).copies, "the second one")
+        board.release()
+    answers = [(await one.done()).json["result"] for one in asked]
+    if method != "lm.subscribe":
+        assert answers == ["in", "in"]
+        assert len(board.posted) == 1
+    elif together:
+        assert answers[0] == answers[1]

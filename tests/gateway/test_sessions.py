@@ -296,3 +296,24 @@ async def test_a_session_that_only_follows_keeps_nothing_of_how_it_came_to(board
         assert session._calls is None
         await wire.call(f"{DESK}.add", ["1"])
         assert session.waits is False
+
+
+async def test_a_session_that_goes_on_from_several_lost_ones_leaves_nothing_behind(board: Board) -> None:
+    """B80: a client that says hello on and on, with tokens of sessions that are gone, fills no memory with them."""
+    lost = []
+    for _ in range(3):
+        async with Wire() as wire:
+            lost.append((await greet(wire))["session"])
+    hub = current()
+    assert hub is not None
+    async with Wire() as wire:
+        lost.append((await greet(wire))["session"])
+        for token in lost[:3]:
+            assert (await greet(wire, token))["recovered"] is False
+        assert len(hub.resumable) == 1
+    assert hub.resumable == {}
+    async with Wire() as again:  # nobody comes back to what has ended
+        for token in lost:
+            assert (await greet(again, token))["recovered"] is False
+        (session,) = live.sessions()
+        session.check_alive()

@@ -1,0 +1,124 @@
+"""The Python client against a server that the tests play, which does what a real one never should."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from lightmoon_django.client import Client, State, StreamReset, connect
+
+PATIENCE = 20.0  # seconds
+NAMES = {"actor": "chat.Room", "key": "1"}
+
+
+class Played:
+    """One connection at a time, which the test reads and answers."""
+
+    def __init__(self, heartbeat: float = 25.0) -> None:
+        self.heartbeat = heartbeat
+        self.silent = False  # nothing is answered any more, and nothing is closed
+        self.connections = 0
+        self.pings: asyncio.Queue[None] = asyncio.Queue()
+        self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._socket: ServerConnection
+
+    async def attend(self, socket: ServerConnection) -> None:
+        self.connections += 1
+        self.silent = False
+        self._socket = socket
+        async for text in socket:
+            message = json.loads(text)
+            if self.silent:
+                continue
+            if message["method"] == "lm.hello":
+                hello = {"protocol": 1, "session": "s", "heartbeat": self.heartbeat, "recovered": self.connections > 1}
+                await self.answer(message, hello)
+            elif message["method"] == "lm.ping":
+                await self.answer(message, None)
+                self.pings.put_nowait(None)
+            else:
+                self._asked.put_nowait(message)
+
+    async def asked(self, method: str) -> dict[str, Any]:
+        """The next request of that method."""
+        while True:
+            message = await self._asked.get()
+            if message["method"] == method:
+                return message
+
+    async def answer(self, message: dict[str, Any], result: Any) -> None:
+        await self._socket.send(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+
+    async def joined(self, seq: int, **found: Any) -> dict[str, Any]:
+        """Answer the next subscription; gives its params."""
+        message = await self.asked("lm.subscribe")
+        await self.answer(message, {"epoch": "a", "seq": seq, "recovered": False, "state": {}, "events": [], **found})
+        params: dict[str, Any] = message["params"]
+        return params
+
+    async def tell(self, seq: int, epoch: str = "a") -> None:
+        await self._socket.send(json.dumps({"jsonrpc": "2.0", "method": "lm.event", "params": said(seq, epoch)}))
+
+
+def said(seq: int, epoch: str = "a") -> dict[str, Any]:
+    return {**NAMES, "epoch": epoch, "seq": seq, "name": "said", "data": {"n": seq}}
+
+
+@contextlib.asynccontextmanager
+async def play(**options: Any) -> AsyncIterator[tuple[Played, Client]]:
+    played = Played(**options)
+    async with asyncio.timeout(PATIENCE), serve(played.attend, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}/", backoff=(0.05, 0.1), websocket={"proxy": None}) as client:
+            yield played, client
+
+
+async def test_a_gap_is_filled_from_the_position_before_it() -> None:
+    """B55, B56: what is missing is asked for; what came twice or of an older epoch is dropped."""
+    async with play() as (server, client):
+        events = client.actor("chat.Room", "1").events()
+        assert "since" not in await server.joined(4)
+        for seq in (5, 5, 4, 6):
+            await server.tell(seq)
+        await server.tell(99, epoch="Z")  # which orders before "a"
+        await server.tell(9)
+        params = await server.joined(9, recovered=True, state=None, events=[said(7), said(8), said(9)])
+        assert params["since"] == {"epoch": "a", "seq": 6}
+        await server.tell(10)
+        assert [(await anext(events)).seq for _ in range(6)] == [5, 6, 7, 8, 9, 10]
+
+
+async def test_a_gap_that_can_not_be_filled_is_told() -> None:
+    """B55, B56: never a silent one; nor one within what is said to have been missed."""
+    async with play() as (server, client):
+        events = client.actor("chat.Room", "1").events()
+        await server.joined(4)
+        await server.tell(6)
+        await server.joined(6, recovered=True, state=None, events=[said(6)])
+        params = await server.joined(8, state={"topic": "B"})
+        assert params["since"] == {"epoch": "a", "seq": 4}
+        await server.tell(9)
+        with pytest.raises(StreamReset) as found:
+            await anext(events)
+        assert (found.value.reason, found.value.state) == ("gap", {"topic": "B"})
+        assert (await anext(events)).seq == 9
+
+
+async def test_a_server_that_falls_silent_is_noticed_within_a_heartbeat() -> None:
+    """B58: its connection still looks open. What was called meanwhile is sent again, and resolves once (B57)."""
+    async with play(heartbeat=0.2) as (server, client):
+        for _ in range(3):
+            await server.pings.get()
+        assert (client.state, server.connections) == (State.OPEN, 1), "while pings are answered nothing happens"
+        server.silent = True
+        call = asyncio.create_task(client.call("chat.Room.say", {"key": "1"}))
+        again = await server.asked("chat.Room.say")
+        assert server.connections == 2
+        await server.answer(again, "said")
+        assert await call == "said"

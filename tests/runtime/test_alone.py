@@ -1,0 +1,36 @@
+"""A process that has all actors in memory only, until it learns that it is not alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from lightmoon_django.identity import new_incarnation
+from lightmoon_django.models import Node, Place
+from lightmoon_django.persistence.nodes import Nodes
+from tests.runtime.conftest import PATIENCE, World, _backends
+
+pytestmark = pytest.mark.parametrize("world", _backends()[:1], indirect=True)
+
+
+async def _until(world: World, found: Any, expected: Any) -> None:
+    until = time.monotonic() + PATIENCE
+    while (now := await world.db(found)) != expected:
+        assert time.monotonic() < until, now
+        await asyncio.sleep(0.02)
+
+
+async def test_its_heartbeat_notices_others_that_can_not_say_so(world: World) -> None:
+    """B31: what it has is claimed, and goes on; and it says that it has no others."""
+    alone = Node.objects.filter(alone=True)
+    assert await world.ref("early").add(5) == 5
+    await _until(world, alone.count, 1)
+    assert await world.ref("late").add(5) == 5
+    assert await world.db(Place.objects.count) <= 1  # the first one may have come before the node's own row
+    await world.db(lambda: Nodes("default").register(new_incarnation(), 60.0))
+    await _until(world, alone.count, 0)
+    assert await world.db(Place.objects.count) == 2
+    assert [await world.ref(key).add() for key in ("early", "late")] == [6, 6]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,56 +10,42 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.cluster.processes import Failed, Group, Member, carried_by, database, migrate
+from tests.cluster.processes import Failed, Group, Member, carried_by
+from tests.databases import Databases
 
 LEASE = 1.0  # seconds
 
-Way = tuple[Path | None, dict[str, str]]
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
 @pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
-def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    """An empty SQLite database for processes of one host; None for machines over PostgreSQL and a channel layer."""
+def way(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
     with carried_by(request.param) as found:
-        if request.param == "layer":
-            yield None, found
-            return
-        with database("sqlite", tmp_path_factory.mktemp("empty")) as made:
-            yield Path(made["SERVER_SQLITE"]), found
+        yield "sqlite" if request.param == "unix" else "postgresql", found
 
 
 @pytest.fixture
-def environment(way: Way, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def environment(way: tuple[str, dict[str, str]], databases: Databases, tmp_path: Path) -> Iterator[dict[str, str]]:
     """A database of its own for each test that ends processes: what stops gives its actors to whoever is there."""
-    with _environment(way, tmp_path, request) as found:
-        yield found
+    backend, carrier = way
+    with databases.open(backend, tmp_path) as found:
+        yield {**found, **carrier, "LEASE_SECONDS": str(LEASE)}
 
 
 @pytest.fixture(scope="module")
-def trio(way: Way, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[Member]]:
+def trio(
+    way: tuple[str, dict[str, str]], databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Member]]:
     """For tests that end none of them."""
-    directory = tmp_path_factory.mktemp("trio")
-    with _environment(way, directory, request) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
+    backend, carrier = way
+    with (
+        databases.open(backend, tmp_path_factory.mktemp("trio")) as found,
+        Group({**found, **carrier, "LEASE_SECONDS": "60"}) as group,
+    ):
         yield group.start(3)
-
-
-@contextlib.contextmanager
-def _environment(way: Way, directory: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    empty, carrier = way
-    if empty is not None:
-        file = shutil.copy(empty, directory / "cluster.sqlite3")
-        yield {"SERVER_SQLITE": str(file), **carrier, "LEASE_SECONDS": str(LEASE)}
-        return
-    uri, name = request.getfixturevalue("nodes_postgres").uri, f"memory_only_{time.monotonic_ns()}"
-    with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    own = {"SERVER_PG": uri.replace("/postgres?", f"/{name}?")}
-    migrate(own)
-    yield {**own, **carrier, "LEASE_SECONDS": str(LEASE)}
 
 
 @pytest.fixture

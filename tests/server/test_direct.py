@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +16,13 @@ from websockets.exceptions import ConnectionClosed
 
 from lightmoon_django.gateway import direct
 from lightmoon_django.gateway.outbox import Outbox, Waiting
+from tests.databases import Databases
 from tests.server.harness import Client, Server, free_port
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    where: Path = tmp_path_factory.mktemp("direct")
-    server = Server("uvicorn", {"SERVER_SQLITE": str(where / "server.sqlite3")})
-    server.manage("migrate", "--run-syncdb", "--verbosity", "0")
+def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server("uvicorn", databases.sqlite(tmp_path_factory.mktemp("direct")))
     server.start()
     yield server
     server.stop()

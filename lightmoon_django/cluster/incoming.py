@@ -55,9 +55,8 @@ class Foreign(Base):
     def resolve(self, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD:
             self.reject(TooLarge(f"A result of {len(payload)} bytes is over the limit between nodes."))
-            return
-        position = self.position if self.incoming.outlets.groups else None
-        self.incoming.answer(self, encode(Answer(self.id, payload, position)))
+        else:
+            self.incoming.answer(self, encode(Answer(self.id, payload, self.position)))
 
     def reject(self, error: LightMoonError) -> None:
         self.incoming.answer(self, encode(failure(self.id, error, self.position)))
@@ -65,7 +64,8 @@ class Foreign(Base):
     @property
     def position(self) -> Position | None:
         """What followers of the actor there must have got before the answer."""
-        return self.incoming.outlets.position(self.peer, self.address)
+        outlets = self.incoming.outlets
+        return outlets.position(self.peer, self.address) if outlets.groups else None
 
     def bounce(self, owner: int | None) -> None:
         """It didn't run: its actor isn't here."""

@@ -125,7 +125,7 @@ class Member:
         """What `condition` makes of a client's notifications, as soon as that is something."""
         until = time.monotonic() + patience
         while not (found := condition(frames := self.do("heard", client=client))):
-            assert time.monotonic() < until, frames
+            assert time.monotonic() < until, (client, frames)
             time.sleep(0.01)
         return found
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +21,33 @@ DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
 @pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
-def environment(
-    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
-    backend, carrier = request.param
-    with databases.open(backend, tmp_path_factory.mktemp("cluster")) as found, carried_by(carrier) as way:
+    found: tuple[str, str] = request.param
+    return found
+
+
+@contextlib.contextmanager
+def made(kind: tuple[str, str], databases: Databases, directory: Path) -> Iterator[dict[str, str]]:
+    backend, carrier = kind
+    with databases.open(backend, directory) as found, carried_by(carrier) as way:
         yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
 
 
+@pytest.fixture
+def environment(kind: tuple[str, str], databases: Databases, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """For one test: no others may be there to whom its actors could go."""
+    with made(kind, databases, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def trio(environment: dict[str, str]) -> Iterator[list[Member]]:
+def trio(
+    kind: tuple[str, str], databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Member]]:
     """For tests that end none of them."""
-    with Group({**environment, "LEASE_SECONDS": "60"}) as group:
+    directory = tmp_path_factory.mktemp("cluster")
+    with made(kind, databases, directory) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
         yield group.start(3)
 
 

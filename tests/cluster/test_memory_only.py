@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -17,37 +16,35 @@ from tests.cluster.processes import Failed, Group, Member, carried_by
 from tests.databases import Databases
 
 LEASE = 1.0  # seconds
+
 DEN, FLY = "cluster.Den", "cluster.Fly"
 
 
-@pytest.fixture(scope="module", params=[("sqlite", "unix"), ("postgresql", "layer")], ids=["unix", "layer"])
-def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
+@pytest.fixture(scope="module", params=["unix", pytest.param("layer", marks=pytest.mark.slow)])
+def way(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
     """Processes of one host over SQLite, and machines over PostgreSQL, by a channel layer that is bad."""
-    found: tuple[str, str] = request.param
-    return found
-
-
-@contextlib.contextmanager
-def made(kind: tuple[str, str], databases: Databases, directory: Path) -> Iterator[dict[str, str]]:
-    backend, carrier = kind
-    with databases.open(backend, directory) as found, carried_by(carrier) as way:
-        yield {**found, **way, "LEASE_SECONDS": str(LEASE)}
+    with carried_by(request.param) as found:
+        yield "sqlite" if request.param == "unix" else "postgresql", found
 
 
 @pytest.fixture
-def environment(kind: tuple[str, str], databases: Databases, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """For one test: no others may be there to whom its actors could go."""
-    with made(kind, databases, tmp_path) as found:
-        yield found
+def environment(way: tuple[str, dict[str, str]], databases: Databases, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A database of its own for each test that ends processes: what stops gives its actors to whoever is there."""
+    backend, carrier = way
+    with databases.open(backend, tmp_path) as found:
+        yield {**found, **carrier, "LEASE_SECONDS": str(LEASE)}
 
 
 @pytest.fixture(scope="module")
 def trio(
-    kind: tuple[str, str], databases: Databases, tmp_path_factory: pytest.TempPathFactory
+    way: tuple[str, dict[str, str]], databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Member]]:
     """For tests that end none of them."""
-    directory = tmp_path_factory.mktemp("cluster")
-    with made(kind, databases, directory) as found, Group({**found, "LEASE_SECONDS": "60"}) as group:
+    backend, carrier = way
+    with (
+        databases.open(backend, tmp_path_factory.mktemp("trio")) as found,
+        Group({**found, **carrier, "LEASE_SECONDS": "60"}) as group,
+    ):
         yield group.start(3)
 
 

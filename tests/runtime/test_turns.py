@@ -220,6 +220,12 @@ async def test_keys_never_mix(world: World) -> None:
             ref(Tally, "07")
         with pytest.raises(InvalidParams):
             ref(Tally, "٧")
+        assert ref(Tally, 7) == ref(Tally, "7")
+        for known in (7, "7"):  # good keys are remembered; others that look or hash like them are judged as ever
+            for other in ("07", "٧", f"{known} ", [7], {}, 2**63):
+                assert ref(Tally, known).key == "7"  # type: ignore[attr-defined]
+                with pytest.raises(InvalidParams):
+                    ref(Tally, other)
     else:
         assert world.node is not None
         assert await ref(Scratch, "a").add(1) == 1

@@ -76,3 +76,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name in REAL_PROCESSES:
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: FIRST.get(item.path.parent.name, 2))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests had to run again: no defect may hide there."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("_", f"{report.nodeid} ran again")
+        terminalreporter.write_line(report.longreprtext)
+        terminalreporter.write_line(report.capstdout)

@@ -166,7 +166,8 @@ class Host:
         """In a heartbeat's thread: other processes are there."""
         node = self._node
         if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(node.share)
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                node.loop.call_soon_threadsafe(node.share)
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""

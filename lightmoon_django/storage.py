@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 from django.db.models import Model
 
 from lightmoon_django import conf, testrun
@@ -22,6 +21,7 @@ from lightmoon_django.models import Place
 from lightmoon_django.persistence.driver import Executor, StoreQueue, StoreThread
 from lightmoon_django.persistence.memory import MemoryColumns
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.persistence.silence import at_most
 from lightmoon_django.persistence.store import Columns, Store
 from lightmoon_django.persistence.stores import open_store
 
@@ -193,10 +193,17 @@ class DatabaseStorage(_Storage):
     def _beaten(self, alias: str) -> None:
         """In a heartbeat's thread. Others may be unable to say that they are there."""
         self._break_off(alias)
-        if self.lease.of(alias).alone:
-            with contextlib.suppress(DatabaseError):  # the next heartbeat is soon enough
-                if len(Nodes(alias).survey()) > 1:
-                    self._on_company()
+        member = self.lease.of(alias)
+        if not member.alone or not member.valid():
+            return
+        try:
+            with at_most(connections[alias], conf.settings().LEASE_SECONDS / 3):
+                accompanied = len(Nodes(alias).survey()) > 1
+        except Exception:  # the next heartbeat is soon enough, but not on a connection that may be broken
+            connections[alias].close()
+            return
+        if accompanied:
+            self._on_company()
 
     def _break_off(self, alias: str) -> None:
         """In a heartbeat's thread: the store need not wait for longer than the lease, once that has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -13,7 +14,6 @@ from lightmoon_django.client.backoff import Backoff
 from lightmoon_django.client.call import Call, notification
 from lightmoon_django.client.calls import Calls
 from lightmoon_django.client.connection import LOST, RENEWAL_ID, Connection, Where
-from lightmoon_django.client.posts import Posts
 from lightmoon_django.client.reading import Hinted
 from lightmoon_django.client.ref import kind_of
 from lightmoon_django.client.renewal import Renewal
@@ -24,7 +24,17 @@ from lightmoon_django.identity import Address
 
 T = TypeVar("T")
 
+logger = logging.getLogger("lightmoon")
+
 STABLE = 5.0  # seconds after which a connection counts as a success
+
+
+def _ignore(result: Any) -> None:
+    """Nobody waits for it."""
+
+
+def _log_lost(error: LightMoonError) -> None:
+    logger.warning("A tell was not sent, or failed: %s", error, extra={"action": "tell_failed"})
 
 
 class Client:
@@ -64,7 +74,6 @@ class Client:
         self._task: asyncio.Task[None] | None = None
         self._renewal = Renewal(self._renew_soon)
         self._renewing: asyncio.Task[None] | None = None
-        self._posts = Posts()
 
     @property
     def state(self) -> State:
@@ -158,11 +167,8 @@ class Client:
             await self._connection.room()
 
     def post(self, method: str, params: Any) -> None:
-        """Like `tell`, without waiting for room or for a connection. One that finds none in time is logged."""
-        if self._usable and self._connection is not None:
-            self._connection.send(notification(method, params))
-        else:
-            self._posts.add(self.tell(method, params))
+        """Like `tell`, without waiting, and in order with the calls around it. What comes to nothing is logged."""
+        self.request(method, params, _ignore, _log_lost)
 
     # For streams
 

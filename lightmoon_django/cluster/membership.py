@@ -174,7 +174,10 @@ class Membership:
                     logger.exception("A heartbeat failed; trying again.", extra={"action": "heartbeat_failed"})
                 failing = True
                 self._reset_connection()
-            self._on_beat()
+            try:
+                self._on_beat()
+            except Exception:  # the lease must not end with it
+                logger.exception("What follows a heartbeat failed.", extra={"action": "after_beat_failed"})
         self._leave()
 
     def _leave(self) -> None:

@@ -68,6 +68,11 @@ class Client:
         self.proof = proof
 
     @property
+    def now(self) -> Client:
+        """Whose client it is by now: `lm.hello` may have moved the connection to an earlier session."""
+        return self
+
+    @property
     def scope(self) -> str:
         """Within which a string id names one call."""
         return self.id

@@ -67,6 +67,12 @@ class Inbox:
     def close(self) -> None:
         """From now on the server keeps what comes."""
         vars(self._protocol).pop(_TAKE, None)
+        queue = self._protocol.queue
+        for message in [queue.get_nowait() for _ in range(queue.qsize())]:
+            if message["type"] == _PENDING:  # what it stands for has not begun, and never will
+                message["pending"].close()
+            else:
+                queue.put_nowait(message)
 
     async def receive(self) -> Any:
         """The next message that could not be taken directly, as ASGI's `receive`."""

@@ -72,13 +72,14 @@ class Policy:
 
     async def judge(self, client: Client, key: str) -> str:
         """Ask the permission classes, and keep the judgement for a while. What they raise by mistake is raised."""
-        await client.refresh()
-        if self.authenticated and not client.authenticated:
-            return NOT_AUTHENTICATED
-        user, voided = client.user, client.voided
-        refusal = await self._ask(client, key)
-        if client.voided != voided or key_of(client.user) != key_of(user):  # of a right, or of a user, that was
-            return await self.judge(client, key)
+        while True:
+            await client.refresh()
+            if self.authenticated and not client.authenticated:
+                return NOT_AUTHENTICATED
+            user, voided = client.user, client.voided
+            refusal = await self._ask(client, key)
+            if client.voided == voided and key_of(client.user) == key_of(user):
+                break  # else it was of a right, or of a user, that was
         if client.user is user:
             client.remember(self._message, key, refusal)
         return refusal

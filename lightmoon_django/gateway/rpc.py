@@ -111,6 +111,7 @@ async def _watched(pending: Awaitable[None], sink: Sink, request_id: str | None)
 async def _batch(client: Client, items: list[Raw], sink: Sink) -> None:
     batch = Batch(sink, client.hub.response_limit)
     for item in items:
+        client = client.now
         try:
             envelope = codec.decode_envelope(item)
         except LightMoonError as error:

@@ -38,6 +38,7 @@ class Session(Client):
         "carrier",
         "cookie",
         "earlier",
+        "heir",
         "outbox",
         "proven_at",
         "resumable",
@@ -60,6 +61,7 @@ class Session(Client):
         self._scope = scope
         self.cookie = cookie
         self.earlier: str | None = None  # the id of the first session that this one goes on from
+        self.heir: Session | None = None  # which took over what the client goes on to say
         self.resumable = False  # the client knows how to come back
         self.carrier: Carrier | None = None
         self._backlog: Backlog | None = None
@@ -166,6 +168,10 @@ class Session(Client):
             self.close(SIGNED_OUT)
 
     @property
+    def now(self) -> Session:
+        return self if self.heir is None else self.heir
+
+    @property
     def lineage(self) -> str:
         """The name that stays when a session goes on from one that is lost."""
         return self.earlier or self.id
@@ -216,6 +222,7 @@ class Session(Client):
     def move_to(self, earlier: Session) -> None:
         """The client turned out to be an earlier session's: that one goes on over this connection, from `flush` on."""
         carrier, self.carrier = self.carrier, None
+        self.heir = earlier
         earlier._carry(carrier)
         earlier._wait()
         earlier._scope, earlier.cookie = self._scope, self.cookie

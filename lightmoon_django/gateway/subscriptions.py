@@ -48,9 +48,8 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
     fingerprint = hash(("lm.subscribe", params)) or 1
     if type(ident) is str and session.recall(ident, fingerprint, sink):
         return None
-    limit = hub.settings.MAX_SUBSCRIPTIONS
-    if session.followed >= limit and not session.follows(Address(route.message.actor.name, key)):
-        raise Overloaded(f"A session may follow {limit} streams at once.")
+    session.check_alive()
+    _check_room(session, Address(route.message.actor.name, key))
     now = hub.monotonic()
     session.spend(now)
     call = WireSubscription(
@@ -68,6 +67,12 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
     return None
 
 
+def _check_room(session: Session, address: Address) -> None:
+    limit = session.hub.settings.MAX_SUBSCRIPTIONS
+    if session.followed >= limit and not session.follows(address):
+        raise Overloaded(f"A session may follow {limit} streams at once.")
+
+
 async def _judged(route: StreamRoute, session: Session, call: WireSubscription) -> None:
     voided = None
     while voided != session.voided:  # who loses a right before it is followed is looked for by no sweep
@@ -79,6 +84,7 @@ async def _judged(route: StreamRoute, session: Session, call: WireSubscription) 
             raise Forbidden(refusal)
         call.hidden = await route.guards.judge(session, call.key)
     session.check_alive()
+    _check_room(session, call.address)
     if type(call.ident) is str and session.recall(call.ident, call.fingerprint, call.sink):
         return  # sent again by another request, and judged sooner
     call.user = session.user

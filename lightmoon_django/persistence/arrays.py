@@ -51,8 +51,8 @@ def array(values: Iterable[Any]) -> str:
 
 
 def integers(values: Iterable[Any]) -> str:
-    """The same, for values that are all digits already."""
-    return "{" + ",".join(map(str, values)) + "}"
+    """The same, for values that are all digits already, or None."""
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
 def _text(value: str) -> str:

@@ -99,8 +99,10 @@ class Catalog:
             )
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
-        if activation.state is not ActivationState.LOADING:
-            return  # given up meanwhile
+        if activation.state is not ActivationState.LOADING:  # given up meanwhile
+            if type(outcome) is Loaded and activation.address not in self._all:
+                self.vacate(activation)
+            return
         if activation.stale:  # somebody wrote the row while it was being read
             activation.stale = False
             self._load(activation)
@@ -183,20 +185,23 @@ class Catalog:
         for call in waiting:
             activation.refuse(call, error)
         if claimed:
-            self._vacate(activation)
+            self.vacate(activation)
 
-    def _vacate(self, activation: Activation) -> bool:
+    def vacate(self, activation: Activation) -> bool:
         """Give back the place of an actor that lives in memory only; its calls wait for that. False: it has none."""
         if activation.store is not None or activation.directory is None or self._node.alone:
             return False
         self._node.moves.release(activation.schema, activation.key, [])
         return True
 
-    def replace(self, activation: Activation, calls: list[Call], reason: str) -> None:
-        """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one."""
+    def replace(self, activation: Activation, calls: list[Call], reason: str, *, ours: bool = True) -> None:
+        """End an activation whose memory can't be trusted. `calls`, then its mailbox, go to a fresh one.
+
+        One that is in memory only goes on with its state, if the actor is still this node's.
+        """
         if activation.state is ActivationState.ENDED:
             return
-        if activation.store is None and activation.state is ActivationState.ACTIVE and activation.fresh():
+        if ours and activation.store is None and activation.state is ActivationState.ACTIVE and activation.fresh():
             self._detach(activation, calls)
             return
         self._end(activation, reason)
@@ -279,7 +284,7 @@ class Catalog:
         self._end(activation, "deactivated")
         waiting = list(activation.mailbox)
         activation.mailbox.clear()
-        if self._node.handover is not None or activation.address in self._node.moves or not self._vacate(activation):
+        if self._node.handover is not None or activation.address in self._node.moves or not self.vacate(activation):
             self._hand_over(activation, waiting)
         elif waiting:
             self._node.moves.takes(

@@ -120,7 +120,7 @@ class Runner:
                 await self._visit(activation)
             except Exception as error:  # a defect of ours: it must not take the runner, and with it the node, along
                 logger.exception("A visit failed unexpectedly.", extra={"action": "runner_defect"})
-                recovery.lose(activation, f"LightMoon failed: {type(error).__name__}.")
+                recovery.lose(activation, f"LightMoon failed: {type(error).__name__}.", ours=True)
             if clock() >= until:
                 with contextlib.suppress(*(() if runners.stopped else (asyncio.CancelledError,))):  # see _parked
                     await asyncio.sleep(0)

@@ -44,17 +44,19 @@ def lose(
     unsettled: Collection[Turn] = (),
     unwound: list[Entry] | None = None,
     again: Collection[Call] = (),
+    ours: bool = False,
 ) -> None:
     """Give up memory and go on from what is stored.
 
-    Turns in `unsettled` may be stored: they end as OutcomeUnknown. The calls in `again` run first.
+    Turns in `unsettled` may be stored: they end as OutcomeUnknown. The calls in `again` run first. `ours`: the actor is
+    still this node's for certain, and one that is in memory only keeps the state of before the running turn.
     """
     entries = activation.gate.unwind() if unwound is None else unwound
     for turn in unsettled:
         reject(turn, OutcomeUnknown(f"It can't be told whether the call happened: {reason}"))
     calls = [*again, *_again(entries, reason), *_not_begun(activation)]
     give_up_running(activation, Conflict(f"The turn was undone: {reason} Nothing of it was stored."))
-    activation.node.catalog.replace(activation, calls, "changed")
+    activation.node.catalog.replace(activation, calls, "changed", ours=ours)
 
 
 def end(activation: Activation, error: LightMoonError) -> None:

@@ -23,6 +23,7 @@ from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError, Overloaded
 from lightmoon_django.persistence.records import Answer, Find
+from lightmoon_django.runtime.states import ActivationState
 
 if TYPE_CHECKING:
     from lightmoon_django.clock import Cancellable
@@ -84,6 +85,7 @@ class Repeats:
             call.reject(error)
             return False
         self._running[identity.id] = call
+        identity.looking = False  # an earlier activation may have been
         if call.message.options.once and self._activation.store is not None:
             identity.looking = True
             self._activation.store.find(
@@ -172,7 +174,8 @@ class Repeats:
 
     def _go_on(self) -> None:
         """Whatever an earlier owner remembers is here, or is waited for no longer."""
-        self._activation.node.expected.discard(self._activation.address)
+        if self._activation.state is not ActivationState.ENDED:
+            self._activation.node.expected.discard(self._activation.address)
         if self._waits is None:
             return
         self._waits.cancel()

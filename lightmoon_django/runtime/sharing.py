@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.persistence.places import row_of
-from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome
+from lightmoon_django.persistence.store import Failed, Load, Loaded, LoadOutcome
 from lightmoon_django.runtime import recovery
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.states import ActivationState
@@ -37,14 +37,24 @@ class Sharing:
         for activation in self._node.catalog:
             if activation.store is None and activation.directory is self._directory:
                 self._open += 1
-                load = Load(*row_of(activation.schema, activation.key))
-                self._directory.load(load, functools.partial(self._claimed, activation))
+                self._claim(activation)
         self._done()
 
+    def _claim(self, activation: Activation) -> None:
+        load = Load(*row_of(activation.schema, activation.key))
+        self._directory.load(load, functools.partial(self._claimed, activation))
+
     def _claimed(self, activation: Activation, outcome: LoadOutcome) -> None:
-        if type(outcome) is Loaded:
+        ended = activation.state is ActivationState.ENDED
+        if type(outcome) is Loaded and ended:
+            if self._node.catalog.get(activation.address) is None:
+                self._node.catalog.vacate(activation)
+        elif type(outcome) is Loaded:
             activation.version = outcome.version
-        elif activation.state is not ActivationState.ENDED:
+        elif type(outcome) is Failed and not ended:  # that is no word about who has it
+            self._node.clock.call_at(self._node.clock.monotonic() + AGAIN, functools.partial(self._claim, activation))
+            return
+        elif not ended:
             recovery.lose(activation, "Another process has it.")
         self._done()
 

@@ -82,7 +82,7 @@ def test_no_binding_makes_code_of_data(visit: Any, elsewhere: Any) -> None:
     window = visit("bindings")
     elsewhere("server.Board.lead", link="javascript:alert(1)")
     names = ["onclick", "ONLOAD", "srcdoc", "style", "data-lm-call", "data-lm", "hx-get", "data-hx-get", "x-html"]
-    names += ["@click", ":href", "v-html", "_", "formaction", "action", "src", "to", "values"]
+    names += ["@click", ":href", "v-html", "_", "script", "sse-connect", "formaction", "action", "src", "to", "values"]
     pairs = " ".join(f"{name}:link" for name in ["title", *names])
     window.js(
         "document.querySelector('#closed').insertAdjacentHTML('beforebegin',"
@@ -98,6 +98,10 @@ def test_no_binding_makes_code_of_data(visit: Any, elsewhere: Any) -> None:
     assert window.js("document.querySelector('#code').textContent") == ""
     assert window.js("document.querySelector('#base').hasAttribute('href')") is False
     assert all("would be code" in one for one in window.troubles)
+    window.troubles.clear()
+    elsewhere("server.Board.lead", link="#;javascript:alert(1)")  # what `values` takes is a list
+    window.wait("document.querySelector('#bad').title.startsWith('#')")
+    assert window.js("document.querySelector('#bad').hasAttribute('values')") is False
     window.troubles.clear()
 
 

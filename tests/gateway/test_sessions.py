@@ -317,3 +317,21 @@ async def test_a_session_that_goes_on_from_several_lost_ones_leaves_nothing_behi
             assert (await greet(again, token))["recovered"] is False
         (session,) = live.sessions()
         session.check_alive()
+
+
+async def test_what_follows_hello_in_a_batch_is_the_resumed_sessions(board: Board) -> None:
+    """B80: and not that of a session that nobody ends any more."""
+    token = None
+    for _ in range(3):
+        async with Wire() as wire:
+            hello = {"jsonrpc": "2.0", "id": 1, "method": "lm.hello", "params": {"protocol": 1, "session": token}}
+            follow = {"jsonrpc": "2.0", "id": 2, "method": "lm.subscribe", "params": [DESK, "1"]}
+            wire.send([hello, follow])
+            answers = await wire.next()
+            token = answers[0]["result"]["session"]
+            assert "result" in answers[1]
+            await cut(wire)
+        assert len(board.subscribers[Address(DESK, "1")]) == 1
+    async with Wire() as wire:
+        await greet(wire, token)
+    assert not board.subscribers[Address(DESK, "1")]

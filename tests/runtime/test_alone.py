@@ -11,6 +11,7 @@ import pytest
 from lightmoon_django.identity import new_incarnation
 from lightmoon_django.models import Node, Place
 from lightmoon_django.persistence.nodes import Nodes
+from lightmoon_django.runtime import recovery
 from tests.runtime.conftest import PATIENCE, World, _backends
 
 pytestmark = pytest.mark.parametrize("world", _backends()[:1], indirect=True)
@@ -34,3 +35,12 @@ async def test_its_heartbeat_notices_others_that_can_not_say_so(world: World) ->
     await _until(world, alone.count, 0)
     assert await world.db(Place.objects.count) == 2
     assert [await world.ref(key).add() for key in ("early", "late")] == [6, 6]
+
+
+async def test_what_another_process_has_is_let_go_of_also_under_a_valid_lease(world: World) -> None:
+    """B3: a lease says that this process lives, not that it has that actor."""
+    assert await world.ref("a").add(5) == 5
+    (activation,) = [one for one in world.node.catalog if one.key == "a"]
+    assert activation.fresh()
+    recovery.lose(activation, "Another process has it.")
+    assert await world.ref("a").add(1) == 1

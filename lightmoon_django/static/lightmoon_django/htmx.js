@@ -99,7 +99,7 @@ class Fragment {
     if (state === undefined || state === this.#asked) return;
     if (this.#asked !== undefined) this.#backoff.reset();
     this.#asked = state;
-    this.#fetchIn(this.#next - Date.now());
+    this.#fetchIn(this.#next - performance.now());
   }
 
   #fetchIn(ms) {
@@ -112,7 +112,7 @@ class Fragment {
     clearTimeout(this.#timer);
     this.#due = !isInitialized(this.#element);
     if (this.#due) return;
-    this.#next = Date.now() + PAUSE * 1000;
+    this.#next = performance.now() + PAUSE * 1000;
     this.#element.dispatchEvent(new CustomEvent(REFRESH, { detail: { state: this.#asked } }));
   }
 

@@ -3,7 +3,7 @@ import { isMade, lookUp, pairs, shows } from "./paths.js";
 
 const LINKS = /^(?:href|src|action|formaction|xlink:href|poster|data|ping|to|from|by|values)$/i;
 const SAFE = /^(?:(?:https?|mailto|tel|blob):|data:image\/(?!svg)|[^:]*$|[^:]*[/?#])/i; // what a link may lead to
-const CODE = /^(?:on|srcdoc$|style$|data-lm|(?:data-)?hx-|x-|v-|[@:]|_$)/i; // or what bindings, htmx, Alpine and others obey
+const CODE = /^(?:on|srcdoc$|style$|data-lm|(?:data-)?hx-|x-|v-|[@:]|_$|(?:data-)?script$|(?:data-)?(?:sse|ws)-)/i; // or what bindings, htmx, Alpine and others obey
 const CODE_ELEMENTS = "script, style, base";
 
 const lists = new WeakMap(); // templates, and what each of them has made
@@ -66,7 +66,8 @@ function setAttribute(element, name, value) {
   if (CODE.test(name)) return report(new TypeError(`data-lm-attr doesn't set "${name}", which would be code.`));
   if (value === undefined || value === null || value === false) return element.removeAttribute(name);
   const text = value === true ? "" : textOf(value);
-  if (LINKS.test(name) && !SAFE.test(text.trim())) return element.removeAttribute(name); // as javascript:
+  const links = /^values$/i.test(name) ? text.split(";") : [text];
+  if (LINKS.test(name) && !links.every((one) => SAFE.test(one.trim()))) return element.removeAttribute(name); // javascript:
   if (element.getAttribute(name) !== text) element.setAttribute(name, text);
 }
 

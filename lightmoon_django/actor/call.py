@@ -91,7 +91,7 @@ class Call:
 
     @property
     def address(self) -> Address:
-        return tuple.__new__(Address, (self.schema.name, self.key))  # half the price of Address(…), and often asked for
+        return tuple.__new__(Address, (self.schema.name, self.key))  # cheaper than Address(…), and often asked for
 
     @property
     def creates(self) -> bool:

@@ -1,7 +1,7 @@
 """What a connection that waits for its next message need not keep: most of them wait most of the time.
 
-Under Uvicorn each WebSocket has an `asyncio.Queue`, whose four deques are a sixth of the connection's memory, for one
-reader and mostly no message. Where the server isn't recognised nothing changes but that.
+Under Uvicorn each WebSocket has an `asyncio.Queue`, with four deques, for one reader and
+mostly no message. Where the server isn't recognised nothing changes but that.
 """
 
 from __future__ import annotations

@@ -322,7 +322,7 @@ class StoreQueue:
             logger.info(
                 "%s waits: %s",
                 _subject(request),
-                "an open transaction holds its row" if type(outcome) is Locked else "the database is away",
+                "its row can't be had now" if type(outcome) is Locked else "the database is away",
                 extra={"action": "store_retry"},
             )
         request.tries += 1

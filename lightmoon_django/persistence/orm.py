@@ -164,7 +164,7 @@ class OrmStore(RecordStore):
             connection = self._connected()
         except CannotConnect as error:
             return [Down(error.error)] * len(loads)
-        used = connection.connection
+        used, me = connection.connection, self.incarnation()
         grouped = defaultdict(list)
         for one in loads:
             grouped[one.schema].append(one.key)
@@ -180,7 +180,13 @@ class OrmStore(RecordStore):
                 self._drop(connection)
                 return [Down(error)] * len(loads)
             raise
+        if not self._is_still(me):
+            found = {which: Locked() if type(one) is Loaded else one for which, one in found.items()}
         return [found[one.schema, one.key] for one in loads]
+
+    def _is_still(self, incarnation: int) -> bool:
+        """Whether what that incarnation has taken is this node's now. Another may have it where its lease has ended."""
+        return self.trusted() and self.incarnation() == incarnation  # in this order: a new one is trusted last
 
     def _claim(self, table: Table, keys: Sequence[str]) -> dict[str, LoadOutcome]:
         me = self.incarnation()

@@ -94,7 +94,7 @@ class OwnedElsewhere:
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class Locked:
-    """Somebody's open transaction holds the row. Nothing was done; try again later, alone."""
+    """It can't be had now: somebody's open transaction holds the row, or this node's lease. Try again later, alone."""
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

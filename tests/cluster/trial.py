@@ -109,7 +109,7 @@ class Trial:
         summary = self._summary(told)
         problems = "\n".join(wrong)
         history = "\n".join(self.log)
-        assert not wrong, f"seed {self.seed}:\n{problems}\n{summary}\n{history}"
+        assert not wrong, f"seed {self.seed}:\n{history}\n{summary}\n{problems}"  # the end of an output is seen first
         return summary
 
     def _settled(self) -> dict[str, int]:

@@ -19,10 +19,11 @@ from django.db import DatabaseError, models
 
 from lightmoon_django import ref
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Call
 from lightmoon_django.errors import LightMoonError
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
-from lightmoon_django.models import Reminder
+from lightmoon_django.models import Outgoing, Reminder
 from lightmoon_django.persistence.store import Committed, Failed, Locked, Unsettled
 from lightmoon_django.runtime import overlap
 from lightmoon_django.runtime.activation import Activation
@@ -105,11 +106,11 @@ class Faults:
         return self._transact(barrier)
 
 
-def busy(activation: Activation) -> bool:
-    """Whether it has anything to do beyond its timer's ticks."""
+def calls_of(activation: Activation) -> list[Call]:
+    """What it has to do beyond its timer's ticks."""
     calls = [*activation.mailbox, *(turn.call for turn in activation.gate.turns())]
     calls += [turn.call for turn in overlap.under_way(activation)]
-    return any(not isinstance(call, Tick) for call in calls)
+    return [call for call in calls if not isinstance(call, Tick)]
 
 
 class Run:
@@ -131,6 +132,7 @@ class Run:
             follower.join()
         with self._faults():
             async with asyncio.timeout(PATIENCE):
+                self.at = "calls"
                 await asyncio.gather(*[self._top(*self.planner.top()) for _ in range(PLANS)], *self._disturbances())
                 await self._settled()
         stored = await self.world.db(self._stored)
@@ -209,14 +211,22 @@ class Run:
     async def _settled(self) -> None:
         """Until the tells and the reminders have run too. Then the timers stop."""
         node = self.world.node
-        while any(map(busy, node.catalog)) or await self.world.db(Reminder.objects.exists):
+        self.at = "what they have told"
+        while any(map(calls_of, node.catalog)) or await self.world.db(Reminder.objects.exists):
             await asyncio.sleep(0.002)
         for follower in self.followers:
             follower.over = True
+        self.at = "deactivation"
         while len(node.catalog):
             for activation in node.catalog:
                 node.catalog.deactivate(activation)
             await asyncio.sleep(0.001)
+
+    async def waits(self) -> str:
+        """What it is still waiting for."""
+        calls = [f"{one.address} {call.message.name}" for one in self.world.node.catalog for call in calls_of(one)]
+        rows = await self.world.db(lambda: (list(Reminder.objects.values()), Outgoing.objects.count()))
+        return f"{self.at}; under way: {calls}; reminders: {rows[0]}; durable tells: {rows[1]}"
 
     def _stored(self) -> list[Stored]:
         rows = Cell.objects.in_bulk(self.pks)
@@ -240,7 +250,7 @@ async def judge(world: World, seed: int, *, faulty: bool) -> None:
     try:
         found = await run.verdict()
     except TimeoutError:
-        found = [f"It did not end within {PATIENCE} s.\n{describe()}"]
+        found = [f"It did not end within {PATIENCE} s.\n{describe()}\n{await run.waits()}"]
     assert not found, f"LIGHTMOON_SEED={seed}, faulty={faulty}:\n" + "\n".join(found)
 
 

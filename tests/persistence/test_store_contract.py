@@ -14,7 +14,7 @@ from django.db import connections
 from lightmoon_django.models import Node
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.rows import Rows
-from lightmoon_django.persistence.store import Committed, Failed, Loaded, Lost, Missing, OwnedElsewhere
+from lightmoon_django.persistence.store import Committed, Failed, Loaded, Locked, Lost, Missing, OwnedElsewhere
 from tests.app.models import Computed, Counter, Device, Document, Member, Place, Restaurant, Room, Stamped
 from tests.persistence.world import World, in_thread
 
@@ -482,6 +482,20 @@ def test_a_heartbeat_and_a_takeover_at_once_never_both_succeed(database: World) 
             renewed = pool.submit(in_thread, lambda n=node, a=nodes: a.heartbeat(n.incarnation, 60.0))
             buried = pool.submit(in_thread, lambda n=node, a=nodes: a.dead_among({n.incarnation}))
             assert not (renewed.result() and buried.result())
+
+
+def test_nothing_is_given_that_was_taken_as_a_node_that_is_gone(database: World) -> None:
+    """B31, B44: somebody else may have it by now, and change it, before this node notices."""
+    node, next_one = database.node(), database.node()
+    keys = [database.insert(Counter) for _ in range(3)]
+    node.store.trusted = lambda: False
+    assert node.load(Counter, keys[0], "0") == [Locked(), Missing()]
+    node.store.trusted = lambda: True
+    incarnations = iter([node.incarnation] * 2)
+    node.store.incarnation = lambda: next(incarnations, next_one.incarnation)
+    assert node.load(Counter, keys[1]) == [Locked()]
+    database.kill(node)
+    assert isinstance(node.load(Counter, keys[1])[0], Loaded)
 
 
 def test_an_owner_that_no_table_knows_is_dead(database: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 from unittest import mock
@@ -105,6 +106,29 @@ async def test_a_lease_lost_in_one_database_costs_the_other_nothing() -> None:
     assert activation(one) is kept
     owners = await db(lambda: list(Far.objects.using("pg").values_list("lightmoon_owner", flat=True)))
     assert owners == [lease.incarnation()]
+
+
+async def test_nothing_is_believed_that_was_loaded_between_two_incarnations() -> None:
+    """B31, B44: the old one is dead, so another node takes the row as soon as it likes; then its count is the right one."""
+    other = ref(Far, "between")
+    assert await other.add(1) == 1
+    lease, taken = host._storage.lease.of("pg"), threading.Event()
+    register = lease._nodes.register
+
+    def late(*args: Any, **options: Any) -> None:
+        taken.wait(10.0)
+        register(*args, **options)
+
+    with mock.patch.object(lease._nodes, "register", side_effect=late) as registers:
+        await db(Node.objects.using("pg").filter(dead=False).update, dead=True)
+        await eventually(lambda: registers.called, "the lease is lost, and its activations with it")
+        asked = asyncio.ensure_future(other.get())
+        await asyncio.wait({asked}, timeout=0.3)
+        await db(Far.objects.using("pg").update, count=2, lightmoon_owner=42)
+        taken.set()
+        await eventually(lease.valid, "there is a new incarnation")
+    assert await other.get() == 2
+    await asked
 
 
 async def test_a_database_that_is_away_does_not_slow_the_others_actors() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +120,14 @@ class Client:
                 self.notifications.append(frame)
             elif frame["id"] == number:
                 return dict(frame)
+
+    def read_out(self) -> None:
+        """Keep the notifications that came before the connection was closed. Who sends to it has not seen them."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                frame = self.receive()
+                if "method" in frame:
+                    self.notifications.append(frame)
 
     def call(self, method: str, **params: Any) -> Any:
         response = self.answer(self.send(method, params))

@@ -149,6 +149,7 @@ class Wanderer:
         try:
             return client.answer(client.send("server.Room.say", {"key": self._room, "text": "y"}))
         except ConnectionClosed as closed:
+            client.read_out()
             if not client.notifications:
                 self.errors.append(str(closed))
             return None

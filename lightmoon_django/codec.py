@@ -260,7 +260,7 @@ class Arguments:
     reserved `key` leads them. Between actors they are a MessagePack array without the key.
     """
 
-    __slots__ = ("_by_name", "_by_position", "_local", "_suspect", "names", "optional")
+    __slots__ = ("_by_name", "_by_position", "_local", "_parameters", "_suspect", "names", "optional")
 
     def __init__(
         self,
@@ -284,12 +284,13 @@ class Arguments:
         self._suspect = any(hints.mentions(field[1], (decimal.Decimal, Any, object)) for field in local)
         self._by_name = msgspec.json.Decoder(_record(name, wire, positional=False), dec_hook=_decode_hook)
         self._by_position = msgspec.json.Decoder(_record(name, wire, positional=True), dec_hook=_decode_hook)
-        self._local = msgspec.msgpack.Decoder(_record(name, local, positional=True), dec_hook=_decode_hook)
+        record: type[msgspec.Struct] = _record(name, local, positional=True)
+        self._local = msgspec.msgpack.Decoder(record, dec_hook=_decode_hook)
+        self._parameters = tuple((field.name, field.type, field.required) for field in msgspec.structs.fields(record))
 
     def parameters(self) -> tuple[tuple[str, Any, bool], ...]:
         """Name, hint and whether it must be given, of each parameter in order, without the key."""
-        fields = msgspec.structs.fields(self._local.type)
-        return tuple((field.name, field.type, field.required) for field in fields)
+        return self._parameters
 
     def from_wire(self, raw: bytes | Raw) -> tuple[Any, ...]:
         """The key and the arguments. Raises `InvalidParams` with the path."""

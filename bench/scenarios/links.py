@@ -35,9 +35,8 @@ def measure(plan: Plan, report: Report, database: Database) -> None:
         one = _all(plan, report, where, server.pid, database, clients=1)
         many = _all(plan, report, where, server.pid, database, clients=CLIENTS)
     report.title("Links, against what they are made of")
-    report.aim(Aim("Unix, one client: p50 of a link against a bare socket", _p50(one, "link", "socket"), at_most=3))
-    report.line(f"of an ask, with an actor's turn at the other end: {_p50(one, 'ask', 'socket'):.1f} ×")
-    for way in ("link", "ask"):
+    for way, name in (("link", "a link"), ("ask", "an ask")):
+        report.aim(Aim(f"Unix, one client: p50 of {name} against a bare socket", _p50(one, way, "socket"), at_most=3))
         report.aim(Aim(f"Unix, {CLIENTS} clients: {way}", many[way].rate, at_least=25_000, unit="replies/s"))
     for way, name in (("layer link", "a link"), ("layer ask", "an ask")):
         report.aim(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,8 @@ class Chaos(Trial):
     def __init__(self, seed: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(seed, *args, **kwargs)
         self.rng = random.Random(seed)
-        self._undo: list[tuple[float, Callable[[], None]]] = []
+        self._undo: list[threading.Timer] = []  # what ends a pause or a cut, in time whatever else takes long
+        self._lock = threading.Lock()
         self._ways: dict[Member, list[Proxy]] = {}  # to the servers, where they can be cut
         self._faults: list[tuple[Callable[[], None], int]] = [
             (self.start, 4),
@@ -42,13 +44,13 @@ class Chaos(Trial):
         faults, weights = zip(*self._faults, strict=True)
         while time.monotonic() < until:
             time.sleep(self.rng.uniform(0.1, 1.0))
-            self._mend()
             self.rng.choices(faults, weights)[0]()
-        self._mend(all=True)
+        self._mend()
         while len(self.members) < FEWEST:
             self.start()
 
     def close(self) -> None:
+        self._mend()
         super().close()
         for ways in self._ways.values():
             for way in ways:
@@ -132,15 +134,21 @@ class Chaos(Trial):
 
     def _mend_in(self, seconds: float, member: Member, what: str, mend: Callable[[], None]) -> None:
         def undo() -> None:
-            self.note(what)
-            self.cut_off.remove(member)
-            mend()
+            with self._lock:
+                if timer not in self._undo:
+                    return
+                self._undo.remove(timer)
+                self.note(what)
+                mend()
+                self.cut_off.remove(member)
 
+        timer = threading.Timer(seconds, undo)
         self.cut_off.append(member)
-        self._undo.append((time.monotonic() + seconds, undo))
+        self._undo.append(timer)
+        timer.start()
 
-    def _mend(self, *, all: bool = False) -> None:
-        for one in list(self._undo):
-            if all or one[0] <= time.monotonic():
-                self._undo.remove(one)
-                one[1]()
+    def _mend(self) -> None:
+        """End all pauses and cuts now."""
+        for timer in list(self._undo):
+            timer.cancel()
+            timer.function()

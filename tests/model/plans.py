@@ -124,8 +124,8 @@ def _stream_troubles(number: int, row: Stored) -> Iterator[str]:
     """Every event in order; where a stream was reset some are missing, and still none is out of order."""
     if row.beaten != sorted(set(row.beaten)) or (row.beaten and row.beaten[-1] > row.beats):
         yield f"actor {number} has {row.beats} beats, its subscriber saw {row.beaten}"
-    if row.resets == 0 and row.beaten != list(range(1, row.beats + 1)):
-        yield f"actor {number} has {row.beats} beats, its subscriber saw {len(row.beaten)} of them"
+    if row.resets == 0 and row.beaten != list(range(row.beats + 1 - len(row.beaten), row.beats + 1)):
+        yield f"actor {number} has {row.beats} beats, its subscriber, who may come after the first, saw {row.beaten}"
     if row.resets == 0 and row.seen != row.ledger:
         yield f"actor {number}'s subscriber saw {row.seen}, its ledger is {row.ledger}"
     places = [row.ledger.index(id) if id in row.ledger else -1 for id in row.seen]

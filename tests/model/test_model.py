@@ -34,7 +34,7 @@ from tests.runtime.conftest import World, describe
 
 ACTORS = 7
 PLANS = 40
-PATIENCE = 30.0  # seconds for one seed
+PATIENCE = 25.0  # seconds for one seed: less than a call's deadline, so that what hangs can be seen
 QUICK = 12  # seeds in `make test`
 MANY = 500  # and in `make test-slow`, for each database, with and without faults
 
@@ -131,10 +131,9 @@ class Run:
         for follower in self.followers:
             follower.join()
         with self._faults():
-            async with asyncio.timeout(PATIENCE):
-                self.at = "calls"
-                await asyncio.gather(*[self._top(*self.planner.top()) for _ in range(PLANS)], *self._disturbances())
-                await self._settled()
+            self.at = "calls"
+            await asyncio.gather(*[self._top(*self.planner.top()) for _ in range(PLANS)], *self._disturbances())
+            await self._settled()
         stored = await self.world.db(self._stored)
         return list(troubles(self.planner, stored, Witness.outcomes, self.outside, faulty=self.faulty))
 
@@ -247,10 +246,14 @@ class Run:
 
 async def judge(world: World, seed: int, *, faulty: bool) -> None:
     run = Run(world, seed, faulty=faulty)
-    try:
-        found = await run.verdict()
-    except TimeoutError:
+    verdict = asyncio.ensure_future(run.verdict())
+    done, _ = await asyncio.wait({verdict}, timeout=PATIENCE)
+    if done:
+        found = verdict.result()
+    else:
         found = [f"It did not end within {PATIENCE} s.\n{describe()}\n{await run.waits()}"]
+        verdict.cancel()
+        await asyncio.wait({verdict})
     assert not found, f"LIGHTMOON_SEED={seed}, faulty={faulty}:\n" + "\n".join(found)
 
 

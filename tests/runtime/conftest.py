@@ -14,6 +14,7 @@ from django.db import connections
 
 from lightmoon_django import ref, testrun
 from lightmoon_django.actor import registry
+from lightmoon_django.actor.call import Call
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
 from lightmoon_django.runtime.activation import Activation
@@ -53,8 +54,19 @@ def describe() -> str:
         return "no node"
     return "\n".join(
         f"{one.address} {one.state.name} mailbox={len(one.mailbox)} gate={len(one.gate)} running={one.running}"
+        f" readers={one.readers} reentering={one.reentering} {_flags(one)} {[_call(call) for call in one.mailbox]}"
+        f" {[(turn.state.name, _call(turn.call)) for turn in one.gate.turns()]}"
         for one in node.catalog
     )
+
+
+def _flags(one: Activation) -> str:
+    return " ".join(name for name in ("scheduled", "barrier", "stale", "hook") if getattr(one, name))
+
+
+def _call(call: Call) -> str:
+    looking = call.identity is not None and call.identity.looking
+    return f"{type(call).__name__} {call.message.name}{' looking' if looking else ''}"
 
 
 class World:

@@ -109,7 +109,7 @@ async def test_a_lease_lost_in_one_database_costs_the_other_nothing() -> None:
 
 
 async def test_nothing_is_believed_that_was_loaded_between_two_incarnations() -> None:
-    """B31, B44: the old one is dead, so another node takes the row as soon as it likes; then its count is the right one."""
+    """B31, B44: the old one is dead, so another node takes the row when it likes. Then its count is the right one."""
     other = ref(Far, "between")
     assert await other.add(1) == 1
     lease, taken = host._storage.lease.of("pg"), threading.Event()

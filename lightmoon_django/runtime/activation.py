@@ -275,6 +275,7 @@ class Activation:
         else:
             return
         self.refuse(call, Cancelled("The caller cancelled the call before it ran."))
+        self.schedule()  # what is next may have waited for it
 
     def conclude(self, turn: Turn, result: Any, error: BaseException | None) -> None:
         """A turn's handler has ended: keep the outcome in the gate until it may leave."""

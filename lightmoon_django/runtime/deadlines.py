@@ -74,6 +74,8 @@ class Deadlines:
         for call in expired:
             activation.mailbox.remove(call)
             activation.refuse(call, DeadlineExceeded("The deadline passed while the call was queued. It did not run."))
+        if expired:
+            activation.schedule()  # what is next may have waited for them
         for turn in activation.gate.turns():
             if turn.call.deadline <= now:
                 self._unstored(activation, turn)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from lightmoon_django import operations
-from lightmoon_django.errors import Cancelled, InternalError, InvalidRequest, Overloaded, Rejected
+from lightmoon_django.errors import Cancelled, DeadlineExceeded, InternalError, InvalidRequest, Overloaded, Rejected
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
 from tests.live.models import Probe
@@ -111,6 +112,33 @@ async def test_a_hundred_copies_of_a_once_call_run_once(stored: World) -> None:
     for n in range(10):
         assert len({answers[i] for i in range(n, 100, 10)}) == 1
     assert await stored.db(Answer.objects.count) == 10
+
+
+@pytest.mark.parametrize("how", ["cancelled", "too late"])
+async def test_what_waits_behind_a_call_that_is_looked_up_goes_on_without_it(
+    stored: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B50-B52: it is taken back, or its deadline passes, while the database is asked for its answer."""
+    actor = await stored.make()
+    await actor.get()
+    asked, told = threading.Event(), threading.Event()
+
+    def slow(finds: Any) -> Any:
+        asked.set()
+        told.wait(PATIENCE)
+        return [None] * len(finds)
+
+    monkeypatch.setattr(stored.activation(actor).store.store, "find", slow)
+    first = asyncio.ensure_future(actor.pay.options(call_id="a", timeout=10.0 if how == "cancelled" else 0.1)(1))
+    await eventually(asked.is_set, "the database is asked")
+    second = asyncio.ensure_future(actor.get())
+    await eventually(lambda: len(stored.activation(actor).mailbox) == 2, "the next call waits")
+    if how == "cancelled":
+        first.cancel()
+    assert await asyncio.wait_for(second, PATIENCE / 2) == 0
+    told.set()
+    with pytest.raises((asyncio.CancelledError, DeadlineExceeded)):
+        await first
 
 
 async def test_a_once_call_that_fails_to_be_stored_keeps_no_answer(stored: World) -> None:

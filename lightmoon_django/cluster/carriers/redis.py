@@ -175,7 +175,7 @@ class QuickRedis:
         try:
             (answer,) = await line.ask(line.pack([("EVAL", script, 1, key, *arguments)]))
         except Exception:
-            for other in idle:
+            for other in tuple(idle):
                 await other.hang_up()  # most likely it is broken too
             raise
         finally:

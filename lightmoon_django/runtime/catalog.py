@@ -145,6 +145,8 @@ class Catalog:
         activation.epoch = new_epoch(row.claimed_at)
         activation.verified_at = activation.monotonic()
         activation.guard = self._node.guard()
+        if activation.repeats is not None:
+            activation.repeats.claimed()
         hook = activation.schema.lifecycle.get("on_activate")
         if hook is None:
             self._activated(activation, None)

@@ -65,13 +65,14 @@ def bequest(activation: Activation) -> list[Call]:
 class Repeats:
     """What one activation knows of calls with ids."""
 
-    __slots__ = ("_activation", "_answers", "_running", "_waits")
+    __slots__ = ("_activation", "_answers", "_early", "_running", "_waits")
 
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
         self._running: dict[bytes, Call] = {}
         self._answers: dict[bytes, tuple[bytes, bytes]] = {}  # fingerprint and encoded result
         self._waits: Cancellable | None = None  # for what an earlier owner remembers
+        self._early: list[Call] | None = None  # looked for in vain, while the row was another's perhaps
 
     def admit(self, call: Call, identity: Identity) -> bool:
         """Whether the call is to be queued. If not it has its answer, or will get the one of its first copy."""
@@ -87,18 +88,30 @@ class Repeats:
         self._running[identity.id] = call
         identity.looking = False  # an earlier activation may have been
         if call.message.options.once and self._activation.store is not None:
-            identity.looking = True
-            self._activation.store.find(
-                Find(identity.id),
-                lambda found: self._found(call, identity, found),
-                lambda: self._running.get(identity.id) is call,
-            )
+            self._look(call, identity)
         elif len(self._activation.node.expected) and self._activation.address in self._activation.node.expected:
             identity.looking = True
             if self._waits is None:
                 clock = self._activation.node.clock
                 self._waits = clock.call_at(clock.monotonic() + PATIENCE, self._go_on)
         return True
+
+    def _look(self, call: Call, identity: Identity) -> None:
+        """Ask the store whether it has the call's answer."""
+        identity.looking = True
+        assert self._activation.store is not None
+        self._activation.store.find(
+            Find(identity.id),
+            lambda found: self._found(call, identity, found),
+            lambda: self._running.get(identity.id) is call,
+        )
+
+    def claimed(self) -> None:
+        """The row is this node's: look again for what its earlier owner may have stored since."""
+        early, self._early = self._early, None
+        for call in early or ():
+            if call.identity is not None:
+                self._look(call, call.identity)
 
     def _joins(self, call: Call, identity: Identity) -> bool:
         first = self._running.get(identity.id)
@@ -127,6 +140,9 @@ class Repeats:
         activation = self._activation
         if self._running.get(identity.id) is not call or call not in activation.mailbox:
             return  # given up, or handed to another activation
+        if not isinstance(found, Answer) and activation.state is ActivationState.LOADING:
+            self._early = [*(self._early or ()), call]
+            return
         identity.looking = False
         if isinstance(found, Answer):
             activation.mailbox.remove(call)

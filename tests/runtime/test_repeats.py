@@ -13,6 +13,7 @@ from lightmoon_django import operations
 from lightmoon_django.errors import Cancelled, DeadlineExceeded, InternalError, InvalidRequest, Overloaded, Rejected
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
+from lightmoon_django.persistence.store import Locked
 from tests.live.models import Probe
 from tests.runtime.conftest import PATIENCE, World, eventually
 
@@ -112,6 +113,35 @@ async def test_a_hundred_copies_of_a_once_call_run_once(stored: World) -> None:
     for n in range(10):
         assert len({answers[i] for i in range(n, 100, 10)}) == 1
     assert await stored.db(Answer.objects.count) == 10
+
+
+async def test_an_answer_is_found_that_was_stored_before_the_row_was_claimed(
+    stored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B50, B31: the claim is tried again, and meanwhile the earlier owner runs the same call and dies."""
+    actor = await stored.make()
+    pay = actor.pay.options(call_id="a")
+    assert await pay(5) == 5
+    store = stored.activation(actor).store.store
+    load, find, free, asked = store.load, store.find, threading.Event(), threading.Event()
+    stored.node.catalog.deactivate(stored.activation(actor))
+    await eventually(lambda: stored.activation(actor) is None, "it is gone")
+    answer = await stored.db(Answer.objects.get)
+    await stored.db(Answer.objects.all().delete)
+
+    def found(finds: Any) -> Any:
+        asked.set()
+        return find(finds)
+
+    monkeypatch.setattr(store, "load", lambda loads: load(loads) if free.is_set() else [Locked()] * len(loads))
+    monkeypatch.setattr(store, "find", found)
+    repeated = asyncio.ensure_future(pay(5))
+    await eventually(asked.is_set, "it is looked for")
+    await asyncio.sleep(0.05)
+    await stored.db(lambda: answer.save(force_insert=True))
+    free.set()
+    assert await repeated == 5
+    assert await actor.get() == 5
 
 
 @pytest.mark.parametrize("how", ["cancelled", "too late"])

@@ -104,7 +104,7 @@ class QuickRedis:
         self._layer = layer
         self._full = full
         self._drained: deque[dict[str, Any]] = deque()
-        self._reading: tuple[Line, list[bytes]] | None = None  # with what is asked there, over and over
+        self._reading: dict[str, tuple[Line, list[bytes]]] = {}  # by channel, with what is asked there over and over
         self._idle: defaultdict[int, list[Line]] = defaultdict(list)  # by the number of their Redis
         self.group_add = layer.group_add
         self.group_discard = layer.group_discard
@@ -147,21 +147,20 @@ class QuickRedis:
 
     async def give_back(self) -> None:
         """Give all connections back to their pools."""
-        lines = [line for idle in self._idle.values() for line in idle]
-        if self._reading is not None:
-            lines.append(self._reading[0])
-        self._reading = None
+        lines = [line for line, _ in self._reading.values()]
+        lines += [line for idle in self._idle.values() for line in idle]
+        self._reading.clear()
         self._idle.clear()
         for line in lines:
             await line.give_back()
 
     async def _pop(self, channel: str) -> list[bytes]:
         """What is in the channel, in its order; waits until there is something."""
-        if self._reading is None:
+        if channel not in self._reading:
             line, key = await self._line(self._host_of(channel)), self._layer.prefix + channel
             # In one write: Redis sees to the second command as soon as the first has ceased to block.
-            self._reading = line, line.pack([("BZPOPMIN", key, BLOCK), ("ZPOPMIN", key, DRAIN)])
-        line, both = self._reading
+            self._reading[channel] = line, line.pack([("BZPOPMIN", key, BLOCK), ("ZPOPMIN", key, DRAIN)])
+        line, both = self._reading[channel]
         first = None
         while first is None:
             async with asyncio.timeout(BLOCK + SILENCE):

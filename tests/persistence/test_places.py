@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.core.management import call_command
+from django.db import connections
 
 from lightmoon_django.actor.registry import schema_of
 from lightmoon_django.models import Place
@@ -142,6 +144,42 @@ def test_the_places_of_dead_nodes_are_cleaned_up(database: World) -> None:
     call_command("lightmoon_clean", database=database.alias, stdout=(out := io.StringIO()))
     assert "2 places" in out.getvalue()
     assert count(database) == 1
+
+
+def leave_behind(node: Node, *keys: str) -> None:
+    """As a claim does that ends between its statements."""
+    node.run(lambda: node.store.create(node.store.table(places.PLACE), [places.row_of(SCRATCH, key)[1] for key in keys]))
+
+
+def test_places_that_nobody_has_are_cleaned_up_and_never_one_that_is_claimed_meanwhile(database: World) -> None:
+    """B31: it may be taken between the look for them and their end."""
+    node = database.node()
+    leave_behind(node, "a", "b", "c")
+
+    def claim_first(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("DELETE"):
+            assert kinds(claim(node, "b")) == [Loaded]
+        return execute(sql, *rest)
+
+    with connections[database.alias].execute_wrapper(claim_first):
+        call_command("lightmoon_clean", database=database.alias, stdout=(out := io.StringIO()))
+    assert "2 places" in out.getvalue()
+    assert count(database) == 1
+    assert owner(database, "b") == node.incarnation
+
+
+def test_a_claim_makes_its_place_again_that_was_cleaned_up(database: World) -> None:
+    node = database.node()
+    take, late_by = node.store.take, itertools.count()
+
+    def late(*args: Any) -> Any:
+        if next(late_by) < 2:
+            assert places.clean(database.alias) == 1
+        return take(*args)
+
+    node.store.take = late
+    assert kinds(claim(node, "a")) == [Loaded]
+    assert owner(database, "a") == node.incarnation
 
 
 def test_a_place_that_goes_while_it_is_claimed_is_made_again(database: World) -> None:

@@ -6,6 +6,7 @@ row is, by the same statements; it just holds nothing but its owner, and goes wh
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from typing import Any
@@ -36,7 +37,19 @@ def row_of(schema: ActorSchema, key: str) -> tuple[ActorSchema, str]:
         return schema, key
     # A digest, as a key may be longer than a primary key, and differ in what some collations hold for equal.
     name = f"{schema.name}:{key}".encode("utf-8", "surrogatepass")
-    return PLACE, str(uuid.UUID(bytes=hashlib.blake2b(name, digest_size=16).digest()))
+    return PLACE, str(uuid.UUID(bytes=_beginning(schema.name) + hashlib.blake2b(name, digest_size=12).digest()))
+
+
+@functools.cache
+def _beginning(name: str) -> bytes:
+    """Of the ids of all places of a class, so that they can be counted."""
+    return hashlib.blake2b(name.encode(), digest_size=4).digest()
+
+
+def span(schema: ActorSchema) -> tuple[uuid.UUID, uuid.UUID]:
+    """The least and the greatest id that a place of that class may have."""
+    beginning = _beginning(schema.name)
+    return uuid.UUID(bytes=beginning + bytes(12)), uuid.UUID(bytes=beginning + b"\xff" * 12)
 
 
 def look(schema: ActorSchema, key: str) -> Write:

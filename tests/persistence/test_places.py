@@ -14,6 +14,7 @@ from django.db import connections
 from lightmoon_django.actor.registry import schema_of
 from lightmoon_django.models import Place
 from lightmoon_django.persistence import places
+from lightmoon_django.persistence.census import census
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.store import (
     Committed,
@@ -25,10 +26,10 @@ from lightmoon_django.persistence.store import (
     Missing,
     OwnedElsewhere,
 )
-from tests.live.models import Scratch
+from tests.live.models import Odd, Scratch, Tally
 from tests.persistence.world import Node, World
 
-SCRATCH = schema_of(Scratch)
+SCRATCH, ODD = schema_of(Scratch), schema_of(Odd)
 KEYS = [f"{'ä' * 200} {number}" for number in range(30)]
 
 
@@ -148,7 +149,9 @@ def test_the_places_of_dead_nodes_are_cleaned_up(database: World) -> None:
 
 def leave_behind(node: Node, *keys: str) -> None:
     """As a claim does that ends between its statements."""
-    node.run(lambda: node.store.create(node.store.table(places.PLACE), [places.row_of(SCRATCH, key)[1] for key in keys]))
+    node.run(
+        lambda: node.store.create(node.store.table(places.PLACE), [places.row_of(SCRATCH, key)[1] for key in keys])
+    )
 
 
 def test_places_that_nobody_has_are_cleaned_up_and_never_one_that_is_claimed_meanwhile(database: World) -> None:
@@ -180,6 +183,20 @@ def test_a_claim_makes_its_place_again_that_was_cleaned_up(database: World) -> N
     node.store.take = late
     assert kinds(claim(node, "a")) == [Loaded]
     assert owner(database, "a") == node.incarnation
+
+
+def test_places_are_counted_by_node_and_class(database: World) -> None:
+    """§4: as rows of models are."""
+    here, there = database.node(), database.node()
+    here.activate(Tally, database.insert(Tally))
+    claim(here, *KEYS)
+    claim(there, "x", "y")
+    there.run(lambda: there.store.load([Load(*places.row_of(ODD, key)) for key in KEYS]))
+    leave_behind(there, "z")
+    found = census(database.alias, [SCRATCH, ODD, schema_of(Tally)])
+    counted = {one.node.pk: dict(one.owned) for one in found}
+    mine = {"live.Scratch": 30, "live.Tally": 1}
+    assert counted == {here.incarnation: mine, there.incarnation: {"live.Scratch": 2, "live.Odd": 30}}
 
 
 def test_a_place_that_goes_while_it_is_claimed_is_made_again(database: World) -> None:

@@ -112,6 +112,27 @@ def test_the_heartbeat_comes_by_itself(database: World) -> None:
     member.stop()
 
 
+def test_it_outlives_what_follows_it(database: World, caplog: pytest.LogCaptureFixture) -> None:
+    """B31: a defect there must not cost the node its lease."""
+    beats = 0
+    enough = threading.Event()
+
+    def fail() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 4:  # more than fit into a lease
+            enough.set()
+        raise RuntimeError("It failed.")
+
+    member = Membership(database.alias, Settings(LEASE_SECONDS=1.5), lambda: None, on_beat=fail)
+    member.start()
+    assert enough.wait(30)
+    assert member.valid()
+    member.stop()
+    assert "after_beat_failed" in {getattr(one, "action", "") for one in caplog.records}
+    assert Nodes(database.alias).dead_among({member.incarnation()}) == {member.incarnation()}  # it has signed off
+
+
 def test_a_deputy_beats_for_it(database: World, clock: Clock) -> None:
     """A store whose connection is the right one; what it can't do in time the heartbeat's own connection does."""
     answers = iter((lambda beat: beat(), lambda beat: None))

@@ -102,6 +102,18 @@ def test_a_look_at_a_place_tells_whether_it_is_still_ones_own(database: World) -
     assert here.commit(look) == [Missing()]
 
 
+def test_a_look_at_a_place_that_was_never_claimed_harms_no_other(database: World) -> None:
+    """B31: of an actor that a node has had while it was alone, no version is known."""
+    here = database.node()
+    (loaded,) = claim(here, "a")
+    assert isinstance(loaded, Loaded)
+    known, unknown = places.look(SCRATCH, "a"), places.look(SCRATCH, "b")
+    known.version = loaded.version
+    kept, gone = here.commit(known, unknown)
+    assert isinstance(kept, Committed)
+    assert gone == Missing()
+
+
 def test_nobody_claims_while_another_node_is_alone(database: World) -> None:
     """B31: it has them all. Once it says so no more, or is dead, others may have those that it hasn't claimed."""
     alone, other = database.node(), database.node()

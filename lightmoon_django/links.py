@@ -112,7 +112,8 @@ class Links:
         except OSError as error:
             logger.warning("Other processes can't reach this one: %s", error, extra={"action": "links_failed"})
             if self._node.elsewhere is cluster:
-                self._node.elsewhere = self._endpoint = None
+                self._node.elsewhere = None
+                self._endpoint = Endpoint(this_process().host)  # or others would wait for its links
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -46,7 +46,7 @@ def test_a_node_whose_first_looks_fail_finds_the_others_and_is_found(group: Grou
 
 
 def test_who_can_not_listen_is_not_waited_for(group: Group) -> None:
-    """B3: neither it nor the others can send calls there, and what it has is still nobody else's."""
+    """Design §4: neither it nor the others can send calls there, and what it has is still nobody else's."""
     (first,) = group.start(1)
     (deaf,) = group.start(1, DEAF="yes")
     for here, there, key in ((first, deaf, "a"), (deaf, first, "b")):

@@ -19,6 +19,7 @@ from lightmoon_django.cluster.carriers.layer import LayerCarrier
 from lightmoon_django.cluster.carriers.redis import quick
 from lightmoon_django.cluster.carriers.unix import UnixCarrier
 from lightmoon_django.cluster.cluster import Cluster
+from lightmoon_django.cluster.peers import Survey
 from lightmoon_django.cluster.route import Carrier
 from lightmoon_django.gateway import changes
 from lightmoon_django.identity import Endpoint, new_incarnation
@@ -111,23 +112,26 @@ class Links:
         except OSError as error:
             logger.warning("Other processes can't reach this one: %s", error, extra={"action": "links_failed"})
             if self._node.elsewhere is cluster:
-                self._node.elsewhere = self._endpoint = None
+                self._node.elsewhere = None
+                self._endpoint = Endpoint(this_process().host)  # or others would wait for its links
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _survey(self) -> Mapping[int, Endpoint]:
+    def _survey(self) -> Survey:
         """In a thread: all living nodes of all databases. What one that is away last told stands meanwhile."""
+        whole = True
         for alias in self._storage.aliases:
             try:
                 with at_most(own_connection(alias), self._node.settings.LEASE_SECONDS):
                     self._seen[alias] = Nodes(alias).survey()
             except Exception:
+                whole = False
                 logger.debug("The nodes in %r can't be read now.", alias, exc_info=True)
                 connections[alias].close()
-        return {incarnation: one for seen in self._seen.values() for incarnation, one in seen.items()}
+        return Survey({incarnation: one for seen in self._seen.values() for incarnation, one in seen.items()}, whole)
 
 
 def _unix(me: int, host: str) -> UnixCarrier | None:

@@ -26,7 +26,7 @@ from lightmoon_django.cluster.dispatch import Dispatch, Rows
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.incoming import Incoming
 from lightmoon_django.cluster.network import Network
-from lightmoon_django.cluster.peers import Peers, Query
+from lightmoon_django.cluster.peers import PERIOD, Peers, Query
 from lightmoon_django.cluster.placement import Placement
 from lightmoon_django.cluster.postbox import Postbox
 from lightmoon_django.cluster.route import Carrier
@@ -147,7 +147,10 @@ class Cluster:
         self.look()
 
     def look(self) -> None:
-        """See who else is there, and let them know of this node. `start` does so first."""
+        """See who else is there, and let them know of this node: again, until all databases have answered.
+
+        `start` does so first.
+        """
         if self._started:
             self.peers.refresh(self._greet)
 
@@ -155,6 +158,8 @@ class Cluster:
         if self.placement.hosting and not self._stopped:
             for peer in self.peers.living():
                 self._postbox.post(peer, encode(Hello()))
+        if not self.peers.whole:  # others may be there that looked before this node was, and look no more
+            self._clock.call_at(self._clock.monotonic() + PERIOD, self.look)
 
     def _looked(self) -> None:
         """There are others, as ever or for the first time."""

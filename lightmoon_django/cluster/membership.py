@@ -137,9 +137,15 @@ class Membership:
     def _register(self) -> None:
         incarnation, sent = identity.new_incarnation(), self._clock()
         self._announced = self._endpoint()
-        with at_most(connections[self.alias], self._lease):
-            self._nodes.register(incarnation, self._lease, self._announced, alone=self._seeks_solitude)
-            self.alone = self._seeks_solitude and self._nodes.is_alone(incarnation)
+        connections[self.alias].ensure_connection()  # without one, there is nothing to take back
+        try:
+            with at_most(connections[self.alias], self._lease):
+                self._nodes.register(incarnation, self._lease, self._announced, alone=self._seeks_solitude)
+                self.alone = self._seeks_solitude and self._nodes.is_alone(incarnation)
+        except Exception:
+            self._reset_connection()
+            self._leave(incarnation)  # as alone it would hold back the claims of all others for its lease
+            raise
         self._incarnation = incarnation
         self._valid_until = sent + self._lease
         self._on_visible()
@@ -178,12 +184,13 @@ class Membership:
                 self._on_beat()
             except Exception:  # the lease must not end with it
                 logger.exception("What follows a heartbeat failed.", extra={"action": "after_beat_failed"})
-        self._leave()
+        self._leave(self._incarnation)
 
-    def _leave(self) -> None:
+    def _leave(self, incarnation: int) -> None:
+        """Sign an incarnation off, if the database can be told. Leaves no connection open."""
         try:
             with at_most(connections[self.alias], self._lease):
-                self._nodes.leave(self._incarnation)
+                self._nodes.leave(incarnation)
         except Exception:
             logger.info(
                 "The node could not be signed off; its lease will end by itself.", extra={"action": "leave_failed"}

@@ -2,7 +2,7 @@
 
 A process is known by its network id. It may have several incarnations, one per database that hosts its actors; it is
 dead when none of them is alive any more. The table is read when this process has registered, and then while another
-process is known.
+process is known. Whoever asks for a look is told of it, also where a database did not answer; then `whole` is False.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from lightmoon_django.clock import Cancellable, Clock
 from lightmoon_django.identity import Endpoint
@@ -20,7 +21,15 @@ PERIOD = 0.5  # seconds between two looks, while another process is known
 SUSPICION = 0.02  # seconds until the next look after a connection broke, doubling up to the period
 UNKNOWN = 10.0  # seconds after which a process that no database knows counts as dead
 
-Query = Callable[[], Mapping[int, Endpoint]]
+
+class Survey(NamedTuple):
+    """All living nodes, by incarnation."""
+
+    alive: Mapping[int, Endpoint]
+    whole: bool  # each database answered; of one that didn't, what it said last is among them
+
+
+Query = Callable[[], Survey]
 
 
 class Peers:
@@ -31,10 +40,10 @@ class Peers:
         me: int,
         clock: Clock,
         query: Query,
-        run: Callable[[Query], asyncio.Future[Mapping[int, Endpoint]]],
+        run: Callable[[Query], asyncio.Future[Survey]],
         on_dead: Callable[[int], None],
     ) -> None:
-        """`query` buries the dead and gives all living nodes, by incarnation. `run` runs it in a thread."""
+        """`query` buries the dead and gives all living nodes. `run` runs it in a thread."""
         self._me = me
         self._clock = clock
         self._query = query
@@ -49,6 +58,7 @@ class Peers:
         self._pause = PERIOD
         self._stopped = False
         self.looked = False  # somebody has, at least in vain
+        self.whole = True  # the last look left nothing out
         self.on_look: Callable[[], None] = lambda: None  # called after each look that found others
 
     def network_of(self, incarnation: int) -> int | None:
@@ -99,8 +109,9 @@ class Peers:
         while again:
             waiting, self._waiting = self._waiting, []
             try:
-                alive = await self._run(self._query)
+                alive, self.whole = await self._run(self._query)
             except Exception:
+                self.whole = False
                 logger.warning("The table of nodes can't be read now.", exc_info=True, extra={"action": "peers_failed"})
             else:
                 self._learn(alive)

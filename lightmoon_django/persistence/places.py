@@ -6,6 +6,7 @@ row is, by the same statements; it just holds nothing but its owner, and goes wh
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from typing import Any
@@ -36,7 +37,19 @@ def row_of(schema: ActorSchema, key: str) -> tuple[ActorSchema, str]:
         return schema, key
     # A digest, as a key may be longer than a primary key, and differ in what some collations hold for equal.
     name = f"{schema.name}:{key}".encode("utf-8", "surrogatepass")
-    return PLACE, str(uuid.UUID(bytes=hashlib.blake2b(name, digest_size=16).digest()))
+    return PLACE, str(uuid.UUID(bytes=_beginning(schema.name) + hashlib.blake2b(name, digest_size=12).digest()))
+
+
+@functools.cache
+def _beginning(name: str) -> bytes:
+    """Of the ids of all places of a class, so that they can be counted."""
+    return hashlib.blake2b(name.encode(), digest_size=4).digest()
+
+
+def span(schema: ActorSchema) -> tuple[uuid.UUID, uuid.UUID]:
+    """The least and the greatest id that a place of that class may have."""
+    beginning = _beginning(schema.name)
+    return uuid.UUID(bytes=beginning + bytes(12)), uuid.UUID(bytes=beginning + b"\xff" * 12)
 
 
 def look(schema: ActorSchema, key: str) -> Write:
@@ -46,13 +59,16 @@ def look(schema: ActorSchema, key: str) -> Write:
 
 
 def clean(alias: str) -> int:
-    """Delete the places of nodes that are dead: whoever calls such an actor would take them over. How many went."""
+    """Delete the places of nodes that are dead, and those that nobody has. How many went.
+
+    Whoever calls such an actor would take its place over. A claim that has just made it makes it again.
+    """
     rows: Any = Place._base_manager.using(alias)
     owners = set(rows.exclude(lightmoon_owner=None).values_list("lightmoon_owner", flat=True).distinct())
     with transaction.atomic(using=alias):
         dead = Nodes(alias).dead_among(owners)
-    gone = 0
-    for some in portions(sorted(dead), CHUNK):
-        with transaction.atomic(using=alias):
-            gone += rows.filter(lightmoon_owner__in=some)._raw_delete(alias)
-    return gone
+    left = [rows.filter(lightmoon_owner__in=some) for some in portions(sorted(dead), CHUNK)]
+    free = rows.filter(lightmoon_owner=None)
+    ids = list(free.values_list("pk", flat=True))
+    left += [free.filter(pk__in=some) for some in portions(ids, CHUNK)]  # judged again: it may be taken by now
+    return sum(some._raw_delete(alias) for some in left)

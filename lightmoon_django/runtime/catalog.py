@@ -334,7 +334,6 @@ def _copies(call: Call) -> list[Call]:
     """A call and those that repeat it, each to be sent on by itself: where the actor is they are told apart."""
     if call.identity is None:
         return [call]
-    call.identity.looking = False
     copies, call.identity.copies = call.identity.copies, None
     return [call, *(copies or ())]
 

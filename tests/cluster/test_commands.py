@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ from tests.server.harness import ROOT
 def group(databases: Databases, tmp_path: Path) -> Iterator[Group]:
     with Group(databases.sqlite(tmp_path)) as found:
         yield found
+
+
+DEN = "cluster.Den"
+ALL = "all that are in memory only"
 
 
 def status(group: Group, *arguments: str) -> list[str]:
@@ -51,7 +56,7 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
             assert node.stdout is not None
             assert node.stdout.readline() == "Hosting actors.\n"
             until = time.monotonic() + PATIENCE
-            while len(lines := status(group)) < 2:
+            while len(lines := status(group)) < 2 or ALL in lines[0]:  # until it shares them
                 assert time.monotonic() < until, lines
             assert f"process {member.process.pid}  alive" in lines[0]
             assert lines[0].endswith("  3 live.Tally")
@@ -80,3 +85,18 @@ def test_a_node_takes_over_and_gives_back(group: Group) -> None:
     assert len(status(group, "--all")) == 2
     (another,) = group.start(1)
     assert [another.ask(key, "get") for key in keys] == [106, 100, 100]
+
+
+def test_actors_in_memory_only_are_shown_too(group: Group) -> None:
+    """Design §4: by their places; one process that is alone has none, and yet all of them."""
+    (first,) = group.start(1)
+    first.until(partial(first.do, "alone"), True)
+    assert first.ask("a", "add", actor=DEN) == 1
+    (line,) = status(group)
+    assert line.endswith(f"  {ALL}")
+    (second,) = group.start(1)
+    first.until(partial(first.do, "alone"), False)
+    for key in ("b", "c"):
+        assert second.ask(key, "add", actor=DEN) == 1
+    assert second.ask("a", "add", actor="live.Scratch") == 1
+    first.until(lambda: [line.split("  ")[-1] for line in status(group)], [f"1 {DEN}", f"2 {DEN}, 1 live.Scratch"])

@@ -37,6 +37,24 @@ def call_all(caller: Member, actor: str, prefix: str, how_many: int) -> None:
     assert [call.result(PATIENCE) for call in calls] == [1] * how_many
 
 
+def test_a_node_whose_first_looks_fail_finds_the_others_and_is_found(group: Group) -> None:
+    """B35: the one that looked before it was there looks no more by itself."""
+    (first,) = group.start(1)
+    first.until(lambda: first.do("looked"), True)
+    (second,) = group.start(1, BLIND_LOOKS="4")
+    acquainted(first, second)
+
+
+def test_who_can_not_listen_is_not_waited_for(group: Group) -> None:
+    """Design §4: neither it nor the others can send calls there, and what it has is still nobody else's."""
+    (first,) = group.start(1)
+    (deaf,) = group.start(1, DEAF="yes")
+    for here, there, key in ((first, deaf, "a"), (deaf, first, "b")):
+        for actor in ("cluster.Den", "live.Strewn"):
+            assert here.ask(key, "add", actor=actor) == 1
+            assert there.fail(key, "add", actor=actor, timeout=10).kind == "Unavailable"
+
+
 def test_random_actors_are_strewn(group: Group) -> None:
     """Design §4: over all that host; each answers from anywhere, and a gateway hosts none."""
     (door,) = group.start(1, ROLES="gateway")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from lightmoon_django.cluster.membership import Membership
 from lightmoon_django.conf import Settings
@@ -18,6 +18,7 @@ from lightmoon_django.models import Node
 from lightmoon_django.persistence.driver import StoreThread
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.process import Process, is_provably_dead, this_process
+from lightmoon_django.persistence.silence import hang_up
 from tests.persistence.world import World
 
 
@@ -111,6 +112,27 @@ def test_the_heartbeat_comes_by_itself(database: World) -> None:
     member.stop()
 
 
+def test_it_outlives_what_follows_it(database: World, caplog: pytest.LogCaptureFixture) -> None:
+    """B31: a defect there must not cost the node its lease."""
+    beats = 0
+    enough = threading.Event()
+
+    def fail() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 4:  # more than fit into a lease
+            enough.set()
+        raise RuntimeError("It failed.")
+
+    member = Membership(database.alias, Settings(LEASE_SECONDS=1.5), lambda: None, on_beat=fail)
+    member.start()
+    assert enough.wait(30)
+    assert member.valid()
+    member.stop()
+    assert "after_beat_failed" in {getattr(one, "action", "") for one in caplog.records}
+    assert Nodes(database.alias).dead_among({member.incarnation()}) == {member.incarnation()}  # it has signed off
+
+
 def test_a_deputy_beats_for_it(database: World, clock: Clock) -> None:
     """A store whose connection is the right one; what it can't do in time the heartbeat's own connection does."""
     answers = iter((lambda beat: beat(), lambda beat: None))
@@ -177,6 +199,39 @@ def test_a_store_thread_that_is_busy_or_fails_leaves_it_to_others() -> None:
     assert thread.lend(lambda: True, 10.0) is True
     assert thread.lend(lambda: bool(1 // 0), 10.0) is None
     thread.stop()
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_registration_that_breaks_off_leaves_no_node_behind(
+    database: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, returns: bool
+) -> None:
+    """B31, B35: its row says that it has all actors in memory only, and would hold back everybody for a lease."""
+    nodes, connection = Nodes(database.alias), connections[database.alias]
+    known, is_alone = connection.settings_dict, Nodes.is_alone
+
+    def cut_off(mine: Nodes, incarnation: int) -> bool:
+        assert nodes.alone_beside(0)
+        hang_up(connection.connection)
+        if database.backend == "sqlite":
+            connection.connection.close()
+        if not returns:
+            connection.settings_dict = {**known, "HOST": "/nowhere", "NAME": "/nowhere/at all"}
+        return is_alone(mine, incarnation)
+
+    monkeypatch.setattr(Nodes, "is_alone", cut_off)
+    settings = Settings(LEASE_SECONDS=60.0)
+    member = Membership(database.alias, settings, lambda: None, clock=clock, seeks_solitude=True)
+    with pytest.raises(DatabaseError, match="closed"):  # whatever came of signing off
+        member.start()
+    connection.settings_dict = known
+    assert not member.valid()
+    assert nodes.alone_beside(0) is not returns
+    nodes._all().update(dead=True)
+    monkeypatch.undo()
+    member.start()
+    assert member.valid()
+    assert member.alone
+    member.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork here.")

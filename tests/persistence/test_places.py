@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.core.management import call_command
+from django.db import connections
 
 from lightmoon_django.actor.registry import schema_of
 from lightmoon_django.models import Place
 from lightmoon_django.persistence import places
+from lightmoon_django.persistence.census import census
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.store import (
     Committed,
@@ -23,10 +26,10 @@ from lightmoon_django.persistence.store import (
     Missing,
     OwnedElsewhere,
 )
-from tests.live.models import Scratch
+from tests.live.models import Odd, Scratch, Tally
 from tests.persistence.world import Node, World
 
-SCRATCH = schema_of(Scratch)
+SCRATCH, ODD = schema_of(Scratch), schema_of(Odd)
 KEYS = [f"{'ä' * 200} {number}" for number in range(30)]
 
 
@@ -99,6 +102,18 @@ def test_a_look_at_a_place_tells_whether_it_is_still_ones_own(database: World) -
     assert here.commit(look) == [Missing()]
 
 
+def test_a_look_at_a_place_that_was_never_claimed_harms_no_other(database: World) -> None:
+    """B31: of an actor that a node has had while it was alone, no version is known."""
+    here = database.node()
+    (loaded,) = claim(here, "a")
+    assert isinstance(loaded, Loaded)
+    known, unknown = places.look(SCRATCH, "a"), places.look(SCRATCH, "b")
+    known.version = loaded.version
+    kept, gone = here.commit(known, unknown)
+    assert isinstance(kept, Committed)
+    assert gone == Missing()
+
+
 def test_nobody_claims_while_another_node_is_alone(database: World) -> None:
     """B31: it has them all. Once it says so no more, or is dead, others may have those that it hasn't claimed."""
     alone, other = database.node(), database.node()
@@ -142,6 +157,58 @@ def test_the_places_of_dead_nodes_are_cleaned_up(database: World) -> None:
     call_command("lightmoon_clean", database=database.alias, stdout=(out := io.StringIO()))
     assert "2 places" in out.getvalue()
     assert count(database) == 1
+
+
+def leave_behind(node: Node, *keys: str) -> None:
+    """As a claim does that ends between its statements."""
+    node.run(
+        lambda: node.store.create(node.store.table(places.PLACE), [places.row_of(SCRATCH, key)[1] for key in keys])
+    )
+
+
+def test_places_that_nobody_has_are_cleaned_up_and_never_one_that_is_claimed_meanwhile(database: World) -> None:
+    """B31: it may be taken between the look for them and their end."""
+    node = database.node()
+    leave_behind(node, "a", "b", "c")
+
+    def claim_first(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("DELETE"):
+            assert kinds(claim(node, "b")) == [Loaded]
+        return execute(sql, *rest)
+
+    with connections[database.alias].execute_wrapper(claim_first):
+        call_command("lightmoon_clean", database=database.alias, stdout=(out := io.StringIO()))
+    assert "2 places" in out.getvalue()
+    assert count(database) == 1
+    assert owner(database, "b") == node.incarnation
+
+
+def test_a_claim_makes_its_place_again_that_was_cleaned_up(database: World) -> None:
+    node = database.node()
+    take, late_by = node.store.take, itertools.count()
+
+    def late(*args: Any) -> Any:
+        if next(late_by) < 2:
+            assert places.clean(database.alias) == 1
+        return take(*args)
+
+    node.store.take = late
+    assert kinds(claim(node, "a")) == [Loaded]
+    assert owner(database, "a") == node.incarnation
+
+
+def test_places_are_counted_by_node_and_class(database: World) -> None:
+    """§4: as rows of models are."""
+    here, there = database.node(), database.node()
+    here.activate(Tally, database.insert(Tally))
+    claim(here, *KEYS)
+    claim(there, "x", "y")
+    there.run(lambda: there.store.load([Load(*places.row_of(ODD, key)) for key in KEYS]))
+    leave_behind(there, "z")
+    found = census(database.alias, [SCRATCH, ODD, schema_of(Tally)])
+    counted = {one.node.pk: dict(one.owned) for one in found}
+    mine = {"live.Scratch": 30, "live.Tally": 1}
+    assert counted == {here.incarnation: mine, there.incarnation: {"live.Scratch": 2, "live.Odd": 30}}
 
 
 def test_a_place_that_goes_while_it_is_claimed_is_made_again(database: World) -> None:

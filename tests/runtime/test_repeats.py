@@ -14,6 +14,7 @@ from lightmoon_django.errors import Cancelled, DeadlineExceeded, InternalError, 
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
 from lightmoon_django.persistence.store import Locked
+from lightmoon_django.runtime import recovery
 from tests.live.models import Probe
 from tests.runtime.conftest import PATIENCE, World, eventually
 
@@ -84,6 +85,21 @@ async def test_copies_are_bounded_and_share_their_arguments(world: World, settin
         await actor.note.options(call_id="a")("x" * 10_000)
     Probe.gate("g").set()
     await asyncio.gather(holding, *calls)
+
+
+async def test_a_call_that_was_looked_up_when_its_activation_was_replaced_runs_in_the_next_one(world: World) -> None:
+    """B50: where nothing is expected of an earlier owner any more, nothing would come to say that it may."""
+    actor = await world.make()
+    await actor.get()
+    activation = world.activation(actor)
+    assert activation is not None
+    world.node.expected.add(activation.address)
+    asked = asyncio.ensure_future(actor.add.options(call_id="a", timeout=5)(1))
+    await eventually(lambda: activation.mailbox, "it waits")
+    assert activation.mailbox[0].identity.looking  # type: ignore[union-attr]
+    world.node.expected.discard(activation.address)
+    recovery.lose(activation, "Somebody else changed the row.")
+    assert await asked == 1
 
 
 async def test_a_once_call_is_answered_from_the_database(stored: World) -> None:

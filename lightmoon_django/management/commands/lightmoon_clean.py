@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     help = (
         "Deletes stored answers of `once` calls that have expired (see LIGHTMOON['CALL_RETENTION']), and the places of "
-        "actors in memory only whose nodes are dead."
+        "actors in memory only that no living node has."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,4 +29,4 @@ class Command(BaseCommand):
         gone = clean_all(database, system_clock())
         self.stdout.write(f"Deleted {gone} expired answers from {database!r}.")
         if left := places.clean(database):
-            self.stdout.write(f"Deleted {left} places of actors in memory only, whose nodes are dead.")
+            self.stdout.write(f"Deleted {left} places of actors in memory only, which no living node has.")

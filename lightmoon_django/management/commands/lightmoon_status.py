@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from lightmoon_django.actor import registry
+from lightmoon_django.models import Place
 from lightmoon_django.persistence.census import Standing, census
 
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, database: str, **options: Any) -> None:
         schemas = [registry.schema_of(cls) for cls in registry.registered()]
-        here = [one for one in schemas if one.persistent and router.db_for_write(one.cls) == database]
+        here = [one for one in schemas if router.db_for_write(one.cls if one.persistent else Place) == database]
         shown = [one for one in census(database, here) if options["all"] or one.owned or not one.node.dead]
         for standing in shown:
             self.stdout.write(_line(standing))
@@ -40,5 +41,7 @@ def _line(standing: Standing) -> str:
         state = f"silent for {-standing.seconds:.1f} s past its lease"
     else:
         state = f"alive, lease for {standing.seconds:.1f} s"
-    owned = ", ".join(f"{count} {name}" for name, count in sorted(standing.owned.items())) or "no actors"
-    return f"{node.pk}  process {node.pid}  {state}  {owned}"
+    owned = [f"{count} {name}" for name, count in sorted(standing.owned.items())]
+    if node.alone and not node.dead:
+        owned.append("all that are in memory only")
+    return f"{node.pk}  process {node.pid}  {state}  {', '.join(owned) or 'no actors'}"

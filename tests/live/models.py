@@ -179,6 +179,12 @@ class TallyMessages:
         except Rejected as error:
             return -int(error.data)
 
+    @message
+    def call_through_blocking(self, other: str, n: int = 1) -> int:
+        """A plain method that asks another one that calls back."""
+        self.count += 100
+        return ref(type(self), other).call_back.sync(self.lightmoon_key, "come_back", n)  # type: ignore[attr-defined]
+
     @message(reentrant=True)
     async def come_back(self, n: int) -> int:
         self.count += n

@@ -17,7 +17,7 @@ from lightmoon_django.errors import (
     TooDeep,
 )
 from tests.live.models import Probe
-from tests.runtime.conftest import World, eventually
+from tests.runtime.conftest import PATIENCE, World, eventually
 from tests.runtime.test_durability import listen
 
 
@@ -202,3 +202,11 @@ async def test_a_blocking_turn_past_its_deadline_takes_back_what_it_asked(world:
         await one.ask_blocking.options(timeout=0.2)(other.key, "never")
     assert await other.get() == 0
     assert await one.add(1) == 1
+
+
+async def test_what_comes_back_to_a_plain_method_is_a_deadlock(world: World) -> None:
+    """B12: also a reentrant message, as nothing may start beside a plain one."""
+    one, other = await world.make(), await world.make()
+    with pytest.raises(DeadlockError):
+        await asyncio.wait_for(one.call_through_blocking(other.key), PATIENCE / 2)
+    assert await one.get() == 0

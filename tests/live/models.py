@@ -354,6 +354,11 @@ class Tally(TallyMessages, models.Model):
         self.count += Log.objects.count()
         return ref(Tally, other).add.sync(1)
 
+    @message(read_only=True)
+    async def look_and_log(self, text: str) -> int:
+        turn.save(Log(text=text))
+        return self.count
+
     @message
     async def save_itself(self) -> None:
         self.save()

@@ -212,7 +212,9 @@ class Catalog:
             self._revive(activation)
 
     def _revive(self, activation: Activation) -> None:
-        """An actor with timers comes back by itself."""
+        """An actor with timers comes back by itself, unless its row is being given back: then it does so elsewhere."""
+        if activation.address in self._node.moves:
+            return
         if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
             with contextlib.suppress(Overloaded):
                 self.open(activation.schema, activation.key, creates=False)

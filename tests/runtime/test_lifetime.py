@@ -11,6 +11,7 @@ from lightmoon_django import ref
 from lightmoon_django.errors import (
     ActorNotFound,
     Cancelled,
+    Conflict,
     DeadlineExceeded,
     LightMoonError,
     Overloaded,
@@ -18,8 +19,9 @@ from lightmoon_django.errors import (
     Unavailable,
 )
 from lightmoon_django.host import host
+from lightmoon_django.models import Node
 from tests.live.models import Made, Probe, Tally
-from tests.runtime.conftest import World, eventually
+from tests.runtime.conftest import PATIENCE, TestRouter, World, eventually
 
 
 async def test_a_failed_activation_answers_everybody_at_once(stored: World) -> None:
@@ -195,6 +197,30 @@ async def test_a_mailbox_of_large_messages_is_full_sooner(world: World, settings
     Probe.gate("g").set()
     await asyncio.gather(holding, *queued)
     await actor.note(large)
+
+
+async def test_a_stopping_node_that_loses_its_lease_believes_nothing_it_has_in_memory(
+    stored: World, settings: object
+) -> None:
+    """B31, B42: stopped from another thread, as a process without a server is."""
+    settings.LIGHTMOON = {"LEASE_SECONDS": 0.6}  # type: ignore[attr-defined]
+    actor = await stored.make(count=1)
+    node, alias = stored.node, TestRouter.alias
+    node.verify_after = PATIENCE  # however slow this test is
+    recording = asyncio.ensure_future(actor.record(0))
+    await eventually(lambda: 0 in Probe.log, "it runs")
+    reading = asyncio.ensure_future(actor.get())
+    lease = host._storage.lease.of(alias)
+    old = lease.incarnation()
+    stopping = asyncio.ensure_future(asyncio.to_thread(host.stop))
+    await eventually(lambda: node.stopping, "it stops")
+    await stored.db(Node.objects.using(alias).filter(pk=old).update, dead=True)
+    await eventually(lambda: lease.incarnation() != old and lease.valid(), "there is a new incarnation")
+    await stored.db(Tally.objects.filter(pk=actor.key).update, count=7, lightmoon_owner=42)
+    Probe.gate("record").set()
+    recorded, read, _ = await asyncio.gather(recording, reading, stopping, return_exceptions=True)
+    assert read == 7
+    assert isinstance(recorded, Conflict)
 
 
 async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:

@@ -13,6 +13,7 @@ from lightmoon_django.errors import (
     Cancelled,
     Conflict,
     DeadlineExceeded,
+    InternalError,
     LightMoonError,
     Overloaded,
     Rejected,
@@ -249,4 +250,20 @@ async def test_a_call_that_expired_during_a_stall_of_the_loop_never_runs(stored:
     Probe.activate = stall
     with pytest.raises(DeadlineExceeded):
         await actor.add.options(timeout=0.1)(1)
+    assert await actor.get() == 0
+
+
+async def test_a_row_of_which_no_instance_can_be_made_is_an_error_at_once(
+    stored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B3: the model's own `from_db` raises."""
+    actor = await stored.make()
+
+    def broken(*args: object) -> None:
+        raise ValueError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "from_db", broken)
+        with pytest.raises(InternalError):
+            await asyncio.wait_for(actor.get(), PATIENCE / 2)
     assert await actor.get() == 0

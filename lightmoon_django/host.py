@@ -33,7 +33,6 @@ from lightmoon_django.conf import Settings
 from lightmoon_django.errors import TooDeep, Unavailable, UsageError
 from lightmoon_django.links import Links
 from lightmoon_django.persistence import transactions
-from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.runtime.node import Node
 from lightmoon_django.runtime.switchboard import NodeSwitchboard
 from lightmoon_django.runtime.workers import Workers, blocked
@@ -54,7 +53,6 @@ class Host:
         self._lock = threading.RLock()
         self._node: Node | None = None
         self._storage: Any = None
-        self._links: Links | None = None
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = _nothing  # lets that thread end
         self.roles: tuple[str, ...] = ()  # of nodes that start from now on, instead of the setting's
@@ -116,9 +114,7 @@ class Host:
         storage: Any = (
             RunnerStorage(loop)
             if links is None
-            else DatabaseStorage(
-                loop, self._lease_lost, links.endpoint, unhosted(roles), links.visible, self._accompanied
-            )
+            else DatabaseStorage(loop, links.lost, links.endpoint, unhosted(roles), links.visible, links.accompanied)
         )
         workers: Any = (
             testrun.LentThread(loop.call_soon_threadsafe)
@@ -142,7 +138,6 @@ class Host:
             verify_after=0.0 if testrun.active() else 1.0,
         )
         if links is not None:
-            self._links = links
             links.open(self._node, storage)
             if self._node.elsewhere is not None:
                 storage.open_directory()
@@ -150,24 +145,6 @@ class Host:
         self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
         self._node.observers.extend(testrun.equipment.observers)
         return self._node
-
-    def _lease_lost(self, store: StoreQueue) -> None:
-        """A heartbeat's thread: nothing of the old incarnation may answer once this returns."""
-        node, done = self._node, threading.Event()
-        if node is not None and not node.loop.is_closed():
-            node.loop.call_soon_threadsafe(node.distrust_all, store)
-            if self._links is not None:
-                node.loop.call_soon_threadsafe(self._links.renew)
-            node.loop.call_soon_threadsafe(done.set)
-            while not done.wait(ANSWER_GRACE) and not node.loop.is_closed():
-                pass  # a loop that something blocks must not find the lease renewed when it goes on
-
-    def _accompanied(self) -> None:
-        """In a heartbeat's thread: other processes are there."""
-        node = self._node
-        if node is not None and not node.loop.is_closed():
-            with contextlib.suppress(RuntimeError):  # it has just ended
-                node.loop.call_soon_threadsafe(node.share)
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""
@@ -209,7 +186,7 @@ class Host:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
         self._lock = threading.RLock()
         renew_lock()
-        self._node = self._storage = self._links = self._thread = None
+        self._node = self._storage = self._thread = None
         self._end = _nothing
 
     # Calls from Python

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from lightmoon_django.cluster.peers import Survey
 from lightmoon_django.cluster.route import Carrier
 from lightmoon_django.gateway import changes
 from lightmoon_django.identity import Endpoint, new_incarnation
+from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.persistence.ownconnection import own_connection
 from lightmoon_django.persistence.process import this_process
@@ -33,6 +35,7 @@ from lightmoon_django.storage import DatabaseStorage
 logger = logging.getLogger("lightmoon")
 
 USER_PATIENCE = 5.0  # seconds
+LOOK_AGAIN = 5.0  # seconds until a blocked loop is looked at again, to see whether it has ended
 
 
 class Links:
@@ -66,6 +69,21 @@ class Links:
         """Let that node reach others. Without a place for sockets it hosts its actors alone."""
         self._node, self._storage = node, storage
         self._open()
+
+    def lost(self, store: StoreQueue) -> None:
+        """In a heartbeat's thread, also while the node stops: nothing of the old incarnation may answer after this."""
+        loop, done = self._node.loop, threading.Event()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._node.distrust_all, store)
+            loop.call_soon_threadsafe(self.renew)
+            loop.call_soon_threadsafe(done.set)
+            while not done.wait(LOOK_AGAIN) and not loop.is_closed():
+                pass  # a loop that something blocks must not find the lease renewed when it goes on
+
+    def accompanied(self) -> None:
+        """In a heartbeat's thread: other processes are there."""
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            self._node.loop.call_soon_threadsafe(self._node.share)
 
     def renew(self) -> None:
         """Others hold this process for dead: go on under another name."""

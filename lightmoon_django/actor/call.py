@@ -131,12 +131,18 @@ class Ask(Call):
     future: asyncio.Future[bytes] | concurrent.futures.Future[bytes]
 
     def resolve(self, payload: bytes) -> None:
-        if not self.future.done():
-            self.future.set_result(payload)
+        try:
+            if not self.future.done():
+                self.future.set_result(payload)
+        except concurrent.futures.InvalidStateError:
+            pass  # its caller, in another thread, has gone away just now
 
     def reject(self, error: LightMoonError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        try:
+            if not self.future.done():
+                self.future.set_exception(error)
+        except concurrent.futures.InvalidStateError:
+            pass
 
 
 class Tell(Call):

@@ -8,6 +8,7 @@ process is known. Whoever asks for a look is told of it, also where a database d
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -138,8 +139,7 @@ class Peers:
         lost = [one for one, since in self._unknown.items() if now - since > UNKNOWN]
         for one in lost:
             del self._unknown[one]
-        for network in [*gone, *lost]:
-            self._on_dead(network)
+        self._tell([functools.partial(self._on_dead, network) for network in (*gone, *lost)])
 
     def _plan(self) -> None:
         if self._stopped or self._timer is not None or not (self._others or self._unknown):

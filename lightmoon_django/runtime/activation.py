@@ -382,7 +382,7 @@ class Activation:
     def gate_opened(self) -> None:
         """Nothing waits in the gate any more."""
         if self.state is ActivationState.ACTIVE and not self.stale:  # nearly always, so it comes first
-            if self.mailbox and not self.scheduled:
+            if (self.mailbox or self.reentering is not None) and not self.scheduled:
                 self.schedule()
         elif self.stale and self.settled and self.state is not ActivationState.LOADING:
             self.node.catalog.replace(self, [], "changed")

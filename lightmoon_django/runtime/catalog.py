@@ -20,7 +20,7 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.identity import new_epoch
 from lightmoon_django.persistence.places import row_of
-from lightmoon_django.persistence.store import Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
+from lightmoon_django.persistence.store import Failed, Load, Loaded, LoadOutcome, Missing, OwnedElsewhere
 from lightmoon_django.runtime import overlap, repeats, timers
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.states import ActivationState
@@ -134,8 +134,12 @@ class Catalog:
 
     def _begin(self, activation: Activation, row: Loaded) -> None:
         """The row is ours: build the instance, and run on_activate before the first message."""
-        snapshot = row.snapshot if activation.store is not None else activation.columns.defaults()
-        instance = activation.columns.make(snapshot, activation.key)
+        try:
+            snapshot = row.snapshot if activation.store is not None else activation.columns.defaults()
+            instance = activation.columns.make(snapshot, activation.key)
+        except Exception as error:  # of the class's own code
+            self.give_up(activation, _load_error(activation, Failed(error)))
+            return
         if instance.lightmoon_key != activation.key:  # a collation found a row under another spelling
             self.give_up(activation, ActorNotFound(f"There is no {activation.address}."))
             return
@@ -214,7 +218,9 @@ class Catalog:
             self._revive(activation)
 
     def _revive(self, activation: Activation) -> None:
-        """An actor with timers comes back by itself."""
+        """An actor with timers comes back by itself, unless its row is being given back: then it does so elsewhere."""
+        if activation.address in self._node.moves:
+            return
         if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
             with contextlib.suppress(Overloaded):
                 self.open(activation.schema, activation.key, creates=False)

@@ -86,6 +86,8 @@ class Deadlines:
             if call.deadline <= now:
                 overlap.forget(activation, call)
                 activation.refuse(call, DeadlineExceeded("The deadline passed before the call could come back."))
+        if activation.repeats is not None:
+            activation.repeats.expire(now)
         return min([call.deadline for call in activation.mailbox], default=now + PERIOD)
 
     def _unstored(self, activation: Activation, turn: Turn) -> None:

@@ -77,10 +77,15 @@ def end(activation: Activation, turn: Turn, error: Any) -> None:
 
 
 def reenters(activation: Activation, call: Call) -> bool:
-    """Whether a call comes from a turn that waits here, and may start ahead of the mailbox."""
+    """Whether a call comes from a turn that waits here, and may start ahead of the mailbox.
+
+    Nothing may start beside a `def` message, whose fields and transaction are its thread's alone.
+    """
     if activation.running is not None:
-        return call.message.options.reentrant and any(turn in call.chain for turn in under_way(activation))
-    return bool(activation.readers) and only_reads(call) and any(turn in call.chain for turn in under_way(activation))
+        fits = call.message.options.reentrant and not activation.barrier
+    else:
+        fits = bool(activation.readers) and only_reads(call)
+    return fits and any(turn in call.chain for turn in under_way(activation))
 
 
 def next_reentering(activation: Activation) -> Call | None:

@@ -21,7 +21,7 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError, Overloaded
+from lightmoon_django.errors import Cancelled, InvalidRequest, LightMoonError, OutcomeUnknown, Overloaded
 from lightmoon_django.persistence.records import Answer, Find
 from lightmoon_django.runtime.states import ActivationState
 
@@ -224,6 +224,16 @@ class Repeats:
                 self._activation.node.post(copy)
             else:
                 copy.reject(error)
+
+    def expire(self, now: float) -> None:
+        """Answer copies whose own deadline has passed, however long the first one still has."""
+        for first in tuple(self._running.values()):
+            if first.identity is None or not first.identity.copies:
+                continue
+            late = [copy for copy in first.identity.copies if copy.deadline <= now]
+            for copy in late:
+                first.identity.copies.remove(copy)
+                copy.reject(OutcomeUnknown("The deadline passed while an earlier copy of the call was under way."))
 
     def cancel(self, call: Call, identity: Identity) -> bool:
         """Take back a copy that waits for the first one's answer. False: it isn't one."""

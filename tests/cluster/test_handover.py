@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lightmoon_django.actor import registry
-from lightmoon_django.host import Host
+from lightmoon_django.links import Links
 from lightmoon_django.runtime.handover import GivingBack
 from lightmoon_django.testing.clock import ManualClock
 from tests.cluster.test_forwarding import Noted
@@ -53,18 +53,18 @@ def test_nobody_waits_beyond_the_deadline_for_a_database_that_does_not_answer() 
 
 def test_a_blocked_loop_finds_no_new_lease_before_it_has_discarded_its_actors(monkeypatch: pytest.MonkeyPatch) -> None:
     """B31: however long something blocks it."""
-    monkeypatch.setattr("lightmoon_django.host.ANSWER_GRACE", 0.01)
+    monkeypatch.setattr("lightmoon_django.links.LOOK_AGAIN", 0.01)
     loop, goes_on = asyncio.new_event_loop(), threading.Event()
     running = threading.Thread(target=loop.run_forever)
     running.start()
     done: list[str] = []
-    node: Any = SimpleNamespace(loop=loop, distrust_all=lambda store: done.append("discarded"))
-    host = Host()
-    host._node = node
+    links = Links()
+    node: Any = SimpleNamespace(loop=loop, distrust_all=lambda store: done.append("discarded"), elsewhere=None)
+    links._node = node
     loop.call_soon_threadsafe(goes_on.wait, 10)
 
     def lose() -> None:
-        host._lease_lost(Silent())  # type: ignore[arg-type]
+        links.lost(Silent())  # type: ignore[arg-type]
         done.append("renewed")
 
     losing = threading.Thread(target=lose)

@@ -179,6 +179,12 @@ class TallyMessages:
         except Rejected as error:
             return -int(error.data)
 
+    @message
+    def call_through_blocking(self, other: str, n: int = 1) -> int:
+        """A plain method that asks another one that calls back."""
+        self.count += 100
+        return ref(type(self), other).call_back.sync(self.lightmoon_key, "come_back", n)  # type: ignore[attr-defined]
+
     @message(reentrant=True)
     async def come_back(self, n: int) -> int:
         self.count += n
@@ -347,6 +353,11 @@ class Tally(TallyMessages, models.Model):
             Log.objects.create(text="first")
         self.count += Log.objects.count()
         return ref(Tally, other).add.sync(1)
+
+    @message(read_only=True)
+    async def look_and_log(self, text: str) -> int:
+        turn.save(Log(text=text))
+        return self.count
 
     @message
     async def save_itself(self) -> None:

@@ -19,10 +19,11 @@ class Script:
     ring: ClassVar[Any] = None
     act: ClassVar[Any] = None
     activate: ClassVar[Any] = None
+    deactivate: ClassVar[Any] = None
 
     @classmethod
     def clear(cls) -> None:
-        cls.tick = cls.ring = cls.act = cls.activate = None
+        cls.tick = cls.ring = cls.act = cls.activate = cls.deactivate = None
 
 
 class Beats:
@@ -30,6 +31,10 @@ class Beats:
 
     count: Any
     other: Any
+
+    async def on_deactivate(self) -> None:
+        if Script.deactivate is not None:
+            Script.deactivate(self)
 
     @every(1.0)
     async def tick(self) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from lightmoon_django.errors import Conflict
+from lightmoon_django.host import host
 from lightmoon_django.identity import new_incarnation
 from lightmoon_django.models import Node, Place
 from lightmoon_django.persistence.nodes import Nodes
 from lightmoon_django.runtime import recovery
-from tests.runtime.conftest import PATIENCE, World, _backends
+from tests.live.models import Probe
+from tests.runtime.conftest import PATIENCE, World, _backends, eventually
 
 pytestmark = pytest.mark.parametrize("world", _backends()[:1], indirect=True)
 
@@ -44,3 +47,22 @@ async def test_what_another_process_has_is_let_go_of_also_under_a_valid_lease(wo
     assert activation.fresh()
     recovery.lose(activation, "Another process has it.")
     assert await world.ref("a").add(1) == 1
+
+
+async def test_what_a_stopping_process_has_goes_with_its_lease(world: World, settings: object) -> None:
+    """B31, B42: another process may have the actor, and a new lease says nothing of that."""
+    settings.LIGHTMOON = {"LEASE_SECONDS": 0.6}  # type: ignore[attr-defined]
+    actor = await world.make(count=1)
+    node, lease = world.node, host._storage.lease.of("default")
+    recording = asyncio.ensure_future(actor.record(0))
+    await eventually(lambda: 0 in Probe.log, "it runs")
+    reading = asyncio.ensure_future(actor.get())
+    old = lease.incarnation()
+    stopping = asyncio.ensure_future(asyncio.to_thread(host.stop))
+    await eventually(lambda: node.stopping, "it stops")
+    await world.db(Node.objects.filter(pk=old).update, dead=True)
+    await eventually(lambda: lease.incarnation() != old and lease.valid(), "there is a new incarnation")
+    Probe.gate("record").set()
+    recorded, read, _ = await asyncio.gather(recording, reading, stopping, return_exceptions=True)
+    assert read == 0
+    assert isinstance(recorded, Conflict)

@@ -11,15 +11,18 @@ from lightmoon_django import ref
 from lightmoon_django.errors import (
     ActorNotFound,
     Cancelled,
+    Conflict,
     DeadlineExceeded,
+    InternalError,
     LightMoonError,
     Overloaded,
     Rejected,
     Unavailable,
 )
 from lightmoon_django.host import host
+from lightmoon_django.models import Node
 from tests.live.models import Made, Probe, Tally
-from tests.runtime.conftest import World, eventually
+from tests.runtime.conftest import PATIENCE, TestRouter, World, eventually
 
 
 async def test_a_failed_activation_answers_everybody_at_once(stored: World) -> None:
@@ -197,6 +200,30 @@ async def test_a_mailbox_of_large_messages_is_full_sooner(world: World, settings
     await actor.note(large)
 
 
+async def test_a_stopping_node_that_loses_its_lease_believes_nothing_it_has_in_memory(
+    stored: World, settings: object
+) -> None:
+    """B31, B42: stopped from another thread, as a process without a server is."""
+    settings.LIGHTMOON = {"LEASE_SECONDS": 0.6}  # type: ignore[attr-defined]
+    actor = await stored.make(count=1)
+    node, alias = stored.node, TestRouter.alias
+    node.verify_after = PATIENCE  # however slow this test is
+    recording = asyncio.ensure_future(actor.record(0))
+    await eventually(lambda: 0 in Probe.log, "it runs")
+    reading = asyncio.ensure_future(actor.get())
+    lease = host._storage.lease.of(alias)
+    old = lease.incarnation()
+    stopping = asyncio.ensure_future(asyncio.to_thread(host.stop))
+    await eventually(lambda: node.stopping, "it stops")
+    await stored.db(Node.objects.using(alias).filter(pk=old).update, dead=True)
+    await eventually(lambda: lease.incarnation() != old and lease.valid(), "there is a new incarnation")
+    await stored.db(Tally.objects.filter(pk=actor.key).update, count=7, lightmoon_owner=42)
+    Probe.gate("record").set()
+    recorded, read, _ = await asyncio.gather(recording, reading, stopping, return_exceptions=True)
+    assert read == 7
+    assert isinstance(recorded, Conflict)
+
+
 async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
     """B42: no accepted call is lost, and the rows are given back."""
     actor = await stored.make()
@@ -223,4 +250,20 @@ async def test_a_call_that_expired_during_a_stall_of_the_loop_never_runs(stored:
     Probe.activate = stall
     with pytest.raises(DeadlineExceeded):
         await actor.add.options(timeout=0.1)(1)
+    assert await actor.get() == 0
+
+
+async def test_a_row_of_which_no_instance_can_be_made_is_an_error_at_once(
+    stored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B3: the model's own `from_db` raises."""
+    actor = await stored.make()
+
+    def broken(*args: object) -> None:
+        raise ValueError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "from_db", broken)
+        with pytest.raises(InternalError):
+            await asyncio.wait_for(actor.get(), PATIENCE / 2)
     assert await actor.get() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from lightmoon_django.errors import (
     TooDeep,
 )
 from tests.live.models import Probe
-from tests.runtime.conftest import World, eventually
+from tests.runtime.conftest import PATIENCE, World, eventually
 from tests.runtime.test_durability import listen
 
 
@@ -203,3 +204,40 @@ async def test_a_blocking_turn_past_its_deadline_takes_back_what_it_asked(world:
         await one.ask_blocking.options(timeout=0.2)(other.key, "never")
     assert await other.get() == 0
     assert await one.add(1) == 1
+
+
+async def test_what_comes_back_to_a_plain_method_is_a_deadlock(world: World) -> None:
+    """B12: also a reentrant message, as nothing may start beside a plain one."""
+    one, other = await world.make(), await world.make()
+    with pytest.raises(DeadlockError):
+        await asyncio.wait_for(one.call_through_blocking(other.key), PATIENCE / 2)
+    assert await one.get() == 0
+
+
+async def test_a_reader_is_read_back_after_one_beside_it_has_saved(
+    stored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B11: the call comes back while that one commits alone, as it saves another object."""
+    one, other = await stored.make(count=8), await stored.make()
+    holding = asyncio.ensure_future(other.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "the other one is busy")
+    await one.get()
+    activation, told = stored.activation(one), threading.Event()
+    assert activation is not None
+    assert activation.store is not None
+    transact = activation.store.store.transact
+
+    def slow(barrier: Any) -> Any:
+        told.wait(PATIENCE)
+        return transact(barrier)
+
+    monkeypatch.setattr(activation.store.store, "transact", slow)
+    through = asyncio.ensure_future(one.look_through(other.key))
+    await eventually(lambda: activation.readers, "it waits")
+    saving = asyncio.ensure_future(one.look_and_log("x"))
+    await eventually(lambda: activation.barrier, "the other reader commits")
+    Probe.gate("g").set()
+    await eventually(lambda: activation.reentering, "it is read back")
+    told.set()
+    assert await asyncio.wait_for(asyncio.gather(saving, through), PATIENCE / 2) == [8, 8]
+    await holding

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from lightmoon_django import operations
-from lightmoon_django.errors import Cancelled, DeadlineExceeded, InternalError, InvalidRequest, Overloaded, Rejected
+from lightmoon_django.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    OutcomeUnknown,
+    Overloaded,
+    Rejected,
+)
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
 from lightmoon_django.persistence.store import Locked
@@ -297,3 +305,14 @@ async def until_buried(world: World, actor: Any) -> list[Any]:
     while not (found := await world.db(operations.dead_letters, actor)):
         assert time.monotonic() < until, "no dead letter"
     return found
+
+
+async def test_a_copy_waits_no_longer_than_its_own_deadline(world: World) -> None:
+    """B40, B50: however long the first one has."""
+    actor = await world.make()
+    first = asyncio.ensure_future(actor.hold.options(call_id="a")("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it runs")
+    with pytest.raises(OutcomeUnknown):
+        await asyncio.wait_for(actor.hold.options(call_id="a", timeout=0.2)("g"), PATIENCE / 2)
+    Probe.gate("g").set()
+    assert await first == 1

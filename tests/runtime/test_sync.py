@@ -72,8 +72,8 @@ def test_a_forked_child_drops_the_parents_node(real_threads: None) -> None:
     row = Tally.objects.create()
     row.add.sync(1)
     assert host.node is not None
-    kept = host.node, host._storage, host._links, host._thread, host._lock, host._end
+    kept = host.node, host._storage, host._thread, host._lock, host._end
     host.drop()
     assert host.node is None
-    host._node, host._storage, host._links, host._thread, host._lock, host._end = kept  # type: ignore[assignment]
+    host._node, host._storage, host._thread, host._lock, host._end = kept  # type: ignore[assignment]
     assert threading.active_count() > 1

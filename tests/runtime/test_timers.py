@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.timers import Tick
 from tests.live.models import Probe
 from tests.live.timed import Comet, Frames, Metronome, Pendulum, Script
-from tests.runtime.conftest import Late, World, _backends, _open, eventually
+from tests.runtime.conftest import PATIENCE, Late, World, _backends, _open, eventually
 from tests.runtime.test_durability import Listener
 
 
@@ -212,6 +213,40 @@ async def test_a_timer_begins_again_after_its_activation_was_replaced(beat: Beat
     await beat.rest()
     beat.advance(1)
     await beat.until(41)
+
+
+@pytest.mark.parametrize("beat", _backends()[1:], indirect=True)
+async def test_a_timer_does_not_bring_back_an_actor_whose_row_is_being_given_back(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B15, B31: it moves to another node, and somebody writes its row while it says good-bye."""
+    actor = await beat.start()
+    other = ref(Metronome, str((await beat.world.db(Metronome.objects.create)).pk))
+    activation, written = beat.activation, threading.Event()
+    assert activation is not None
+    assert activation.store is not None
+    store = activation.store.store
+    commit = store.commit
+
+    def slow(writes: Any) -> Any:
+        written.wait(PATIENCE)
+        return commit(writes)
+
+    def change(found: Any) -> None:
+        found.count += 1
+
+    Script.deactivate = change
+    monkeypatch.setattr(store, "commit", slow)
+    beat.node.move(activation, 1)
+    await eventually(lambda: len(activation.gate), "it says good-bye")
+    await beat.world.db(lambda: Metronome.objects.filter(pk=actor.key).update(count=40))
+    asking = asyncio.ensure_future(other.get())
+    await eventually(lambda: activation.store._waiting, "another one is to be loaded")
+    written.set()
+    await asking
+    await eventually(lambda: not len(beat.node.moves) and beat.node.idle, "its row is given back")
+    row = await beat.world.db(Metronome.objects.get, pk=actor.key)
+    assert (row.lightmoon_owner is None) == (beat.activation is None)
 
 
 @pytest.mark.parametrize("beat", _backends()[1:], indirect=True)

@@ -4,8 +4,8 @@ What is kept in memory goes with an actor that goes on at another node, as a cal
 of it before the row is given back; a call with an id that overtakes it waits for it a while.
 
 Copies that come while the first one is on its way wait for its answer. The last answers are kept in memory. Those of
-`once` messages are stored in their own turn's commit, and looked up before a call with an unknown id may run: nobody
-else can have answered it meanwhile, as only the owner of the row runs its turns.
+`once` messages are stored in their own turn's commit, and looked up before a call with an unknown id may run. What is
+not found once the row is claimed can't have been answered by anybody, as only the owner of the row runs its turns.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import concurrent.futures
 import logging
 from typing import TYPE_CHECKING, Any
 
+from lightmoon_django.actor.repeat import Identity, said
 from lightmoon_django.errors import LightMoonError
 from lightmoon_django.identity import Address, Position
 
 if TYPE_CHECKING:
-    from lightmoon_django.actor.repeat import Identity
     from lightmoon_django.actor.schema import ActorSchema, MessageSchema
     from lightmoon_django.actor.turn import Turn
 
@@ -140,7 +140,7 @@ class Ask(Call):
     def reject(self, error: LightMoonError) -> None:
         try:
             if not self.future.done():
-                self.future.set_exception(error)
+                self.future.set_exception(said(self.identity, error))
         except concurrent.futures.InvalidStateError:
             pass
 

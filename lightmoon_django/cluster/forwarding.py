@@ -226,6 +226,8 @@ class Forwarding:
             route.moving = True
             for id, call in list(route.sent.items()):
                 if id in unsent or _may_be_repeated(call):
+                    if call.identity is not None and id not in unsent:
+                        call.identity.perhaps_ran = True
                     self._move(id)
                 else:
                     self._close(id)

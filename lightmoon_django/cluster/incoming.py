@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call, Subscription
-from lightmoon_django.actor.repeat import Identity
+from lightmoon_django.actor.repeat import Identity, said
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.translation import ForeignTurn, message_of, subscription_of
@@ -59,7 +59,7 @@ class Foreign(Base):
             self.incoming.answer(self, encode(Answer(self.id, payload, self.position)))
 
     def reject(self, error: LightMoonError) -> None:
-        self.incoming.answer(self, encode(failure(self.id, error, self.position)))
+        self.incoming.answer(self, encode(failure(self.id, said(self.identity, error), self.position)))
 
     @property
     def position(self) -> Position | None:

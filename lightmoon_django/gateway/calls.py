@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.repeat import said
 from lightmoon_django.errors import Conflict, LightMoonError
 from lightmoon_django.gateway import frames, limits
 
@@ -56,6 +57,7 @@ class Wired(Base):
 
     def reject(self, error: LightMoonError) -> None:
         """Send the error. One that says `retryable` is not remembered: sent again, the call runs."""
+        error = said(self.identity, error)
         if self.request_id is not None:
             self._finish(frames.failure(self.request_id, error), not error.retryable)
 

@@ -69,6 +69,7 @@ class Chaos(Trial):
         if (member := self._victim()) is not None:
             self.note(f"SIGTERM {member.number}")
             self.members.remove(member)
+            self.leaving.append(member)
             member.send(signal.SIGTERM)
 
     def kill(self) -> None:

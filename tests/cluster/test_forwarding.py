@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 from lightmoon_django import messages
 from lightmoon_django.actor import registry
-from lightmoon_django.actor.call import Call, Subscription
+from lightmoon_django.actor.call import Ask, Call, Subscription
+from lightmoon_django.actor.repeat import identity
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.lookups import Lookups
-from lightmoon_django.errors import LightMoonError, Rejected
+from lightmoon_django.errors import DeadlineExceeded, LightMoonError, OutcomeUnknown, Rejected
 from lightmoon_django.identity import Position
 from lightmoon_django.messages import Answer, Bounce
 from lightmoon_django.testing.clock import ManualClock
-from tests.live.models import Scratch
+from tests.live.models import Scratch, Tally
 
 
 class Noted(Call):
@@ -102,6 +104,25 @@ def test_a_process_with_a_new_name_sends_what_waited_another_way() -> None:
     assert posted == [calls[0], read, calls[2]]
     forwarding.stop()
     assert not any(hasattr(call, "ended") for call in posted)
+
+
+async def test_a_call_that_is_sent_again_as_its_node_died_is_never_said_not_to_have_run() -> None:
+    """B42, B50: the first node may have run it before. One that never left is certain, and so is a refusal."""
+    forwarding, frames, posted, _ = made()
+    message = registry.schema_of(Tally).messages["pay"]
+    late, unsent, refused = calls = [Ask(message, "1", None, b"", 2000.0) for _ in range(3)]
+    for number, call in enumerate(calls):
+        call.future = asyncio.get_running_loop().create_future()
+        call.identity = identity(str(number), "", "live.Tally.pay", "1", b"")
+        forwarding.send(call, 7)
+    forwarding.died(7, [frames.sent[1].id])
+    assert posted == calls
+    forwarding.send(late, 8)
+    forwarding.ended(8, messages.failure(frames.sent[3].id, DeadlineExceeded("It did not run.")))
+    unsent.reject(DeadlineExceeded("It did not run."))
+    refused.reject(Rejected("No."))
+    for call, kind in zip(calls, (OutcomeUnknown, DeadlineExceeded, Rejected), strict=True):
+        assert type(call.future.exception()) is kind
 
 
 class Silent:

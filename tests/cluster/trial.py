@@ -46,6 +46,7 @@ class Trial:
         self.postgres = postgres
         self.redis = redis
         self.members: list[Member] = []  # those that are to be well again in the end
+        self.leaving: list[Member] = []  # those that were told to end, and whose calls may still run
         self.log: list[str] = []
         self.seed = seed
         self.cut_off: list[Member] = []  # those whose clients can't be served now
@@ -118,6 +119,8 @@ class Trial:
         self.flow()
         for member in self.members:
             member.begin("rest").result(TIMEOUT + LATE)
+        for member in self.leaving:
+            member.process.wait(RECOVERY)
         found = [{key: self._reach(member, key, until + 10) for key in COUNTERS + TILLS} for member in self.members]
         assert all(one == found[0] for one in found), (self.seed, found)
         return found[0]

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,14 +186,15 @@ def test_it_says_that_it_stops(environment: dict[str, str]) -> None:
     listener = Listener(environment)
     try:
         with dial(listener.port) as wire:
-            assert wire.call("server.Clicks.add", key="stop") == 1
+            assert wire.call("server.Clicks.add", key=uuid.uuid4().hex) == 1
             listener.process.send_signal(signal.SIGTERM)
             message = wire.receive()
             assert message["method"] == "lm.closing"
             assert message["params"]["retry_after"] > 0
             assert wire.receive() is None
+        assert listener.process.wait(PATIENCE) == 0
     finally:
-        assert listener.stop() == 0
+        listener.stop()
 
 
 def test_tls(environment: dict[str, str], tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_random_actors_are_strewn(group: Group) -> None:
     one, other = group.start(2)
     acquainted(door, one, other)
     call_all(door, "live.Strewn", "s", 40)
+    one.until(lambda: sum(counts("live.Strewn", one, other)), 40)  # some may be on their way from one to the other
     here, there, none = counts("live.Strewn", one, other, door)
-    assert here + there == 40
     assert min(here, there) > 5
     assert none == 0
     assert [one.ask(f"s{number}", "add", actor="live.Strewn") for number in range(40)] == [2] * 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -37,6 +38,21 @@ class TestRouter:
 
     def allow_relation(self, *args: Any, **hints: Any) -> bool:
         return True
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch, activation: Activation | None, method: str) -> threading.Event:
+    """That method of the activation's store waits until the event is set."""
+    assert activation is not None
+    assert activation.store is not None
+    store, told = activation.store.store, threading.Event()
+    real = getattr(store, method)
+
+    def slow(asked: Any) -> Any:
+        told.wait(PATIENCE)
+        return real(asked)
+
+    monkeypatch.setattr(store, method, slow)
+    return told
 
 
 async def eventually(condition: Callable[[], Any], what: str) -> None:

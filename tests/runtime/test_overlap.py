@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from lightmoon_django.errors import (
     TooDeep,
 )
 from tests.live.models import Probe
-from tests.runtime.conftest import PATIENCE, World, eventually
+from tests.runtime.conftest import PATIENCE, World, eventually, held_up
 from tests.runtime.test_durability import listen
 
 
@@ -222,16 +221,9 @@ async def test_a_reader_is_read_back_after_one_beside_it_has_saved(
     holding = asyncio.ensure_future(other.hold("g"))
     await eventually(lambda: ("holding", "g") in Probe.log, "the other one is busy")
     await one.get()
-    activation, told = stored.activation(one), threading.Event()
+    activation = stored.activation(one)
     assert activation is not None
-    assert activation.store is not None
-    transact = activation.store.store.transact
-
-    def slow(barrier: Any) -> Any:
-        told.wait(PATIENCE)
-        return transact(barrier)
-
-    monkeypatch.setattr(activation.store.store, "transact", slow)
+    told = held_up(monkeypatch, activation, "transact")
     through = asyncio.ensure_future(one.look_through(other.key))
     await eventually(lambda: activation.readers, "it waits")
     saving = asyncio.ensure_future(one.look_and_log("x"))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import threading
 from typing import Any
 
 from lightmoon_django.actor.call import Ask
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.host import host
-from tests.runtime.conftest import PATIENCE, World, eventually
+from tests.runtime.conftest import PATIENCE, World, eventually, held_up
 
 
 class Leaving(concurrent.futures.Future[bytes]):
@@ -26,16 +25,9 @@ async def test_a_caller_that_leaves_while_it_is_answered_holds_nobody_up(stored:
     """B26, B51: what was stored with it leaves, too."""
     actor = await stored.make()
     await actor.get()
-    activation, told = stored.activation(actor), threading.Event()
+    activation = stored.activation(actor)
     assert activation is not None
-    assert activation.store is not None
-    commit = activation.store.store.commit
-
-    def slow(writes: Any) -> Any:
-        told.wait(PATIENCE)
-        return commit(writes)
-
-    monkeypatch.setattr(activation.store.store, "commit", slow)
+    told = held_up(monkeypatch, activation, "commit")
     message = activation.schema.messages["add"]
     payload = message.signature.bind((1,), {})
     call = host._prepare(Ask, stored.node, message, actor.key, payload, CallOptions())

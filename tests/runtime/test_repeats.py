@@ -161,7 +161,7 @@ async def test_an_answer_is_found_that_was_stored_before_the_row_was_claimed(
     monkeypatch.setattr(store, "find", found)
     repeated = asyncio.ensure_future(pay(5))
     await eventually(asked.is_set, "it is looked for")
-    await asyncio.sleep(0.05)
+    await eventually(lambda: stored.activation(actor).repeats._early, "it was not there, and the row isn't ours yet")
     await stored.db(lambda: answer.save(force_insert=True))
     free.set()
     assert await repeated == 5

@@ -16,6 +16,7 @@ from tests.app.models import Counter, Room, Scratchpad
 from tests.persistence.test_records import (
     COUNTER,
     NOW,
+    OTHER,
     UNTIL,
     activate,
     answer,
@@ -74,7 +75,7 @@ def test_dead_letters_are_listed_by_actor(world: World) -> None:
     sent = bury(counter, tell())
     assert operations.dead_letters() == [reminder, sent]
     assert operations.dead_letters(ref(Counter, counter.key)) == [reminder]
-    assert operations.dead_letters(ref(Room, "9")) == []
+    assert operations.dead_letters(ref(Room, OTHER)) == []
 
 
 def test_a_skipped_letter_is_gone(world: World) -> None:
@@ -94,7 +95,7 @@ def test_a_replayed_tell_is_due_now_under_a_fresh_id(world: World) -> None:
     assert not operations.replay(letter)
     row = Outgoing.objects.using(world.alias).get()
     assert row.id.bytes != sent.id
-    assert (row.actor, row.key, row.message, bytes(row.payload)) == (COUNTER, "9", "add", b"[1]")
+    assert (row.actor, row.key, row.message, bytes(row.payload)) == (COUNTER, OTHER, "add", b"[1]")
     assert (row.caller, row.user, row.attempts) == (sent.caller, "7", 0)
     assert row.wake_at > NOW
     assert operations.dead_letters() == []

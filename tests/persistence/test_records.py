@@ -31,6 +31,7 @@ from tests.persistence.test_barriers import adder, payments
 from tests.persistence.world import Activation, Node, RowHolder, World
 
 COUNTER = "testapp.Counter"
+OTHER = str(10**15)  # the key of a counter that no test inserts
 FAR = 2**60  # microseconds; beyond any clock that the tests meet
 NOW = 1_000_000
 UNTIL = NOW + 500
@@ -56,7 +57,7 @@ def answer(id: bytes | None = None, payload: bytes = b"1", expires_at: int = FAR
 
 
 def tell(id: bytes | None = None, wake_at: int = NOW, **more: Any) -> Outgoing:
-    given = {"actor": COUNTER, "key": "9", "message": "add", "payload": b"[1]", "caller": f"{COUNTER}:1", **more}
+    given = {"actor": COUNTER, "key": OTHER, "message": "add", "payload": b"[1]", "caller": f"{COUNTER}:1", **more}
     return Outgoing(id=id or os.urandom(16), wake_at=wake_at, **given)
 
 
@@ -95,7 +96,7 @@ def test_records_are_stored_with_the_changes(world: World) -> None:
     kept, sent = answer(), tell()
     assert isinstance(keep(counter, setting(), kept, sent, count=5), Committed)
     assert world.stored(Counter, counter.key).count == 5
-    assert [row[:3] for row in world.waiting()] == sorted([(COUNTER, counter.key, "alarm"), (COUNTER, "9", "add")])
+    assert [row[:3] for row in world.waiting()] == sorted([(COUNTER, counter.key, "alarm"), (COUNTER, OTHER, "add")])
     assert find(counter.node, kept.id) == [kept]
     assert isinstance(keep(counter, count=6), Committed)
 
@@ -476,7 +477,7 @@ def test_a_buried_tell_is_gone(world: World) -> None:
     counter.node.run(lambda: counter.node.store.bury(claimed, "why", None))
     assert world.waiting() == []
     (letter,) = world.letters()
-    assert (letter.what, letter.actor, letter.key, letter.message) == ("tell", COUNTER, "9", "add")
+    assert (letter.what, letter.actor, letter.key, letter.message) == ("tell", COUNTER, OTHER, "add")
     assert (letter.caller, letter.user, bytes(letter.payload)) == (f"{COUNTER}:1", "3", b"[1]")
 
 

@@ -10,13 +10,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from lightmoon_django.persistence.arrays import array, integers
 from lightmoon_django.persistence.batch import ANSWER, DELIVERY, OUTGOING, REMINDER, REMINDER_KEY, SCHEDULE, Row
 from lightmoon_django.persistence.recorder import Recorder
+from lightmoon_django.persistence.records import Answer
 from lightmoon_django.persistence.statements import Statement
 
 _TYPES = {
     "id": "uuid",
     "fingerprint": "bytea",
     "payload": "bytea",
-    **dict.fromkeys(("generation", "expect", "due_at", "period", "wake_at", "attempts", "expires_at"), "bigint"),
+    **dict.fromkeys(
+        ("number", "generation", "expect", "due_at", "period", "wake_at", "attempts", "expires_at"), "bigint"
+    ),
 }  # the others are texts
 
 
@@ -30,7 +33,10 @@ def _unnest(columns: Sequence[str]) -> str:
 
 
 def _insert(table: str, columns: Sequence[str], on_conflict: str) -> str:
-    return f"INSERT INTO {table} AS t ({_names(columns)}) SELECT u.* FROM {_unnest(columns)} ON CONFLICT {on_conflict}"
+    return (
+        f"INSERT INTO {table} AS t ({_names(columns)}) SELECT {_names(columns, 'u.')} FROM {_unnest(columns)} "
+        f"ON CONFLICT {on_conflict}"
+    )
 
 
 def _excluded(columns: Sequence[str]) -> str:
@@ -49,10 +55,26 @@ _SET = _insert("lightmoon_reminder", REMINDER, f"({_names(REMINDER_KEY)}) DO UPD
 _MOVE = f"UPDATE lightmoon_reminder t SET {_ASSIGNED} FROM {_unnest(_MOVING)} WHERE {_EXPECTED} RETURNING 1"
 _END = f"DELETE FROM lightmoon_reminder t USING {_unnest(_EXPECTING)} WHERE {_EXPECTED} RETURNING 1"
 _ANSWER = _insert("lightmoon_answer", ANSWER, f'("id") DO UPDATE SET {_excluded(ANSWER[1:])} WHERE t.expires_at <= %s')
+# A join would be a nested loop, as the other kinds are switched off; what stands in IS TRUE is looked up in a hash.
+_ANSWER_IF_STORED = (
+    f"INSERT INTO lightmoon_answer AS t ({_names(ANSWER)}) SELECT {_names(ANSWER, 'u.')} "
+    f"FROM {_unnest((*ANSWER, 'number'))} WHERE (u.number IN (SELECT lightmoon_n FROM w)) IS TRUE "
+    f'ON CONFLICT ("id") DO UPDATE SET {_excluded(ANSWER[1:])} WHERE t.expires_at <= %s'
+)
 _SEND = _insert("lightmoon_outgoing", OUTGOING, "DO NOTHING")
 _FIND = (
     f"SELECT {_names(ANSWER, 't.')} FROM {_unnest(('id',))} JOIN lightmoon_answer t USING (id) WHERE t.expires_at > %s"
 )
+
+
+def with_answers(statement: Statement, answers: Sequence[tuple[int, Answer]], now: int) -> Statement:
+    """The same statement, which also keeps the answers of those writes whose numbers are in its first column."""
+    sql, parameters = statement
+    rows = {one.id: (*(getattr(one, name) for name in ANSWER), number) for number, one in reversed(answers)}
+    return (
+        f"WITH w(lightmoon_n) AS MATERIALIZED ({sql}), kept AS ({_ANSWER_IF_STORED}) SELECT * FROM w",
+        [*parameters, *_columns_by_id(list(rows.values())), now],
+    )
 
 
 class ArrayRecorder(Recorder):

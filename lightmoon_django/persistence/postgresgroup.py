@@ -9,9 +9,13 @@ from typing import Any, Protocol
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
+from lightmoon_django.persistence.arrayrecorder import with_answers
+from lightmoon_django.persistence.records import Answer
 from lightmoon_django.persistence.statements import Statement, Statements
 from lightmoon_django.persistence.store import CommitOutcome, Committed, Locked, Lost, Missing, Write
 from lightmoon_django.persistence.table import Table
+
+Part = tuple[ActorSchema, tuple[int, ...], bool]  # writes to the same columns, and whether they lock their rows
 
 
 class Home(Protocol):
@@ -28,6 +32,8 @@ class Home(Protocol):
     def keep(self, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
         """Store the records of writes whose rows are stored or locked."""
 
+    def wall_clock(self) -> int: ...
+
 
 class Group:
     """One group that is to be stored by one transaction. Nothing here begins or ends it."""
@@ -38,29 +44,43 @@ class Group:
         self._owner = store.incarnation()
         self._writes = writes
         self._outcomes: dict[int, CommitOutcome] = {}  # by id of the write
-        self._parts: dict[tuple[ActorSchema, tuple[int, ...], bool], list[Write]] = defaultdict(list)
+        self._parts: dict[Part, list[Write]] = defaultdict(list)
         for write in writes:
             self._parts[write.schema, tuple(write.changes), write.locks].append(write)
+        records = [(number, record) for number, write in enumerate(writes, 1) for record in write.records]
+        self._answers = [(number, record) for number, record in records if isinstance(record, Answer)]
+        self._has_others = len(records) > len(self._answers)
 
     @property
     def is_one_statement(self) -> bool:
-        if len(self._parts) > 1 or any(write.records for write in self._writes):
+        """Whether `run_at_once` can store it."""
+        if len(self._parts) > 1 or self._has_others:
             return False
         return all(self._carried(schema, positions) for schema, positions, _ in self._parts)
 
+    def run_at_once(self) -> None:
+        (statement,) = (self._statement(*part) for part in self._parts.items())
+        if self._answers:
+            statement = with_answers(statement, self._answers, self._store.wall_clock())
+        self._take_in(self._writes, self._execute(statement))
+
     def run(self) -> None:
+        """The same for all others, in a transaction that the caller has begun."""
         for (schema, positions, locks), writes in self._parts.items():
-            statements = self._statements(schema)
-            if not positions:
-                look = statements.lock if locks else statements.verify
-                self._take_in(writes, self._execute(look(writes, self._owner)))
-            elif self._carried(schema, positions):
-                self._take_in(writes, self._execute(statements.update(positions, writes, self._owner)))
+            if self._carried(schema, positions):
+                self._take_in(writes, self._execute(self._statement((schema, positions, locks), writes)))
             else:
-                self._run_singly(statements, positions, writes)
+                self._run_singly(self._statements(schema), positions, writes)
         keeping = [write for write in self._writes if write.records and id(write) in self._outcomes]
         if keeping:
             self._store.keep(self._connection, keeping)
+
+    def _statement(self, part: Part, writes: Sequence[Write]) -> Statement:
+        schema, positions, locks = part
+        statements = self._statements(schema)
+        if positions:
+            return statements.update(positions, writes, self._owner)
+        return statements.lock(writes, self._owner) if locks else statements.verify(writes, self._owner)
 
     def explain(self) -> None:
         """Find out why writes were not stored, by a fresh statement each."""

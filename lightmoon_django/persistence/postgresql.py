@@ -91,7 +91,7 @@ class PostgresStore(OrmStore):
         connection = self._connected()
         group = Group(self, connection, writes)
         if group.is_one_statement and not connection.in_atomic_block:
-            group.run()
+            group.run_at_once()
         else:
             with self._raw_transaction(connection):
                 group.run()

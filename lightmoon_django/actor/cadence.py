@@ -10,12 +10,13 @@ from django.utils import timezone
 from lightmoon_django.errors import UsageError
 
 SECOND = 1_000_000  # microseconds
+MICROSECOND = datetime.timedelta(microseconds=1)
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def moment(when: datetime.datetime) -> int:
     """An aware datetime as a moment."""
-    return (when - EPOCH) // datetime.timedelta(microseconds=1)
+    return (when - EPOCH) // MICROSECOND
 
 
 def following(due: int, after: int, *, period: int, cron: str) -> int:

@@ -175,7 +175,7 @@ class Activation:
         self.mailbox.append(call)
         self.touched = True
         self.node.deadlines.watch(self, call.deadline)
-        if not self.scheduled:
+        if not self.scheduled and (call.identity is None or not call.identity.looking):
             self.schedule()
 
     def _weight(self) -> int:

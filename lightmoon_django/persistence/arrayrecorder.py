@@ -8,9 +8,9 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.persistence.arrays import array, integers
-from lightmoon_django.persistence.batch import ANSWER, DELIVERY, OUTGOING, REMINDER, REMINDER_KEY, SCHEDULE, Row
+from lightmoon_django.persistence.batch import ANSWER, DELIVERY, OUTGOING, REMINDER, REMINDER_KEY, SCHEDULE, Batch, Row
 from lightmoon_django.persistence.recorder import Recorder
-from lightmoon_django.persistence.records import Answer
+from lightmoon_django.persistence.records import Answer, Outgoing
 from lightmoon_django.persistence.statements import Statement
 
 _TYPES = {
@@ -33,8 +33,17 @@ def _unnest(columns: Sequence[str]) -> str:
 
 
 def _insert(table: str, columns: Sequence[str], on_conflict: str) -> str:
+    return f"INSERT INTO {table} AS t ({_names(columns)}) SELECT u.* FROM {_unnest(columns)} ON CONFLICT {on_conflict}"
+
+
+def _insert_if_stored(table: str, columns: Sequence[str], on_conflict: str) -> str:
+    """The records of those writes whose numbers `w` has.
+
+    A join would be a nested loop, as the other kinds are switched off; what stands in IS TRUE is looked up in a hash.
+    """
     return (
-        f"INSERT INTO {table} AS t ({_names(columns)}) SELECT {_names(columns, 'u.')} FROM {_unnest(columns)} "
+        f"INSERT INTO {table} AS t ({_names(columns)}) SELECT {_names(columns, 'u.')} "
+        f"FROM {_unnest((*columns, 'number'))} WHERE (u.number IN (SELECT lightmoon_n FROM w)) IS TRUE "
         f"ON CONFLICT {on_conflict}"
     )
 
@@ -54,27 +63,29 @@ _REMOVE = f"DELETE FROM lightmoon_reminder t USING {_unnest(REMINDER_KEY)} WHERE
 _SET = _insert("lightmoon_reminder", REMINDER, f"({_names(REMINDER_KEY)}) DO UPDATE SET {_excluded(_CHANGED)}")
 _MOVE = f"UPDATE lightmoon_reminder t SET {_ASSIGNED} FROM {_unnest(_MOVING)} WHERE {_EXPECTED} RETURNING 1"
 _END = f"DELETE FROM lightmoon_reminder t USING {_unnest(_EXPECTING)} WHERE {_EXPECTED} RETURNING 1"
-_ANSWER = _insert("lightmoon_answer", ANSWER, f'("id") DO UPDATE SET {_excluded(ANSWER[1:])} WHERE t.expires_at <= %s')
-# A join would be a nested loop, as the other kinds are switched off; what stands in IS TRUE is looked up in a hash.
-_ANSWER_IF_STORED = (
-    f"INSERT INTO lightmoon_answer AS t ({_names(ANSWER)}) SELECT {_names(ANSWER, 'u.')} "
-    f"FROM {_unnest((*ANSWER, 'number'))} WHERE (u.number IN (SELECT lightmoon_n FROM w)) IS TRUE "
-    f'ON CONFLICT ("id") DO UPDATE SET {_excluded(ANSWER[1:])} WHERE t.expires_at <= %s'
-)
+_UNLESS_KEPT = f'("id") DO UPDATE SET {_excluded(ANSWER[1:])} WHERE t.expires_at <= %s'
+_ANSWER = _insert("lightmoon_answer", ANSWER, _UNLESS_KEPT)
+_ANSWER_IF_STORED = _insert_if_stored("lightmoon_answer", ANSWER, _UNLESS_KEPT)
 _SEND = _insert("lightmoon_outgoing", OUTGOING, "DO NOTHING")
+_SEND_IF_STORED = _insert_if_stored("lightmoon_outgoing", OUTGOING, "DO NOTHING")
 _FIND = (
     f"SELECT {_names(ANSWER, 't.')} FROM {_unnest(('id',))} JOIN lightmoon_answer t USING (id) WHERE t.expires_at > %s"
 )
 
 
-def with_answers(statement: Statement, answers: Sequence[tuple[int, Answer]], now: int) -> Statement:
-    """The same statement, which also keeps the answers of those writes whose numbers are in its first column."""
+def with_records(statement: Statement, records: Sequence[tuple[int, Answer | Outgoing]], now: int) -> Statement:
+    """The same statement, which also keeps the records of those writes whose numbers are in its first column."""
     sql, parameters = statement
-    rows = {one.id: (*(getattr(one, name) for name in ANSWER), number) for number, one in reversed(answers)}
-    return (
-        f"WITH w(lightmoon_n) AS MATERIALIZED ({sql}), kept AS ({_ANSWER_IF_STORED}) SELECT * FROM w",
-        [*parameters, *_columns_by_id(list(rows.values())), now],
-    )
+    batch = Batch(("", "", record) for _, record in records)
+    numbers = {(type(record), record.id): number for number, record in reversed(records)}
+    parts, cells = [f"w(lightmoon_n) AS MATERIALIZED ({sql})"], list(parameters)
+    if batch.answers:
+        parts.append(f"kept AS ({_ANSWER_IF_STORED})")
+        cells += [*_columns_by_id([(*row, numbers[Answer, id]) for id, row in batch.answers.items()]), now]
+    if batch.tells:
+        parts.append(f"sent AS ({_SEND_IF_STORED})")
+        cells += _columns_by_id([(*row, numbers[Outgoing, id]) for id, row in batch.tells.items()])
+    return f"WITH {', '.join(parts)} SELECT * FROM w", cells
 
 
 class ArrayRecorder(Recorder):

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.persistence.arrayrecorder import with_answers
-from lightmoon_django.persistence.records import Answer
+from lightmoon_django.persistence.arrayrecorder import with_records
+from lightmoon_django.persistence.records import Answer, Outgoing
 from lightmoon_django.persistence.statements import Statement, Statements
 from lightmoon_django.persistence.store import CommitOutcome, Committed, Locked, Lost, Missing, Write
 from lightmoon_django.persistence.table import Table
@@ -48,8 +48,8 @@ class Group:
         for write in writes:
             self._parts[write.schema, tuple(write.changes), write.locks].append(write)
         records = [(number, record) for number, write in enumerate(writes, 1) for record in write.records]
-        self._answers = [(number, record) for number, record in records if isinstance(record, Answer)]
-        self._has_others = len(records) > len(self._answers)
+        self._inserted = [(number, record) for number, record in records if isinstance(record, (Answer, Outgoing))]
+        self._has_others = len(records) > len(self._inserted)
 
     @property
     def is_one_statement(self) -> bool:
@@ -60,8 +60,8 @@ class Group:
 
     def run_at_once(self) -> None:
         (statement,) = (self._statement(*part) for part in self._parts.items())
-        if self._answers:
-            statement = with_answers(statement, self._answers, self._store.wall_clock())
+        if self._inserted:
+            statement = with_records(statement, self._inserted, self._store.wall_clock())
         self._take_in(self._writes, self._execute(statement))
 
     def run(self) -> None:

@@ -624,38 +624,40 @@ def noted(store: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("changes", [{"count": 1}, {}])
-def test_answers_of_a_group_go_with_its_rows(postgresql: World, changes: dict[str, Any]) -> None:
+def test_answers_and_tells_of_a_group_go_with_its_rows(postgresql: World, changes: dict[str, Any]) -> None:
     """§7: one statement, whether the rows change or are only held."""
     counters = activate(postgresql, 50)
     sent = noted(counters[0].node.store)
-    kept = [[answer(), answer()] for _ in counters]
+    kept = [[answer(), answer(), tell()] for _ in counters]
     outcomes = counters[0].node.commit(*[one.record(*its, **changes) for one, its in zip(counters, kept, strict=True)])
     assert all(isinstance(outcome, Committed) for outcome in outcomes)
     assert [statement[0].split()[0] for statement in sent] == ["WITH"]
-    ids = [one.id for its in kept for one in its]
-    assert {one.id for one in find(counters[0].node, *ids)} == set(ids)
+    found = find(counters[0].node, *[one.id for its in kept for one in its[:2]])
+    assert found == [one for its in kept for one in its[:2]]
+    assert len(postgresql.waiting()) == len(counters)
 
 
-def test_answers_are_kept_of_those_that_are_stored(postgresql: World) -> None:
-    """B26: what another writer has changed leaves no answer behind, and holds up nobody else's."""
+def test_records_are_kept_of_those_that_are_stored(postgresql: World) -> None:
+    """B26: what another writer has changed leaves nothing behind, and holds up nobody else's."""
     lost, stored = activate(postgresql, 2)
     Counter.objects.using(postgresql.alias).filter(pk=lost.key).update(count=7)
-    gone, kept = answer(), answer()
-    outcomes = lost.node.commit(lost.record(gone, count=1), stored.record(kept, count=1))
+    gone, kept = [answer(), tell()], [answer(), tell()]
+    outcomes = lost.node.commit(lost.record(*gone, count=1), stored.record(*kept, count=1))
     assert [type(outcome) for outcome in outcomes] == [Lost, Committed]
-    assert find(lost.node, gone.id, kept.id) == [None, kept]
+    assert find(lost.node, gone[0].id, kept[0].id) == [None, kept[0]]
+    assert [row[:2] for row in postgresql.waiting()] == [(COUNTER, OTHER)]
 
 
-def test_answers_of_a_large_group_are_looked_up_in_a_hash(postgresql: World) -> None:
+def test_records_of_a_large_group_are_looked_up_in_a_hash(postgresql: World) -> None:
     """Each against each would be millions of comparisons."""
     (counter,) = activate(postgresql)
     store = counter.node.store
     sent = noted(store)
-    counter.node.commit(counter.record(answer(), count=1))
+    counter.node.commit(counter.record(answer(), tell(), count=1))
     ((sql, parameters),) = sent
     explained = counter.node.run(lambda: store.execute(connections[postgresql.alias], (f"EXPLAIN {sql}", parameters)))
     plan = "\n".join(line for (line,) in explained)
-    assert "hashed SubPlan" in plan, plan
+    assert plan.count("hashed SubPlan") == 2, plan
 
 
 def test_what_is_due_is_found_by_an_index(postgresql: World) -> None:

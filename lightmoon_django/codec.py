@@ -196,11 +196,6 @@ def weigh(frame: str) -> int:
     return len(frame) if frame.isascii() else sys.getsizeof(frame)
 
 
-def mentions_nul(raw: bytes | Raw) -> bool:
-    """Whether encoded JSON may hold a NUL inside a string. False is certain; True needs `refuse_unsafe`."""
-    return b"\\u0000" in bytes(raw)
-
-
 def refuse_unsafe(value: Any, path: str = "$") -> None:
     """Raise `InvalidParams` for NULs, non-finite or huge decimals and unsafe integers anywhere inside `value`."""
     kind = type(value)

@@ -41,7 +41,7 @@ class Options:
 class Signature:
     """The parameters and the result of one method, typed, and ready to cross by value."""
 
-    __slots__ = ("arguments", "hinted", "returns", "signature", "size")
+    __slots__ = ("arguments", "returns", "signature", "size")
 
     def __init__(
         self, name: str, function: Callable[..., Any], substitute: Callable[[Any], Any], *, zoned: bool
@@ -50,7 +50,6 @@ class Signature:
         self.signature, hints = _read(function)
         self.size = len(self.signature.parameters)
         fields = [_field(name, parameter, hints) for parameter in self.signature.parameters.values()]
-        self.hinted = all(field[0] in hints for field in fields) and "return" in hints
         try:
             self.arguments = codec.Arguments(name.replace(".", "_"), fields, substitute, zoned=zoned)
             self.returns = codec.Shape(hints.get("return", Any), substitute, zoned=zoned)

@@ -24,11 +24,6 @@ class ReceiveWindow:
         self._parts_bytes = 0
         self.duplicates = 0
 
-    @property
-    def gap(self) -> bool:
-        """Whether something is missing before what has arrived."""
-        return bool(self._early)
-
     def accept(self, first: int, pieces: list[bytes], more: Collection[int]) -> list[bytes]:
         """Take a batch's pieces. Returns the frames that are whole now, in order."""
         if first == self.expected and not more and not self._early and not self._parts:  # nearly always

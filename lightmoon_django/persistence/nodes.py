@@ -89,13 +89,6 @@ class Nodes:
         """Say how others reach this node, where that wasn't known yet when it registered."""
         self._all().filter(id=incarnation).update(**_columns(endpoint))
 
-    def endpoints(self, incarnations: Collection[int] | None = None) -> dict[int, Endpoint]:
-        """How those nodes are reached, or all; the ones that are not known to be dead."""
-        rows = self._all().filter(dead=False)
-        if incarnations is not None:
-            rows = rows.filter(id__in=incarnations)
-        return {row.pk: _endpoint(row) for row in rows}
-
     def survey(self) -> dict[int, Endpoint]:
         """How all living nodes are reached, after burying those that can't come back. Writes only if there are any."""
         rows = list(self._all().filter(dead=False))

@@ -30,7 +30,6 @@ class Statements:
         self.table = table
         self._key_type = element_type(table.pk_field.db_type(connection)) or "text"
         self._elements = [_element(field, connection) for field in table.fields]
-        self._placeholders = [getattr(values.root(field), "get_placeholder", None) for field in table.fields]
         self._updates: dict[tuple[int, ...], str] = {}
         self._columns = ", ".join(f"t.{name}" for name in table.names)
         self._generated = "".join(f", t.{name}" for name in table.names) if table.columns.generated else ""

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import format_number
@@ -252,6 +251,3 @@ def has_own_pre_save(field: AnyField) -> bool:
     """Whether saving the field runs code that isn't plain Django's."""
     known = (models.Field, models.DateField, models.DateTimeField, models.TimeField)
     return all(type(field).pre_save is not kind.pre_save for kind in known)
-
-
-PreparationError = (ValueError, TypeError, ArithmeticError, ValidationError)

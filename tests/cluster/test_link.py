@@ -219,7 +219,7 @@ def test_an_end_that_is_started_again_gets_nothing_twice(seed: int) -> None:
 def test_an_early_piece_is_kept_and_a_flood_of_them_is_not() -> None:
     window = ReceiveWindow()
     assert window.accept(1, [b"b", b"c"], []) == []
-    assert window.gap
+    assert window._early_bytes
     assert window.accept(0, [b"a"], []) == [b"a", b"b", b"c"]
     for number in range(4, 104):
         window.accept(number, [bytes(PIECE)], [])
@@ -231,7 +231,7 @@ def test_an_old_piece_is_neither_delivered_nor_kept() -> None:
     assert window.accept(0, [b"a", b"b"], []) == [b"a", b"b"]
     assert window.accept(0, [b"a", b"b", b"c"], []) == [b"c"]
     assert window.duplicates == 2
-    assert not window.gap
+    assert not window._early_bytes
 
 
 def test_what_never_left_is_not_given_back_when_the_other_end_starts_again() -> None:

@@ -15,15 +15,14 @@ def test_a_node_says_where_it_is_reached(database: World) -> None:
     nodes.register(51, 3600.0, THERE)
     nodes.register(52, 3600.0)
     host = this_process().host
-    assert nodes.endpoints({51}) == {51: THERE._replace(host=host)}
-    assert nodes.endpoints({52}) == {52: Endpoint(host)}
+    found = nodes.survey()
+    assert (found[51], found[52]) == (THERE._replace(host=host), Endpoint(host))
     nodes.announce(52, THERE)
-    assert nodes.endpoints({52, 999}) == {52: THERE._replace(host=host)}
-    assert {51, 52} <= set(nodes.endpoints())
+    assert nodes.survey()[52] == THERE._replace(host=host)
 
 
 def test_a_dead_node_is_not_reached(database: World) -> None:
     nodes = Nodes(database.alias)
     nodes.register(53, 3600.0, THERE)
     nodes.leave(53)
-    assert nodes.endpoints({53}) == {}
+    assert 53 not in nodes.survey()

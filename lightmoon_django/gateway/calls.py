@@ -157,7 +157,10 @@ class WireSubscription(Wired, Subscription):
 
     def resolve(self, payload: bytes) -> None:
         self.pending = False
-        if self.client.joined(self):
+        if len(payload) > self.client.hub.response_limit:
+            self.reject(limits.response_too_large(payload, self.client.hub.response_limit))
+            self.client.joined(self)  # which nobody wants any more, unless it flowed before or is asked for anew
+        elif self.client.joined(self):
             super().resolve(payload)
         else:  # no frame would follow such an answer
             super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))

@@ -289,13 +289,14 @@ class Session(Client):
 
     def follow(self, call: WireSubscription) -> None:
         """Post a subscription. One that replaces another leaves the stream flowing if it fails."""
+        self.admit(call)
         if self._streams is None:
             self._streams = {}
         earlier = self._streams.get(call.address)
         call.established = earlier is not None and earlier.established
         self._streams[call.address] = call
         self.hub.sweep.watch(self)
-        self.start(call)
+        self.hub.post(call)
 
     def joined(self, call: WireSubscription) -> bool:
         """The node has subscribed this session. False: nobody wants that any more, and it is undone."""

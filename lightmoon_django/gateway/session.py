@@ -331,19 +331,21 @@ class Session(Client):
             call.restated = False
             self.hub.switchboard.describe(call.address, self, call.meta)
 
-    def unfollow(self, address: Address) -> bool:
-        """Stop a stream at once, also one that is still being joined. Whether there was one."""
+    def unfollow(self, address: Address) -> None:
+        """Stop a stream at once, also one that is still being joined."""
         call = self._forget(address)
         if call is None:
-            return False
+            return
         if call.pending:
             self.hub.cancel(call)
         self.hub.switchboard.unsubscribe(address, self, self.user)
-        return True
 
     def withdraw(self, address: Address, reason: str) -> None:
         """Stop a stream that the client may not or can't follow any longer, and say so."""
-        if self.unfollow(address):
+        call = self._streams.get(address) if self._streams else None
+        if call is not None:
+            call.withdrawn = True
+            self.unfollow(address)
             self._say_reset(address, reason)
 
     def interrupt(self, reason: str) -> None:

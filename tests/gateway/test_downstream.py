@@ -476,3 +476,19 @@ async def test_nothing_begins_in_a_session_that_ended_while_it_was_judged(
     assert hub is not None
     assert (board.posted, live.sessions(), hub.by_user, hub.resumable) == ([], (), {}, {})
     assert not hub.sweep._listening
+
+
+async def test_nobody_says_hello_in_a_session_that_has_ended(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its token would be good for ever, and whoever came back with it could do nothing."""
+    waits, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(Member, "has_permission", lambda *_: waits.set() or goes_on.wait(10))
+    token = (await hello())["session"]
+    batch = [request("lm.subscribe", [CLUB, "1"]), request("lm.hello", {"protocol": 1}, id="h")]
+    asked = Exchange(batch, (SESSION, token.encode()))
+    await asyncio.to_thread(waits.wait, 10)
+    assert (await post(b"", (SESSION, token.encode()), method="DELETE")).status == 204
+    goes_on.set()
+    assert [one["error"]["code"] for one in (await asked.done()).json] == [5003, 5003]
+    hub = current()
+    assert hub is not None
+    assert hub.resumable == {}

@@ -71,6 +71,9 @@ class Groups:
     async def leave(self, group: str) -> None:
         """Be a member no more. Casts that are on their way no longer reach `on_cast`."""
         self._joined.pop(group_name(group), None)
+        await self._discard(group)
+
+    async def _discard(self, group: str) -> None:
         async with asyncio.timeout(PATIENCE):
             await self._layer.group_discard(group_name(group), self._channel)
 
@@ -115,7 +118,7 @@ class Groups:
             await asyncio.sleep(self._every * random.uniform(0.8, 1.0))
             for group in list(self._joined.values()):
                 try:
-                    await self._add(group)
+                    await self._renew(group)
                 except Exception as error:
                     logger.warning(
                         "A group membership could not be renewed; trying again. %s",
@@ -124,3 +127,14 @@ class Groups:
                     )
                     await asyncio.sleep(RETRY)
                     break
+
+    async def _renew(self, group: str) -> None:
+        """Be a member still, unless the group is left meanwhile."""
+        name = group_name(group)
+        if name not in self._joined:
+            return
+        await self._add(group)
+        if name not in self._joined:  # which of the two came last, nobody knows
+            await self._discard(group)
+            if name in self._joined:
+                await self._add(group)

@@ -114,6 +114,8 @@ class RemoteSubscription(Foreign, Subscription):
     def resolve(self, payload: bytes) -> None:
         self.followed = position_in(payload)
         self.subscriber.joined(self.peer, self.caller or "", self.user, self.followed)
+        if not self.incoming.awaited(self):  # nobody would ever take it out again
+            self.incoming.outlets.leave(self.peer, self.address, self.caller or "", self.user)
         super().resolve(payload)
 
     @property
@@ -210,6 +212,10 @@ class Incoming:
         call = self._calls.get((peer, frame.id))
         if call is not None:
             self._cancel(call)
+
+    def awaited(self, call: Foreign) -> bool:
+        """Whether its node still waits for its answer, and is not dead."""
+        return (call.peer, call.id) in self._calls
 
     def answer(self, call: Foreign, frame: bytes) -> None:
         if self._calls.pop((call.peer, call.id), None) is not None:

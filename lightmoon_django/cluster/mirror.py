@@ -112,8 +112,7 @@ class Mirror:
         return bool(self._order.early)
 
     def join(self, subscriber: Subscriber, seq: int) -> bool:
-        """Someone follows, who has what is up to that number. Whether something is missing now."""
-        self.leave(subscriber.id)
+        """Someone follows anew, who has what is up to that number. Whether something is missing now."""
         self.known = max(self.known, seq)
         if seq < self.seq:
             self._late[subscriber.id] = (subscriber, Order(seq))
@@ -133,9 +132,10 @@ class Mirror:
         for number, frame in enumerate(frames, first):
             for one in self._order.take(number, frame):
                 self._give(one, tuple(self._followers.values()))
-            for subscriber, order in tuple(self._late.values()):
+            for id, (subscriber, order) in tuple(self._late.items()):
                 for one in order.take(number, frame):
-                    self._give(one, (subscriber,))
+                    if id in self._late:  # else it could not take the one before
+                        self._give(one, (subscriber,))
         self.known = max(self.known, first + len(frames) - 1)
         if self._late:
             self._promote()
@@ -180,12 +180,10 @@ class Mirror:
             then()
 
     def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for number, then in waiting:
-            if number <= self.wanted:  # anew each time: one may be an answer with which somebody joins who has less
-                then()
-            else:
-                self._waiting.append((number, then))
+        # Looked up each time: one may be an answer with which somebody joins who has less, or the last one leaves.
+        while due := next((one for one in self._waiting if one[0] <= self.wanted), None):
+            self._waiting.remove(due)
+            due[1]()
 
     def reset(self, reason: str) -> None:
         """Tell those who followed that it is over."""

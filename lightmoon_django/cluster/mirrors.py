@@ -54,7 +54,9 @@ class Mirrors:
         mirror = self._all.get(address)
         if mirror is not None and (mirror.source, mirror.epoch) != (source, position.epoch):
             self._end(mirror, "moved", known=mirror.source == source)
-            mirror = None
+        elif mirror is not None:
+            mirror.leave(subscriber.id)  # what waited for it alone is told now, and may make others leave
+        mirror = self._all.get(address)
         if mirror is None:
             mirror = self._all[address] = Mirror(address, source, position, grouped)
             mirror.join(subscriber, position.seq)
@@ -140,12 +142,14 @@ class Mirrors:
     def _forget(self, mirror: Mirror) -> None:
         if self._all.get(mirror.address) is mirror:
             del self._all[mirror.address]
-        self._behind.pop(mirror.address, None)
+            self._behind.pop(mirror.address, None)
 
     # What is missing
 
     def _chase(self, mirror: Mirror) -> None:
-        """Something is missing, or only late: look again in a moment."""
+        """Something is missing, or only late: look again in a moment, if anybody is left who misses it."""
+        if self._all.get(mirror.address) is not mirror:
+            return
         if mirror.address not in self._behind:
             self._behind[mirror.address] = mirror
             mirror.stuck_at, mirror.stuck_since, mirror.asked = mirror.wanted, self._clock.monotonic(), False
@@ -156,6 +160,8 @@ class Mirrors:
         self._timer = None
         now = self._clock.monotonic()
         for address, mirror in list(self._behind.items()):
+            if self._behind.get(address) is not mirror:
+                continue  # the end of another one has made its followers leave
             if not mirror.behind:
                 del self._behind[address]
             elif mirror.stuck_at != mirror.wanted:  # it goes on

@@ -18,7 +18,7 @@ from lightmoon_django.gateway.outbox import Outbox, Owner, Waiting
 class Backlog(Outbox):
     """An outbox that sends nothing by itself. `ready` is called when there is something to take."""
 
-    __slots__ = ("_kept", "_kept_weight", "cursor", "ready")
+    __slots__ = ("_kept", "_kept_weight", "_owed", "_owed_weight", "cursor", "ready")
 
     def __init__(self, limit: int, owner: Owner) -> None:
         super().__init__(_nowhere, limit, owner)
@@ -26,6 +26,8 @@ class Backlog(Outbox):
         self.ready: Callable[[], None] | None = None
         self._kept: collections.deque[Waiting] | None = None  # handed out, up to the cursor
         self._kept_weight = 0
+        self._owed: collections.deque[Waiting] | None = None  # of those that are kept no longer, what was no stream's
+        self._owed_weight = 0
 
     def send(self, frame: str, droppable: bool = False) -> None:
         if self.closed:
@@ -63,19 +65,24 @@ class Backlog(Outbox):
         return waiting
 
     def rewind(self, cursor: int) -> bool:
-        """Go back to where the client says it is; what it has is forgotten. False when that isn't held any more."""
+        """Go back to where the client says it is; what it has is forgotten.
+
+        False when that isn't held any more: then streams are to be reset, and what was none of their frames is said
+        again, earlier resets above all.
+        """
         kept = self._kept or ()
         missing = self.cursor - cursor
-        if not 0 <= missing <= len(kept):
-            self._forget()
-            return False
-        again = list(kept)[len(kept) - missing :]
+        held = 0 <= missing <= len(kept)
+        if held:
+            again = list(kept)[len(kept) - missing :]
+            self.cursor = cursor
+        else:
+            again = [one for one in (*(self._owed or ()), *kept) if not one[1]]
         self._forget()
-        self.cursor = cursor
         if again:
             self._queue = collections.deque([*again, *(self._queue or ())])
             self._waiting += sum(weigh(frame) for frame, _ in again)
-        return True
+        return held
 
     def _take_all(self) -> list[Waiting]:
         waiting, self._queue = list(self._queue or ()), None
@@ -89,11 +96,22 @@ class Backlog(Outbox):
         self._kept.extend(frames)
         self._kept_weight += sum(weigh(frame) for frame, _ in frames)
         while self._kept and (len(self._kept) > KEPT_FRAMES or self._kept_weight > self._limit):
-            self._kept_weight -= weigh(self._kept.popleft()[0])
+            frame, droppable = self._kept.popleft()
+            self._kept_weight -= weigh(frame)
+            if not droppable:
+                self._owe(frame)
+
+    def _owe(self, frame: str) -> None:
+        if self._owed is None:
+            self._owed = collections.deque()
+        self._owed.append((frame, False))
+        self._owed_weight += weigh(frame)
+        while self._owed_weight > self._limit:
+            self._owed_weight -= weigh(self._owed.popleft()[0])
 
     def _forget(self) -> None:
-        self._kept = None
-        self._kept_weight = 0
+        self._kept = self._owed = None
+        self._kept_weight = self._owed_weight = 0
 
 
 async def _nowhere(message: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.actor.repeat import said
-from lightmoon_django.errors import Conflict, LightMoonError
+from lightmoon_django.errors import Cancelled, Conflict, LightMoonError
 from lightmoon_django.gateway import frames, limits
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ class WireCall(Wired, Call):
 class WireSubscription(Wired, Subscription):
     """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered.
 
-    `restated`: its `meta` may have come too late to go with it.
+    `restated`: its `meta` may have come too late to go with it. `withdrawn`: the server has taken it back.
     """
 
-    __slots__ = (*_SLOTS, "established", "hidden", "meta", "pending", "restated")
+    __slots__ = (*_SLOTS, "established", "hidden", "meta", "pending", "restated", "withdrawn")
 
     client: Session
     hidden: frozenset[str]  # judged again as long as the stream flows
@@ -154,21 +154,29 @@ class WireSubscription(Wired, Subscription):
         self.established = False
         self.pending = True
         self.restated = False
+        self.withdrawn = False
 
     def resolve(self, payload: bytes) -> None:
         self.pending = False
-        if self.client.joined(self):
+        if len(payload) > self.client.hub.response_limit:
+            self.reject(limits.response_too_large(payload, self.client.hub.response_limit))
+            self.client.joined(self)  # which nobody wants any more, unless it flowed before or is asked for anew
+        elif self.client.joined(self):
             super().resolve(payload)
         else:  # no frame would follow such an answer
-            super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))
+            super().reject(_ended())
 
     def reject(self, error: LightMoonError) -> None:
         self.pending = False
         self.client.refused(self)
-        super().reject(error)
+        super().reject(_ended() if self.withdrawn and isinstance(error, Cancelled) else error)
 
     def _finish(self, frame: str, lasting: bool) -> None:
         super()._finish(frame, False)  # sent again later, it is owed the state of that time
         self.request_id = self.ident = self.copies = None  # it stays for as long as the stream flows
         self.fingerprint = 0
         self.client.rest()
+
+
+def _ended() -> Conflict:
+    return Conflict("The stream was ended while it was being joined. Subscribe again.")

@@ -116,6 +116,11 @@ class Client:
 
     def start(self, call: Any) -> None:
         """Post a call; its answer comes through `settle`."""
+        self.admit(call)
+        self.hub.post(call)
+
+    def admit(self, call: Any) -> None:
+        """Know a call by its id until it is answered. Raises `InvalidRequest` when another one in flight has it."""
         ident = call.ident
         if ident is not None:
             if self._calls is None:
@@ -123,7 +128,6 @@ class Client:
             elif ident in self._calls:
                 raise InvalidRequest(f"The id {str(ident)[:100]} names a call that is still in flight.")
             self._calls[ident] = call
-        self.hub.post(call)
 
     def rest(self) -> None:
         """It may be idle for long: keep nothing that is empty."""

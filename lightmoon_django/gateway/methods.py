@@ -76,6 +76,7 @@ async def _welcome_by_token(
 
 
 def _welcome(client: Client, sink: Sink, request_id: str | None, token: str | None) -> None:
+    client.check_alive()
     settings = client.hub.settings
     session, recovered = _session_for(client, token)
     value = {

@@ -289,13 +289,14 @@ class Session(Client):
 
     def follow(self, call: WireSubscription) -> None:
         """Post a subscription. One that replaces another leaves the stream flowing if it fails."""
+        self.admit(call)
         if self._streams is None:
             self._streams = {}
         earlier = self._streams.get(call.address)
         call.established = earlier is not None and earlier.established
         self._streams[call.address] = call
         self.hub.sweep.watch(self)
-        self.start(call)
+        self.hub.post(call)
 
     def joined(self, call: WireSubscription) -> bool:
         """The node has subscribed this session. False: nobody wants that any more, and it is undone."""
@@ -330,19 +331,21 @@ class Session(Client):
             call.restated = False
             self.hub.switchboard.describe(call.address, self, call.meta)
 
-    def unfollow(self, address: Address) -> bool:
-        """Stop a stream at once, also one that is still being joined. Whether there was one."""
+    def unfollow(self, address: Address) -> None:
+        """Stop a stream at once, also one that is still being joined."""
         call = self._forget(address)
         if call is None:
-            return False
+            return
         if call.pending:
             self.hub.cancel(call)
         self.hub.switchboard.unsubscribe(address, self, self.user)
-        return True
 
     def withdraw(self, address: Address, reason: str) -> None:
         """Stop a stream that the client may not or can't follow any longer, and say so."""
-        if self.unfollow(address):
+        call = self._streams.get(address) if self._streams else None
+        if call is not None:
+            call.withdrawn = True
+            self.unfollow(address)
             self._say_reset(address, reason)
 
     def interrupt(self, reason: str) -> None:

@@ -30,11 +30,14 @@ class Audience:
         self._view_for = view_for
         self._viewers: dict[str, tuple[Any, Any]] = {}
 
-    def join(self, activation: Activation, id: str, user: Any, snapshot: Snapshot) -> State:
-        """A session follows from that state on; what it sees of it. Raises what the project's code raises."""
+    def join(self, activation: Activation, id: str, user: Any, snapshot: Snapshot) -> bytes:
+        """A session follows from that state on; what it sees of it, encoded.
+
+        Raises what the project's code raises, and for what can't be sent: then it doesn't follow by this.
+        """
         assert activation.view is not None
         viewer = self._view_for(activation.columns.make(snapshot, activation.key), user)
-        state = activation.view.state_as(viewer, activation.columns, snapshot, activation.key)
+        state = codec.encode_json(activation.view.state_as(viewer, activation.columns, snapshot, activation.key))
         self._viewers[id] = user, viewer
         return state
 

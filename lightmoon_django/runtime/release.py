@@ -84,28 +84,17 @@ def _follow(activation: Activation, call: Subscription, snapshot: Snapshot) -> b
     That is the frames that it missed since its own position, or the state where they are not held. Where users see
     different things it is both: patches are not kept there.
     """
-    stream, view = activation.stream, activation.view
+    stream, state = activation.stream, b"null"
     missed = stream.missed(call.since) if call.since is not None else None
-    seen = None
     if activation.audience is not None:
-        seen = activation.audience.join(activation, call.caller or "", call.user, snapshot)
-    if missed is not None:
-        stream.join(call.subscriber)
-        present = activation.node.presences.join(activation, call)
-        hidden = call.hidden if activation.schema.guarded else ()
-        events = ",".join(params_of(frame, hidden) for frame in missed)
-        head = f'"epoch":"{stream.epoch}","seq":{stream.seq}'
-        tail = "" if present is None else f',"presence":{codec.encode_json(present).decode()}'
-        shown = codec.encode_json(seen).decode()
-        return f'{{{head},"recovered":true,"state":{shown},"events":[{events}]{tail}}}'.encode()
-    state = seen
-    if view is not None and activation.audience is None:
-        state = view.state(activation.columns, snapshot, activation.key)
-    answer = codec.encode_json(
-        {"epoch": stream.epoch, "seq": stream.seq, "recovered": False, "state": state, "events": []}
-    )
+        state = activation.audience.join(activation, call.caller or "", call.user, snapshot)
+    elif activation.view is not None and missed is None:
+        state = codec.encode_json(activation.view.state(activation.columns, snapshot, activation.key))
+    hidden = call.hidden if activation.schema.guarded else ()
+    events = ",".join(params_of(frame, hidden) for frame in missed or ())
     stream.join(call.subscriber)
     present = activation.node.presences.join(activation, call)
-    if present is not None:
-        answer = answer[:-1] + b',"presence":' + codec.encode_json(present) + b"}"
-    return answer
+    tail = "" if present is None else f',"presence":{codec.encode_json(present).decode()}'
+    recovered = "false" if missed is None else "true"
+    head = f'"epoch":"{stream.epoch}","seq":{stream.seq},"recovered":{recovered}'
+    return f'{{{head},"state":{state.decode()},"events":[{events}]{tail}}}'.encode()

@@ -86,8 +86,11 @@ class Stream:
     def tidy(self) -> None:
         """Forget the history if nobody can need it any more."""
         if self._history is not None and not self.subscribers and self._history.outlived:
-            self._history = None
-            self.seq += 1  # what happens unrecorded from now on makes every earlier position a lost one
+            self._forget()
+
+    def _forget(self) -> None:
+        self._history = None
+        self.seq += 1  # what happens unrecorded from now on makes every earlier position a lost one
 
     def emit(self, name: str, data: bytes) -> None:
         """Send an event to everybody. `data` is its encoded object."""
@@ -124,7 +127,8 @@ class Stream:
             subscriber.push_aside(frame)
 
     def end(self, reason: str) -> None:
-        """Reset every subscriber; they subscribe again to whatever follows."""
+        """Reset every subscriber; they subscribe again to whatever follows, and go on from no position of before."""
+        self._forget()
         subscribers, self.subscribers = self.subscribers, {}
         for subscriber in subscribers.values():
             subscriber.reset(self.address, reason)

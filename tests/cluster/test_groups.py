@@ -183,3 +183,65 @@ async def test_a_layer_that_swallows_a_membership_is_asked_again(monkeypatch: py
     layer.groups.clear()
     await until(lambda: group_name(str(address)) in layer.groups, lambda: "The membership was not renewed.")
     await memberships.stop()
+
+
+class Slow(InMemoryChannelLayer):
+    """Lets nobody in, or out, for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.entry, self.exit = asyncio.Event(), asyncio.Event()
+        self.entry.set()
+        self.exit.set()
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self.asked.append(group)
+        await self.entry.wait()
+        await super().group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.asked.append(f"out of {group}")
+        await self.exit.wait()
+        await super().group_discard(group, channel)
+
+    async def next(self, asked: str) -> None:
+        """Until that is asked for from now on."""
+        self.asked.clear()
+        await until(lambda: asked in self.asked, lambda: f"{asked} is not asked for, only {self.asked}")
+
+
+@pytest.mark.parametrize("left", ["first", "second"])
+async def test_what_is_left_while_memberships_are_renewed_stays_left(left: str) -> None:
+    """Else its casts would come for a day, to nobody: the one that is just being renewed, or one that is yet to be."""
+    layer = Slow()
+    member = Member(layer, group_expiry=0.08)
+    for group in ("first", "second"):
+        await member.groups.join(group)
+    layer.entry.clear()
+    await layer.next(group_name("first"))
+    await member.groups.leave(left)
+    layer.entry.set()
+    stays = group_name({"first": "second", "second": "first"}[left])
+    for _ in range(2):  # the round that was under way, and a whole one
+        await layer.next(stays)
+    assert list(layer.groups) == [stays]
+    await member.groups.stop()
+
+
+async def test_what_is_left_and_joined_again_while_it_is_renewed_stays_joined() -> None:
+    layer, name = Slow(), group_name(GROUP)
+    member = Member(layer, group_expiry=0.08)
+    await member.groups.join(GROUP)
+    layer.entry.clear()
+    await layer.next(name)
+    member.groups._every = 1000.0  # no later round mends it
+    await member.groups.leave(GROUP)
+    layer.exit.clear()
+    layer.entry.set()
+    await layer.next(f"out of {name}")
+    await member.groups.join(GROUP)
+    layer.exit.set()
+    await layer.next(name)
+    await until(lambda: name in layer.groups, lambda: "It is no member any more.")
+    await member.groups.stop()

@@ -10,15 +10,40 @@ import pytest
 
 from lightmoon_django.cluster.mirror import EARLY, Mirror, Order
 from lightmoon_django.cluster.mirrors import GRACE, PATIENCE, Mirrors
-from lightmoon_django.identity import Position
+from lightmoon_django.identity import Address, Position
 from lightmoon_django.testing.clock import ManualClock
 from tests.cluster.stations import ROOM, Session
 
 OWNER = 7
+HALL = Address("test.Room", "b")
 
 
 def frame(seq: int, epoch: str = "e") -> str:
     return json.dumps({"params": {"epoch": epoch, "seq": seq, "data": seq}})
+
+
+class Slow(Session):
+    """Leaves when it has heard so much, or when it is reset, as a client does that reads too slowly."""
+
+    def __init__(self, name: str, desk: Desk, most: int) -> None:
+        super().__init__(name)
+        self.desk = desk
+        self.most = most
+
+    def push(self, frame: str) -> None:
+        assert self.follows, f"{self.id} hears something after it has left"
+        super().push(frame)
+        if len(self.heard) == self.most:
+            self.leave(ROOM)
+
+    def reset(self, address: Address, reason: str) -> None:
+        self.resets.append(reason)
+        for other in (ROOM, HALL):
+            self.leave(other)
+
+    def leave(self, address: Address) -> None:
+        self.follows = None
+        self.desk.mirrors.leave(address, self.id)
 
 
 class Desk:
@@ -203,3 +228,78 @@ def test_what_has_no_number_is_no_gap_and_counts_for_its_own_epoch_alone() -> No
     desk.receive(2)
     desk.clock.advance(10 * GRACE)
     assert (session.heard, session.asides, desk.asked) == ([1, 2], [1], [])
+
+
+def test_a_stream_that_its_last_follower_leaves_while_it_is_handed_out_is_chased_no_more() -> None:
+    """B59: a client that reads too slowly. Who follows anew is not reset for the old gap."""
+    desk = Desk()
+    slow, other = Slow("slow", desk, 1), Session("other")
+    desk.join(slow, 0)
+    desk.receive(3, 1)
+    desk.join(other, 1)
+    desk.receive(3)
+    for _ in range(3):
+        desk.clock.advance(GRACE)
+    assert desk.asked == [1]
+    desk.receive(2)
+    for _ in range(int(PATIENCE / GRACE) + 3):
+        desk.clock.advance(GRACE)
+    assert (other.heard, other.resets) == ([2, 3], [])
+    assert (desk.groups, desk.unknown) == (["+", "-", "+"], 0)
+
+
+def test_a_stream_that_ends_with_another_one_is_ended_once() -> None:
+    """Its only follower is reset for the other one, and leaves this one too: nothing is asked for any more."""
+    desk = Desk()
+    slow = Slow("slow", desk, 99)
+    for address in (ROOM, HALL):
+        desk.mirrors.join(address, OWNER, Position("e", 0), slow, True)
+        desk.mirrors.heard(OWNER, address, Position("e", 1))
+    for _ in range(int(PATIENCE / GRACE) + 3):
+        desk.clock.advance(GRACE)
+    assert slow.resets == ["gap"]
+    assert (desk.groups, desk.unknown) == (["+", "+", "-", "-"], 1)
+
+
+def test_a_reply_that_makes_the_last_one_leave_lets_the_others_through() -> None:
+    """Nothing comes any more, so nothing is to be waited for: it would be answered at its deadline."""
+    desk, session = Desk(), Session("s")
+    replies: list[int] = []
+
+    def first() -> None:
+        replies.append(1)
+        desk.mirrors.leave(ROOM, "s")  # it is too much for its outbox, say
+
+    desk.join(session, 0)
+    desk.after(1, first)
+    desk.after(2, lambda: replies.append(2))
+    desk.receive(1)
+    assert replies == [1, 2]
+
+
+def test_who_leaves_while_it_catches_up_hears_nothing_more() -> None:
+    desk = Desk()
+    early, slow = Session("early"), Slow("slow", desk, 1)
+    desk.join(early, 0)
+    desk.receive(1, 2, 3)
+    desk.join(slow, 0)
+    desk.receive(3, 2, 1)
+    assert slow.heard == [1]
+
+
+def test_who_joins_again_follows_though_those_who_waited_for_it_leave() -> None:
+    """B55: the answer to a subscription that is not wanted any more had waited for it, and ends the stream here."""
+    desk, early, late, gone = Desk(), Session("early"), Session("late"), Session("gone")
+
+    def answered() -> None:
+        desk.join(gone, 3)
+        desk.mirrors.leave(ROOM, "gone")
+
+    desk.join(early, 0)
+    desk.receive(1, 2, 3)
+    desk.join(late, 1)
+    desk.after(3, answered)
+    desk.mirrors.leave(ROOM, "early")
+    desk.join(late, 3)
+    desk.receive(4)
+    assert late.heard == [4]

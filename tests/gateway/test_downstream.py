@@ -125,6 +125,30 @@ async def test_only_so_much_is_kept_after_it_was_answered(board: Board) -> None:
     assert (await poll(token, "0")).json["messages"][-1]["params"]["reason"] == "gap"
 
 
+async def test_a_reset_that_was_lost_with_too_much_else_is_said_again(board: Board) -> None:
+    """B55: its stream is followed no more, so no other reset would ever tell of it."""
+    token = await begin()
+    await call(token, "lm.subscribe", [DESK, "2"])
+    board.end(DESK, "1", "moved")
+    for seq in range(1, 301):
+        board.publish(DESK, "2", seq)
+    assert len((await poll(token, "0")).json["messages"]) == 301
+    for _ in range(2):  # this answer may be lost, too
+        resets = [one["params"] for one in (await poll(token, "0")).json["messages"]]
+        assert [(one["key"], one["reason"]) for one in resets] == [("1", "moved"), ("2", "gap")]
+
+
+async def test_a_stream_that_is_reset_while_it_is_joined_again_may_be_asked_for_once_more(board: Board) -> None:
+    """It was not its client that took it back: "cancelled" would be the end of it there."""
+    token = await begin()
+    board.hold = True
+    asked = Exchange(request("lm.subscribe", [DESK, "1"]), (SESSION, token.encode()))
+    await eventually(lambda: len(board.posted) == 2, "the second subscription")
+    assert (await poll(token, "7")).json["messages"][-1]["params"]["reason"] == "gap"
+    error = (await asked.done()).json["error"]
+    assert (error["code"], error["data"]["retryable"]) == (5003, True)
+
+
 async def test_a_second_poll_takes_over(board: Board) -> None:
     token = await begin()
     first = Exchange(b"", method="GET", path="poll", session=token)
@@ -452,3 +476,19 @@ async def test_nothing_begins_in_a_session_that_ended_while_it_was_judged(
     assert hub is not None
     assert (board.posted, live.sessions(), hub.by_user, hub.resumable) == ([], (), {}, {})
     assert not hub.sweep._listening
+
+
+async def test_nobody_says_hello_in_a_session_that_has_ended(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its token would be good for ever, and whoever came back with it could do nothing."""
+    waits, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(Member, "has_permission", lambda *_: waits.set() or goes_on.wait(10))
+    token = (await hello())["session"]
+    batch = [request("lm.subscribe", [CLUB, "1"]), request("lm.hello", {"protocol": 1}, id="h")]
+    asked = Exchange(batch, (SESSION, token.encode()))
+    await asyncio.to_thread(waits.wait, 10)
+    assert (await post(b"", (SESSION, token.encode()), method="DELETE")).status == 204
+    goes_on.set()
+    assert [one["error"]["code"] for one in (await asked.done()).json] == [5003, 5003]
+    hub = current()
+    assert hub is not None
+    assert hub.resumable == {}

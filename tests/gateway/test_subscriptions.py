@@ -90,6 +90,36 @@ async def test_more_streams_than_allowed_are_refused(settle_board: Callable[...,
         await wire.call("lm.subscribe", [DESK, "3"])
 
 
+async def test_who_cannot_be_told_the_state_does_not_follow(
+    settle_board: Callable[..., Board],
+) -> None:
+    """B21: refused is refused. Who followed before goes on."""
+    board = settle_board(MAX_RESPONSE_BYTES=50)
+    async with Wire() as wire:
+        assert (await wire.error("lm.subscribe", [DESK, "1"]))["code"] == 4013
+        assert not board.subscribers[Address(DESK, "1")]
+        (session,) = live.sessions()
+        assert session.followed == 0
+        session.hub.response_limit = 1000
+        await wire.call("lm.subscribe", [DESK, "1"])
+        session.hub.response_limit = 50
+        assert (await wire.error("lm.subscribe", [DESK, "1"]))["code"] == 4013
+        board.publish(DESK, "1", 1)
+        assert (await wire.notified("lm.event"))["seq"] == 1
+
+
+async def test_a_subscription_that_is_refused_for_its_id_leaves_nothing_behind(wire: Wire, board: Board) -> None:
+    """It counts for nothing, and what was followed before goes on as it was."""
+    board.hold = True
+    async with wire:
+        wire.ask("lm.subscribe", [DESK, "1"], id=7)
+        await eventually(lambda: board.posted, "the first one")
+        wire.ask("lm.subscribe", [DESK, "2"], id=7)
+        assert (await wire.answer(7))["error"]["code"] == -32600
+        (session,) = live.sessions()
+        assert session.followed == 1
+
+
 @pytest.mark.parametrize("actor", ["actors.Nothing", "", "object", CELLAR])
 async def test_there_is_no_stream_of_what_is_not_for_clients(wire: Wire, board: Board, actor: str) -> None:
     """B20: an actor that exposes nothing looks like none."""

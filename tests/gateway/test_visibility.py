@@ -176,6 +176,28 @@ async def test_a_view_that_can_not_be_made_ends_the_stream(node: Callable[[], An
         await mirror.join()
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_who_can_not_be_told_what_it_sees_does_not_follow(
+    node: Callable[[], Any], again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused, so nothing is sent to it, and nobody would ever take it out. Others go on."""
+    async with Wire() as one, Wire() as two:
+        there, other = Mirror(one, TABLE), Mirror(two, TABLE)
+        await there.join()
+        found = await other.join()
+        await two.call("lm.unsubscribe", [TABLE, "1"])
+        with monkeypatch.context() as patch:
+            patch.setattr(TableState, "get_hand", lambda *_: ["half of a surrogate: \ud800"])
+            since = {"since": {"epoch": found["epoch"], "seq": found["seq"]}} if again else {}
+            for wire in (two, one):
+                assert (await wire.error("lm.subscribe", {"actor": TABLE, "key": "1", **since}))["code"] == 5000
+        activation = node().find(Address(TABLE, "1"))
+        assert len(activation.stream.subscribers) == len(activation.audience._viewers) == 1
+        await two.call(f"{TABLE}.bet", ["1", 3])
+        assert (await there.read())["pot"] == 3
+        assert two.frames == []
+
+
 async def test_who_has_left_is_asked_about_no_more(node: Callable[[], Any]) -> None:
     async with Wire() as wire:
         await wire.call("lm.subscribe", [LOT, "1"])

@@ -15,7 +15,7 @@ from lightmoon_django import ref
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Subscription
 from lightmoon_django.errors import InternalError, LightMoonError
-from lightmoon_django.identity import Address
+from lightmoon_django.identity import Address, Position
 from tests.kinds.models import Bid, Bidder, Owner, Priced, Sparse
 from tests.live.models import Probe
 from tests.runtime.conftest import World, eventually
@@ -30,6 +30,8 @@ class Mirror:
         self.state: dict[str, Any] | None = None
         self.patches: list[dict[str, Any]] = []
         self.resets: list[str] = []
+        self.position: Position | None = None  # when it joined
+        self.recovered = False
 
     def push(self, frame: str) -> None:
         params = json.loads(frame)["params"]
@@ -48,20 +50,22 @@ class _Follow(Subscription):
     future: asyncio.Future[bytes]
 
     def resolve(self, payload: bytes) -> None:
-        self.subscriber.state = json.loads(payload)["state"]
+        found = json.loads(payload)
+        self.subscriber.state, self.subscriber.recovered = found["state"], found["recovered"]
+        self.subscriber.position = Position(found["epoch"], found["seq"])
         self.future.set_result(payload)
 
     def reject(self, error: LightMoonError) -> None:
         self.future.set_exception(error)
 
 
-async def follow(world: World, actor: Any) -> Mirror:
-    """Subscribe to it."""
+async def follow(world: World, actor: Any, earlier: Mirror | None = None) -> Mirror:
+    """Subscribe to it, from where an earlier subscriber stood."""
     mirror = Mirror()
     schema = registry.schema_of(actor.actor)
     call = _Follow(schema.subscription, actor.key, (), b"", world.node.clock.monotonic() + 10)
     call.subscriber = mirror
-    call.since = None
+    call.since = earlier.position if earlier is not None else None
     call.future = asyncio.get_running_loop().create_future()
     world.node.post(call)
     await call.future
@@ -135,6 +139,19 @@ async def test_a_view_that_fails_later_resets_its_subscribers(stored: World) -> 
     assert mirror.resets == ["the view failed"]
     assert (await stored.db(Bidder.objects.get)).friend_id == eva.pk
     await one.befriend(None)
+
+
+async def test_what_could_not_be_shown_is_missed_by_nobody_who_comes_back(stored: World) -> None:
+    """B56: no patch told it, so whoever goes on from a position of before gets the state, and hears that it does."""
+    eva = await stored.db(Owner.objects.create, name="Eva")
+    one = await make(stored, Bidder)
+    mirror = await follow(stored, one)
+    for change in (one.befriend(eva.pk), one.add(5), one.befriend(None)):
+        await change
+    found = await follow(stored, one, mirror)
+    assert (found.recovered, found.state) == (False, {"count": 5, "leader": None})
+    await one.add(1)
+    assert found.state == {"count": 6, "leader": None}
 
 
 async def test_generated_columns_reach_those_who_mirror_them(stored: World) -> None:

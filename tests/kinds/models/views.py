@@ -34,6 +34,10 @@ class Bidder(models.Model):
     async def befriend(self, friend: int | None) -> None:
         self.friend_id = friend
 
+    @message
+    async def add(self, n: int) -> None:
+        self.count += n
+
 
 @actor(view="tests.kinds.serializers.SparseState")
 class Sparse:

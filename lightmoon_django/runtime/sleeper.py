@@ -163,7 +163,12 @@ class Sleeper:
     def _deliver(self, due: Due, now: int) -> None:
         if isinstance(due, DueReminder):
             self._in_flight[id(due)] = due
-        self._reminders.deliver(self, due, now)
+        try:
+            self._reminders.deliver(self, due, now)
+        except Exception as error:  # as of a class that is declared wrongly: it must hold up no other
+            logger.exception("What is due could not be sent.", extra={"action": "due_not_sent"})
+            if isinstance(due, DueReminder):
+                self.retry(due, f"{type(error).__name__}: {error}")
 
     async def give_back(self) -> None:
         """The node ends with calls under way: others needn't wait for the end of its claims."""
@@ -193,11 +198,15 @@ class Sleeper:
         self._reminders.remember(call.due)
         self._ended(call.due)
 
+    def outdated(self, call: ReminderCall) -> None:
+        """It was cancelled, set anew, or fired elsewhere."""
+        self._ended(call.due)
+
     def failed(self, call: ReminderCall, error: LightMoonError) -> None:
         """Its turn left no trace, or that can't be told."""
         due = call.due
         if isinstance(error.__cause__, StaleReminder):
-            self._ended(due)  # it was cancelled, set anew, or fired elsewhere
+            self.outdated(call)
         elif isinstance(error, ActorNotFound) and not call.began:
             self._bury(due, f"{error} A reminder makes no row.", None)
         elif error.retryable and not call.began:  # the actor is elsewhere or busy; that is not the reminder's fault
@@ -236,8 +245,15 @@ class Sleeper:
         self._write(due, lambda store: store.postpone(due, wake_at, error, counts=counts), wake_at)
 
     def _write(self, due: DueReminder, job: Callable[[Store], None], then: int | None) -> None:
+        """Note what becomes of it: again while the database doesn't take that, as long as the claim may hold."""
+        until = self._node.clock.monotonic() + self._claim_for
+
         def done(outcome: Any) -> None:
+            again = self._node.clock.monotonic() + SHORTLY
             self._noted(outcome)
+            if isinstance(outcome, BaseException) and again < until and not self._stopped:
+                self._node.clock.call_at(again, lambda: self.queue.query(job, done))
+                return
             self._ended(due)
             if then is not None:
                 self.wake_by(then)
@@ -246,7 +262,7 @@ class Sleeper:
 
     @staticmethod
     def _noted(outcome: Any) -> None:
-        if isinstance(outcome, BaseException):  # it is claimed again when this claim ends
+        if isinstance(outcome, BaseException):
             logger.warning("A reminder's fate could not be noted: %s", outcome, extra={"action": "reminder_not_noted"})
 
     def _ended(self, due: DueReminder) -> None:

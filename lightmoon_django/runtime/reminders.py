@@ -202,6 +202,10 @@ class Reminders:
         then = continued(due.schedule, now)
         return None if then is None else then.due_at
 
+    def holds_back(self, actor: str, key: str) -> bool:
+        """Whether an operator has paused that actor, as far as this node knows."""
+        return any((actor, key) in sleeper.paused for sleeper in tuple(self._sleepers.values()))
+
     def timeout(self, message: MessageSchema) -> float:
         """The deadline of a reminder's call, in seconds."""
         return message.timeout or self._node.settings.CALL_TIMEOUT

@@ -53,6 +53,7 @@ class Sleeper:
         self._hint = NEVER  # the earliest moment that was stored while a look was under way
         self._looking = False
         self._starved = False  # there was more to claim than room
+        self.paused: set[tuple[str, str]] = set()  # actors of that database, as of the last look
         self._in_flight: dict[int, DueReminder] = {}  # by the identity of each claim
         self._giving_back = 0  # claims of which the store is being told
         self._away = False  # the database can't be asked
@@ -115,7 +116,7 @@ class Sleeper:
             self._sleep(now, NEVER)
             return
         self._away = False
-        due, then = found
+        due, then, self.paused = found
         for one in due:
             if self._stopped:
                 self._give_back(one, now)
@@ -147,18 +148,19 @@ class Sleeper:
         """Claim what is due by then, send it, and wait until all of it has ended. How many there were."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         until, limit = self._until(now), IN_FLIGHT - len(self._in_flight)
-        self.queue.query(lambda store: store.due(now, until, limit), answer.set_result)
+        self.queue.query(lambda store: (store.due(now, until, limit), store.paused()), answer.set_result)
         found = await answer
         if isinstance(found, BaseException):
             self._complain(found)
             return 0
         self._away = False
-        for one in found:
+        due, self.paused = found
+        for one in due:
             self._deliver(one, now)
         while self._in_flight:
             self._change.clear()
             await self._change.wait()
-        return len(found)
+        return len(due)
 
     def _deliver(self, due: Due, now: int) -> None:
         if isinstance(due, DueReminder):
@@ -272,12 +274,12 @@ class Sleeper:
             self._look()
 
 
-def _claim(store: Store, now: int, until: int, limit: int) -> tuple[list[Due], int | None]:
-    """What is due, and when the next will be. In the store's thread. An idle look is one query."""
-    earliest = store.next_due()
+def _claim(store: Store, now: int, until: int, limit: int) -> tuple[list[Due], int | None, set[tuple[str, str]]]:
+    """What is due, when the next will be, and who is paused. In the store's thread."""
+    earliest, paused = store.next_due(), store.paused()
     if earliest is None or earliest > now:
-        return [], earliest
-    return store.due(now, until, limit), store.next_due()
+        return [], earliest, paused
+    return store.due(now, until, limit), store.next_due(), paused
 
 
 def _explained(error: LightMoonError) -> str:

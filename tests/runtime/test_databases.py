@@ -12,15 +12,15 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from lightmoon_django import ref, testrun
+from lightmoon_django import operations, ref, testrun
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import InternalError
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
-from lightmoon_django.models import Node
+from lightmoon_django.models import Node, Outgoing
 from lightmoon_django.persistence.store import Down
 from tests.kinds.models import Far, Near, Note, Remark
-from tests.runtime.conftest import eventually
+from tests.runtime.conftest import PATIENCE, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "pg"])
 
@@ -106,6 +106,26 @@ async def test_a_lease_lost_in_one_database_costs_the_other_nothing() -> None:
     assert activation(one) is kept
     owners = await db(lambda: list(Far.objects.using("pg").values_list("lightmoon_owner", flat=True)))
     assert owners == [lease.incarnation()]
+
+
+async def test_a_durable_tell_waits_for_a_paused_actor_of_the_other_database() -> None:
+    """Operations: the pause stands beside the receiver's row, the tell beside the sender's."""
+    one, other = await near(), ref(Far, "p")
+    assert host.node is not None
+    reminders, name = host.node.reminders, registry.name_of(Far)
+    assert await other.add(1) == 1
+    await db(operations.pause, other)
+    await eventually(lambda: reminders.holds_back(name, other.key), "the node has heard of it")  # type: ignore[attr-defined]
+    await one.send(other.key, 5)
+    (tell,) = await db(lambda: list(Outgoing.objects.using("default").all()))
+    async with asyncio.timeout(PATIENCE):
+        while not await db(Outgoing.objects.using("default").filter(wake_at__gt=tell.wake_at, attempts=0).exists):
+            await asyncio.sleep(0.01)  # it is looked at, and left
+        assert await other.get() == 1
+        await db(operations.resume, other)
+        while await db(Outgoing.objects.using("default").exists):
+            await asyncio.sleep(0.01)
+    assert await other.get() == 6
 
 
 async def test_nothing_is_believed_that_was_loaded_between_two_incarnations() -> None:

@@ -16,7 +16,7 @@ import pytest
 from django.db import transaction
 
 from lightmoon_django import actor as decorate
-from lightmoon_django import message, ref
+from lightmoon_django import message, operations, ref
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.cadence import following, moment
 from lightmoon_django.errors import ActorNotFound, InvalidParams, Rejected, Unavailable, UsageError
@@ -580,6 +580,21 @@ async def test_a_turn_that_follows_on_a_firing_does_not_set_it_again(wake: Wake)
     await asyncio.gather(*calls)
     await wake.pass_by(3)
     assert rings() == ["busy", "first"]
+    assert await wake.rows() == []
+
+
+async def test_a_paused_actor_is_reminded_when_it_is_resumed(wake: Wake) -> None:
+    """Operations: calls go on, other actors' reminders too; what came due meanwhile is due then."""
+    actor, other = await wake.make(), await wake.make()
+    await actor.ring.after(1, "held back")
+    await other.ring.after(1, "other")
+    await wake.world.db(operations.pause, actor)
+    await wake.pass_by(5)
+    assert rings() == ["other"]
+    assert await actor.get() == 0
+    await wake.world.db(operations.resume, actor)
+    await wake.pass_by(1.1)
+    assert rings() == ["other", "held back"]
     assert await wake.rows() == []
 
 

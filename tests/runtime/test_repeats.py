@@ -304,6 +304,21 @@ async def test_a_durable_tell_whose_outcome_is_unknown_is_sent_again(
     assert await other.get() == 5
 
 
+async def test_durable_tells_to_a_paused_actor_wait_until_it_is_resumed(stored: World) -> None:
+    """Operations: also those that are sent meanwhile; calls go on."""
+    one, other = await stored.make(), await stored.make()
+    await other.get()
+    await stored.db(operations.pause, other)
+    await eventually(lambda: stored.node.reminders.holds_back("live.Tally", other.key), "the node has heard of it")
+    await one.send_pay(other.key, 5)
+    await eventually(lambda: stored.node.idle, "all has been sent")
+    assert await other.get() == 0
+    assert await stored.db(Outgoing.objects.count) == 1
+    await stored.db(operations.resume, other)
+    await all_delivered(stored)
+    assert await other.get() == 5
+
+
 async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:
     """B24: after a number of attempts, with its arguments and error; the receiver goes on, and it can be replayed."""
     settings.LIGHTMOON = {"DEAD_LETTER_ATTEMPTS": 2}

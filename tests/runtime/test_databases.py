@@ -20,7 +20,8 @@ from lightmoon_django.identity import Address
 from lightmoon_django.models import Node, Outgoing
 from lightmoon_django.persistence.store import Down
 from tests.kinds.models import Far, Near, Note, Remark
-from tests.runtime.conftest import PATIENCE, eventually
+from tests.runtime.conftest import PATIENCE, eventually, held_up
+from tests.runtime.test_followers import PEER, follow
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "pg"])
 
@@ -106,6 +107,33 @@ async def test_a_lease_lost_in_one_database_costs_the_other_nothing() -> None:
     assert activation(one) is kept
     owners = await db(lambda: list(Far.objects.using("pg").values_list("lightmoon_owner", flat=True)))
     assert owners == [lease.incarnation()]
+
+
+async def test_nobody_follows_under_a_name_that_the_process_has_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B31, B42: a lease lost in one database gives the process another name, and the other one's actors stay.
+
+    Sessions of other nodes come back under the new name; one that doesn't, or was about to come, is not there.
+    """
+    one, two, other = await near(), await near(), ref(Far, "n")
+    assert [await actor.get() for actor in (one, two)] == [0, 0]
+    assert await other.add(1) == 1
+    node = host.node
+    assert node is not None
+    cluster: Any = node.elsewhere
+    cluster._on_frame(PEER, follow(one, "session-1"))
+    await eventually(lambda: activation(one).subscribed, "one is followed")
+    monkeypatch.setattr(node, "verify_after", 0.0)
+    answered = held_up(monkeypatch, activation(two), "commit")
+    cluster._on_frame(PEER, follow(two, "session-2"))
+    await eventually(lambda: len(activation(two).gate), "two is about to be")
+    assert await db(Node.objects.using("pg").filter(dead=False).update, dead=True) == 1
+    await eventually(lambda: cluster._stopped, "the process has another name")
+    answered.set()
+    await eventually(lambda: not len(activation(two).gate), "two is free")
+    assert not activation(one).subscribed
+    assert not activation(two).subscribed
+    ending = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Cluster.stop"]  # type: ignore[union-attr]
+    await asyncio.gather(*ending)
 
 
 async def test_a_durable_tell_waits_for_a_paused_actor_of_the_other_database() -> None:

@@ -253,7 +253,8 @@ class Host:
             call.deadline = node.clock.monotonic() + _timeout(node.settings, message, options)
             if message.options.once and turn.activation.store is not None:
                 call = node.outgoing.store(turn, call)
-            turn.tells = [*(turn.tells or ()), call]
+            if call is not None:
+                turn.tells = [*(turn.tells or ()), call]
         else:
             if testrun.active():
                 testrun.note_transactions()

@@ -184,7 +184,7 @@ class Cluster:
         """Leave the links. Others get what was answered, within `linger` seconds. Again: does nothing."""
         if self._stopped or self._pid != os.getpid():
             return
-        self._stopped = self._dispatch.stopped = True
+        self._stopped = self._dispatch.stopped = self._incoming.left = True
         self._streaming.leave_off()  # answers that wait for it are let through
         self._lookups.stop()
         self._forwarding.stop()

@@ -114,9 +114,10 @@ class RemoteSubscription(Foreign, Subscription):
     def resolve(self, payload: bytes) -> None:
         self.followed = position_in(payload)
         self.subscriber.joined(self.peer, self.caller or "", self.user, self.followed)
-        if not self.incoming.awaited(self):  # nobody would ever take it out again
+        if self.incoming.awaits(self):
+            super().resolve(payload)
+        else:  # nobody would ever take it out again
             self.incoming.outlets.leave(self.peer, self.address, self.caller or "", self.user)
-        super().resolve(payload)
 
     @property
     def position(self) -> Position | None:
@@ -144,6 +145,7 @@ class Incoming:
         self._cancel = cancel
         self._turn_of = turn_of
         self.outlets = outlets
+        self.left = False  # the links: nobody can follow by them any more
         self._calls: dict[tuple[int, int], Foreign] = {}
         self._bounced: OrderedDict[tuple[int, str, str], int] = OrderedDict()
 
@@ -208,14 +210,14 @@ class Incoming:
         found = self._turn_of(step.turn) if step.node == self._me else None
         return found if found is not None else ForeignTurn(step)
 
+    def awaits(self, call: Foreign) -> bool:
+        """Whether its answer gets to a node that waits for it: neither has died or left the links meanwhile."""
+        return (call.peer, call.id) in self._calls and not self.left
+
     def cancel(self, peer: int, frame: Cancel) -> None:
         call = self._calls.get((peer, frame.id))
         if call is not None:
             self._cancel(call)
-
-    def awaited(self, call: Foreign) -> bool:
-        """Whether its node still waits for its answer, and is not dead."""
-        return (call.peer, call.id) in self._calls
 
     def answer(self, call: Foreign, frame: bytes) -> None:
         if self._calls.pop((call.peer, call.id), None) is not None:

@@ -209,6 +209,12 @@ class Outlets:
             if key[0] == peer:
                 self.leave_all(outlet, peer)
 
+    def stop(self) -> None:
+        """This node leaves the links; what waits for them is sent."""
+        self.flush()
+        for peer in {peer for peer, _ in self._all}:
+            self.died(peer)
+
     def _forget(self, outlet: Outlet, peer: int) -> None:
         outlet.sessions.pop(peer, None)
         if self._all.get((peer, outlet.address)) is outlet:

@@ -95,9 +95,9 @@ class Streaming:
                 await asyncio.wait_for(self._memberships.stop(), STOP_PATIENCE)
 
     def leave_off(self) -> None:
-        """Nothing comes any more; those who follow here are told."""
+        """Nothing comes any more; those who follow here are told. Nobody follows from elsewhere."""
         self.mirrors.stop()
-        self.outlets.flush()
+        self.outlets.stop()
 
     def died(self, peer: int) -> None:
         """A node is dead."""

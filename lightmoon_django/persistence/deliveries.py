@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import F, Min, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from lightmoon_django.identity import new_incarnation
 from lightmoon_django.models import DeadLetter, Outgoing, Pause, Reminder
@@ -40,7 +40,8 @@ class Deliveries:
         return [_reminder(row) if type(row) is Reminder else _tell(row) for row in found]
 
     def next_due(self) -> int | None:
-        times = [self._hosted(model).aggregate(Min("wake_at"))["wake_at__min"] for model in (Reminder, Outgoing)]
+        earliest = [self._wanted(model).order_by("wake_at") for model in (Reminder, Outgoing)]
+        times = [rows.values_list("wake_at", flat=True).first() for rows in earliest]
         return min((time for time in times if time is not None), default=None)
 
     def postpone(self, due: Due, wake_at: int, error: str, counts: bool) -> None:
@@ -66,7 +67,7 @@ class Deliveries:
 
     def _waiting(self, model: type[Any], now: int, limit: int) -> list[Any]:
         features = connections[self._alias].features
-        rows = self._hosted(model).filter(wake_at__lte=now).order_by("wake_at")
+        rows = self._wanted(model).filter(wake_at__lte=now).order_by("wake_at")
         locked = rows.select_for_update(
             skip_locked=features.has_select_for_update_skip_locked, no_key=features.has_select_for_no_key_update
         )
@@ -84,9 +85,13 @@ class Deliveries:
             attempts=due.attempts,
         )
 
-    def _hosted(self, model: type[Any]) -> QuerySet[Any]:
-        """Without the reminders of actors that can't live here. Tells find their way from anywhere."""
-        rows = self._all(model)
+    def _wanted(self, model: type[Any]) -> QuerySet[Any]:
+        """Without what is for paused actors, nor reminders of those that can't live here.
+
+        Tells find their way from anywhere.
+        """
+        pauses = self._all(Pause).filter(actor=OuterRef("actor"), key=OuterRef("key"))
+        rows = self._all(model).filter(~Exists(pauses))
         return rows.exclude(actor__in=self.unhosted) if self.unhosted and model is Reminder else rows
 
     def _all(self, model: type[Any]) -> QuerySet[Any]:

@@ -65,7 +65,7 @@ class MemoryRecords:
         return found if found is not None and found.expires_at > now else None
 
     def due(self, now: int, until: int, limit: int) -> list[Due]:
-        found = [one for one in self.waiting.values() if one.wake_at <= now]
+        found = [one for one in self._wanted() if one.wake_at <= now]
         found = sorted(found, key=lambda one: one.wake_at)[:limit]
         for one in found:
             one.due = dataclasses.replace(one.due, attempts=one.due.attempts + 1)
@@ -73,7 +73,7 @@ class MemoryRecords:
         return [one.due for one in found]
 
     def next_due(self) -> int | None:
-        return min((one.wake_at for one in self.waiting.values()), default=None)
+        return min((one.wake_at for one in self._wanted()), default=None)
 
     def postpone(self, due: Due, wake_at: int, error: str, counts: bool) -> None:
         one = self._claimed(due)
@@ -103,6 +103,10 @@ class MemoryRecords:
             del self.answers[id]
         return len(expired)
 
+    def _wanted(self) -> list[Waiting]:
+        """Without what is for paused actors."""
+        return [one for one in self.waiting.values() if _receiver(one.due) not in self.paused]
+
     def _generation(self, place: Place) -> int | None:
         one = self.waiting.get(place)
         return one.due.schedule.generation if one is not None and isinstance(one.due, DueReminder) else None
@@ -121,6 +125,10 @@ class MemoryRecords:
         if one is None or one.due.attempts != due.attempts:
             return None
         return one if isinstance(due, DueTell) or self._generation(_place(due)) == due.schedule.generation else None
+
+
+def _receiver(due: Due) -> tuple[str, str]:
+    return (due.tell.actor, due.tell.key) if isinstance(due, DueTell) else (due.actor, due.key)
 
 
 def _place(due: Due) -> Place:

@@ -225,11 +225,15 @@ class Store(Protocol):
     def due(self, now: int, until: int, limit: int) -> list[Due]:
         """Claim reminders and tells whose time has come: each is in nobody else's answer before `until`.
 
-        The earliest come first. Rows that somebody has locked are passed over. Times are microseconds since 1970.
+        The earliest come first. Rows that somebody has locked are passed over, and what is for an actor that is paused
+        in this database. Times are microseconds since 1970.
         """
 
     def next_due(self) -> int | None:
-        """When the earliest reminder or tell that isn't claimed, or the earliest claim's end, comes due."""
+        """When the earliest reminder or tell that isn't claimed, or the earliest claim's end, comes due.
+
+        Not counting those for paused actors, as `due` doesn't.
+        """
 
     def postpone(self, due: Due, wake_at: int, error: str, *, counts: bool = True) -> None:
         """Try that one again then. Nothing happens if it has been changed or delivered meanwhile.

@@ -17,7 +17,7 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.errors import InternalError, LightMoonError, OutcomeUnknown
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
 
@@ -45,7 +45,7 @@ class DurableTell(Tell):
 
     def reject(self, error: LightMoonError) -> None:
         super().reject(error)
-        if not error.retryable and not isinstance(error, InternalError):
+        if not error.retryable and not isinstance(error, (InternalError, OutcomeUnknown)):
             _delivered(self)  # the receiver has said no
         elif self.due is not None:
             _retry(self, self.due, error)
@@ -57,9 +57,13 @@ class OutgoingTells:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def store(self, turn: Turn, call: Call) -> DurableTell:
-        """Let a tell be stored with the turn that sends it. Returns what is sent when the turn is durable."""
+    def store(self, turn: Turn, call: Call) -> DurableTell | None:
+        """Let a tell be stored with the turn that sends it.
+
+        Returns what is sent when the turn is durable. None: its receiver is paused, and a sleeper sends it after that.
+        """
         node = self._node
+        held = node.reminders.holds_back(call.schema.name, call.key)
         left = datetime.timedelta(seconds=call.deadline - node.clock.monotonic())
         record = Outgoing(
             id=secrets.token_bytes(SIZE),
@@ -68,14 +72,18 @@ class OutgoingTells:
             message=call.message.name,
             payload=call.payload,
             caller=str(turn.call.address),
-            wake_at=moment(node.clock.now() + left + FIRST_RETRY),
+            wake_at=moment(node.clock.now() if held else node.clock.now() + left + FIRST_RETRY),
         )
         turn.records = [*(turn.records or ()), record]
-        return self._tell(record, call, turn.activation.store, None)
+        return None if held else self._tell(record, call, turn.activation.store, None)
 
     def deliver(self, due: DueTell, home: StoreQueue) -> None:
         """Send a stored tell again. `home` is the store that it came from."""
         tell, node = due.tell, self._node
+        if node.reminders.holds_back(tell.actor, tell.key):  # in another database than the sender's
+            wake_at = moment(node.clock.now() + BACK_OFF)
+            home.query(lambda store: store.postpone(due, wake_at, "", counts=False), _noted)
+            return
         if due.attempts > node.settings.DEAD_LETTER_ATTEMPTS:
             _bury(home, due, "It was sent too often.")
             return

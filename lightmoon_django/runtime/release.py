@@ -34,7 +34,7 @@ def release(activation: Activation, turn: Turn) -> None:
     for tell in turn.tells or ():
         activation.node.post(tell)
     if turn.records is not None:
-        activation.node.reminders.noted(activation.store, turn.records)
+        activation.node.reminders.noted(activation, turn.records)
     if turn.callbacks is not None:
         activation.node.callbacks.run(turn.callbacks)
     if isinstance(turn.call, Subscription) and not turn.answered:  # else its subscriber was told that it failed

@@ -37,6 +37,7 @@ from lightmoon_django.persistence.records import (
     Schedule,
     latest,
 )
+from lightmoon_django.runtime import overlap
 from lightmoon_django.runtime.sleeper import Sleeper
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class ReminderCall(Call):
     def creates(self) -> bool:
         return False
 
+    @property
+    def generation(self) -> int:
+        """The one that it fires."""
+        return self.due.schedule.generation
+
     def take_args(self) -> tuple[Any, ...]:
         self.began = True
         return super().take_args()
@@ -74,7 +80,7 @@ class ReminderCall(Call):
 
     def finish(self, turn: Turn) -> None:
         """Let its next state be stored with the turn: what the handler has set under its name, or what follows."""
-        name, expect = self.due.name, self.due.schedule.generation
+        name, expect = self.due.name, self.generation
         records: list[Record] = list(turn.records or ())
         for position, record in enumerate(records):
             if isinstance(record, ReminderChange) and record.name == name:
@@ -163,12 +169,14 @@ class Reminders:
             change = ReminderChange(name=setting.name, schedule=schedule)
             turn.records = latest([*(turn.records or ()), change])
 
-    def noted(self, store: StoreQueue | None, records: Iterable[Record]) -> None:
-        """A turn of this node has stored these: look as soon as one is due."""
-        sleeper = self._sleepers.get(store) if store is not None else None
-        if sleeper is None:
-            return
+    def noted(self, activation: Activation, records: Iterable[Record]) -> None:
+        """A turn has stored these: look as soon as one is due. What is about to fire and has been changed doesn't."""
+        sleeper = self._sleepers.get(activation.store) if activation.store is not None else None
         for record in records:
+            if isinstance(record, ReminderChange):
+                _drop_outdated(activation, record)
+            if sleeper is None:
+                continue
             if isinstance(record, ReminderChange) and record.schedule is not None:
                 sleeper.wake_by(record.schedule.due_at)
             elif isinstance(record, Outgoing):
@@ -193,6 +201,10 @@ class Reminders:
         """When a reminder is due next whose firing was given up. None: never."""
         then = continued(due.schedule, now)
         return None if then is None else then.due_at
+
+    def holds_back(self, actor: str, key: str) -> bool:
+        """Whether an operator has paused that actor, as far as this node knows."""
+        return any((actor, key) in sleeper.paused for sleeper in tuple(self._sleepers.values()))
 
     def timeout(self, message: MessageSchema) -> float:
         """The deadline of a reminder's call, in seconds."""
@@ -236,14 +248,20 @@ class Reminders:
 
     @staticmethod
     def _fires_for(turn: Turn, name: str, due_at: int) -> bool:
-        """Whether the reminder has fired for that time already, or is about to."""
+        """Whether the reminder has fired for that time already, or is about to and nobody has changed it since."""
         activation: Activation = turn.activation
+
+        def fires(call: Call) -> bool:
+            return isinstance(call, ReminderCall) and (call.due.name, call.due.schedule.due_at) == (name, due_at)
+
         if (activation.fired or {}).get(name) == due_at:
             return True
-        return any(
-            isinstance(call, ReminderCall) and call.due.name == name and call.due.schedule.due_at == due_at
-            for call in (turn.call, *tuple(activation.mailbox))
-        )
+        for other in (*overlap.under_way(activation), *reversed(activation.gate.turns())):  # the latest first
+            if fires(other.call) and other.error is None:
+                return True
+            if any(isinstance(record, ReminderChange) and record.name == name for record in other.records or ()):
+                return False
+        return any(map(fires, tuple(activation.mailbox)))
 
     def _of(self, schemas: Iterable[ActorSchema]) -> list[Sleeper]:
         """One for each database that keeps those actors."""
@@ -252,6 +270,16 @@ class Reminders:
             if queue is not None and queue not in self._sleepers:
                 self._sleepers[queue] = Sleeper(self._node, self, queue)
         return list(self._sleepers.values())
+
+
+def _drop_outdated(activation: Activation, change: ReminderChange) -> None:
+    """A firing that waits for its turn was claimed before the change: it could leave no trace."""
+    generation = change.schedule.generation if change.schedule is not None else None
+    for call in tuple(activation.mailbox):
+        if isinstance(call, ReminderCall) and call.due.name == change.name and call.generation != generation:
+            activation.mailbox.remove(call)
+            call.sleeper.outdated(call)
+            activation.schedule()  # what is next may have waited for it
 
 
 def _persistent() -> list[ActorSchema]:

@@ -53,6 +53,7 @@ class Sleeper:
         self._hint = NEVER  # the earliest moment that was stored while a look was under way
         self._looking = False
         self._starved = False  # there was more to claim than room
+        self.paused: set[tuple[str, str]] = set()  # actors of that database, as of the last look
         self._in_flight: dict[int, DueReminder] = {}  # by the identity of each claim
         self._giving_back = 0  # claims of which the store is being told
         self._away = False  # the database can't be asked
@@ -115,7 +116,7 @@ class Sleeper:
             self._sleep(now, NEVER)
             return
         self._away = False
-        due, then = found
+        due, then, self.paused = found
         for one in due:
             if self._stopped:
                 self._give_back(one, now)
@@ -147,23 +148,29 @@ class Sleeper:
         """Claim what is due by then, send it, and wait until all of it has ended. How many there were."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         until, limit = self._until(now), IN_FLIGHT - len(self._in_flight)
-        self.queue.query(lambda store: store.due(now, until, limit), answer.set_result)
+        self.queue.query(lambda store: (store.due(now, until, limit), store.paused()), answer.set_result)
         found = await answer
         if isinstance(found, BaseException):
             self._complain(found)
             return 0
         self._away = False
-        for one in found:
+        due, self.paused = found
+        for one in due:
             self._deliver(one, now)
         while self._in_flight:
             self._change.clear()
             await self._change.wait()
-        return len(found)
+        return len(due)
 
     def _deliver(self, due: Due, now: int) -> None:
         if isinstance(due, DueReminder):
             self._in_flight[id(due)] = due
-        self._reminders.deliver(self, due, now)
+        try:
+            self._reminders.deliver(self, due, now)
+        except Exception as error:  # as of a class that is declared wrongly: it must hold up no other
+            logger.exception("What is due could not be sent.", extra={"action": "due_not_sent"})
+            if isinstance(due, DueReminder):
+                self.retry(due, f"{type(error).__name__}: {error}")
 
     async def give_back(self) -> None:
         """The node ends with calls under way: others needn't wait for the end of its claims."""
@@ -193,11 +200,15 @@ class Sleeper:
         self._reminders.remember(call.due)
         self._ended(call.due)
 
+    def outdated(self, call: ReminderCall) -> None:
+        """It was cancelled, set anew, or fired elsewhere."""
+        self._ended(call.due)
+
     def failed(self, call: ReminderCall, error: LightMoonError) -> None:
         """Its turn left no trace, or that can't be told."""
         due = call.due
         if isinstance(error.__cause__, StaleReminder):
-            self._ended(due)  # it was cancelled, set anew, or fired elsewhere
+            self.outdated(call)
         elif isinstance(error, ActorNotFound) and not call.began:
             self._bury(due, f"{error} A reminder makes no row.", None)
         elif error.retryable and not call.began:  # the actor is elsewhere or busy; that is not the reminder's fault
@@ -236,8 +247,15 @@ class Sleeper:
         self._write(due, lambda store: store.postpone(due, wake_at, error, counts=counts), wake_at)
 
     def _write(self, due: DueReminder, job: Callable[[Store], None], then: int | None) -> None:
+        """Note what becomes of it: again while the database doesn't take that, as long as the claim may hold."""
+        until = self._node.clock.monotonic() + self._claim_for
+
         def done(outcome: Any) -> None:
+            again = self._node.clock.monotonic() + SHORTLY
             self._noted(outcome)
+            if isinstance(outcome, BaseException) and again < until and not self._stopped:
+                self._node.clock.call_at(again, lambda: self.queue.query(job, done))
+                return
             self._ended(due)
             if then is not None:
                 self.wake_by(then)
@@ -246,7 +264,7 @@ class Sleeper:
 
     @staticmethod
     def _noted(outcome: Any) -> None:
-        if isinstance(outcome, BaseException):  # it is claimed again when this claim ends
+        if isinstance(outcome, BaseException):
             logger.warning("A reminder's fate could not be noted: %s", outcome, extra={"action": "reminder_not_noted"})
 
     def _ended(self, due: DueReminder) -> None:
@@ -256,12 +274,12 @@ class Sleeper:
             self._look()
 
 
-def _claim(store: Store, now: int, until: int, limit: int) -> tuple[list[Due], int | None]:
-    """What is due, and when the next will be. In the store's thread. An idle look is one query."""
-    earliest = store.next_due()
+def _claim(store: Store, now: int, until: int, limit: int) -> tuple[list[Due], int | None, set[tuple[str, str]]]:
+    """What is due, when the next will be, and who is paused. In the store's thread."""
+    earliest, paused = store.next_due(), store.paused()
     if earliest is None or earliest > now:
-        return [], earliest
-    return store.due(now, until, limit), store.next_due()
+        return [], earliest, paused
+    return store.due(now, until, limit), store.next_due(), paused
 
 
 def _explained(error: LightMoonError) -> str:

@@ -355,6 +355,21 @@ def test_rows_that_somebody_has_locked_are_passed_over(postgresql: World) -> Non
     assert [found.key for found in due(one.node) if isinstance(found, DueReminder)] == [one.key]
 
 
+def test_nothing_for_a_paused_actor_is_due_until_it_is_resumed(world: World) -> None:
+    one, other = activate(world, 2)
+    keep(one, setting(), tell(wake_at=NOW - 1, key=other.key))
+    keep(other, setting(due_at=NOW - 2))
+    node = one.node
+    world.pause(COUNTER, other.key)
+    world.pause("testapp.Room", one.key)
+    assert node.run(node.store.next_due) == NOW
+    assert [found.key for found in due(node) if isinstance(found, DueReminder)] == [one.key]
+    assert node.run(node.store.next_due) == UNTIL
+    world.resume(COUNTER, other.key)
+    assert node.run(node.store.next_due) == NOW - 2
+    assert [type(found) for found in due(node)] == [DueReminder, DueTell]
+
+
 def test_a_claim_that_ends_comes_due_again(world: World) -> None:
     """B49: its node died."""
     (counter,) = activate(world)

@@ -222,6 +222,12 @@ class World:
         else:
             Pause.objects.using(self.alias).create(actor=actor, key=key, since=0)
 
+    def resume(self, actor: str, key: str) -> None:
+        if self.in_memory:
+            self.memory.records.paused.discard((actor, key))
+        else:
+            Pause.objects.using(self.alias).filter(actor=actor, key=key).delete()
+
     def _outside(self, cls: Any, key: str, instance: Any) -> None:
         snapshot = None if instance is None else self._columns(cls).snapshot(instance)
         MemoryStore(memory=self.memory).outside_write(schema_of(cls), key, snapshot)

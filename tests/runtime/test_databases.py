@@ -12,15 +12,16 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from lightmoon_django import ref, testrun
+from lightmoon_django import operations, ref, testrun
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import InternalError
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
-from lightmoon_django.models import Node
+from lightmoon_django.models import Node, Outgoing
 from lightmoon_django.persistence.store import Down
 from tests.kinds.models import Far, Near, Note, Remark
-from tests.runtime.conftest import eventually
+from tests.runtime.conftest import PATIENCE, eventually, held_up
+from tests.runtime.test_followers import PEER, follow
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "pg"])
 
@@ -106,6 +107,53 @@ async def test_a_lease_lost_in_one_database_costs_the_other_nothing() -> None:
     assert activation(one) is kept
     owners = await db(lambda: list(Far.objects.using("pg").values_list("lightmoon_owner", flat=True)))
     assert owners == [lease.incarnation()]
+
+
+async def test_nobody_follows_under_a_name_that_the_process_has_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B31, B42: a lease lost in one database gives the process another name, and the other one's actors stay.
+
+    Sessions of other nodes come back under the new name; one that doesn't, or was about to come, is not there.
+    """
+    one, two, other = await near(), await near(), ref(Far, "n")
+    assert [await actor.get() for actor in (one, two)] == [0, 0]
+    assert await other.add(1) == 1
+    node = host.node
+    assert node is not None
+    cluster: Any = node.elsewhere
+    cluster._on_frame(PEER, follow(one, "session-1"))
+    await eventually(lambda: activation(one).subscribed, "one is followed")
+    monkeypatch.setattr(node, "verify_after", 0.0)
+    answered = held_up(monkeypatch, activation(two), "commit")
+    cluster._on_frame(PEER, follow(two, "session-2"))
+    await eventually(lambda: len(activation(two).gate), "two is about to be")
+    assert await db(Node.objects.using("pg").filter(dead=False).update, dead=True) == 1
+    await eventually(lambda: cluster._stopped, "the process has another name")
+    answered.set()
+    await eventually(lambda: not len(activation(two).gate), "two is free")
+    assert not activation(one).subscribed
+    assert not activation(two).subscribed
+    ending = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Cluster.stop"]  # type: ignore[union-attr]
+    await asyncio.gather(*ending)
+
+
+async def test_a_durable_tell_waits_for_a_paused_actor_of_the_other_database() -> None:
+    """Operations: the pause stands beside the receiver's row, the tell beside the sender's."""
+    one, other = await near(), ref(Far, "p")
+    assert host.node is not None
+    reminders, name = host.node.reminders, registry.name_of(Far)
+    assert await other.add(1) == 1
+    await db(operations.pause, other)
+    await eventually(lambda: reminders.holds_back(name, other.key), "the node has heard of it")  # type: ignore[attr-defined]
+    await one.send(other.key, 5)
+    (tell,) = await db(lambda: list(Outgoing.objects.using("default").all()))
+    async with asyncio.timeout(PATIENCE):
+        while not await db(Outgoing.objects.using("default").filter(wake_at__gt=tell.wake_at, attempts=0).exists):
+            await asyncio.sleep(0.01)  # it is looked at, and left
+        assert await other.get() == 1
+        await db(operations.resume, other)
+        while await db(Outgoing.objects.using("default").exists):
+            await asyncio.sleep(0.01)
+    assert await other.get() == 6
 
 
 async def test_nothing_is_believed_that_was_loaded_between_two_incarnations() -> None:

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import transaction
 
-from lightmoon_django import ref
+from lightmoon_django import actor as decorate
+from lightmoon_django import message, operations, ref
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.cadence import following, moment
 from lightmoon_django.errors import ActorNotFound, InvalidParams, Rejected, Unavailable, UsageError
@@ -520,7 +521,143 @@ async def test_a_stale_firing_leaves_no_trace(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("by", ["ring", "act", "act_in_thread"])
+async def test_what_is_about_to_fire_can_be_cancelled_and_set_again(wake: Wake, by: str) -> None:
+    """B49: to the same time, while it waits behind those turns already: the last setting counts.
+
+    By the turn that cancels it, or by one that starts before that is durable, or after.
+    """
+    actor = await wake.make()
+    when = wake.now() + datetime.timedelta(seconds=1)
+    holding: list[bool] = []
+
+    async def busy(self: Any) -> None:
+        if holding:
+            return
+        holding.append(True)
+        await Probe.gate("ring").wait()
+        self.ring.cancel()
+        if by == "ring":
+            self.ring.at(when, "kept")
+
+    Script.ring = busy
+    Script.act = lambda self: self.ring.at(when, "kept") if by != "ring" else None
+    await actor.ring.at(when, "first")
+    then = actor.act_in_thread if by == "act_in_thread" else actor.act
+    calls = [asyncio.ensure_future(_await(actor.ring("busy"))), asyncio.ensure_future(_await(then()))]
+    await eventually(lambda: bool(holding), "it runs")
+    wake.clock.advance(1.01)
+    await eventually(lambda: len(wake.activation(actor).mailbox) == 2, "it is about to fire")  # type: ignore[union-attr]
+    Probe.gate("ring").set()
+    await asyncio.gather(*calls)
+    await wake.until(lambda: "kept" in rings(), "it fires", 5)
+    await wake.rest()
+    assert await wake.rows() == []
+    assert await actor.get() % 100 == 2
+
+
+async def test_a_turn_that_follows_on_a_firing_does_not_set_it_again(wake: Wake) -> None:
+    """B49: to the time that it has fired for, also while that firing is on its way to the database."""
+    actor = await wake.make()
+    when = wake.now() + datetime.timedelta(seconds=1)
+    holding: list[bool] = []
+
+    async def busy(self: Any) -> None:
+        if not holding:
+            holding.append(True)
+            await Probe.gate("ring").wait()
+
+    Script.ring = busy
+    Script.act = lambda self: self.ring.at(when, "again")
+    await actor.ring.at(when, "first")
+    calls = [asyncio.ensure_future(_await(actor.ring("busy")))]
+    await eventually(lambda: bool(holding), "it runs")
+    wake.clock.advance(1.01)
+    await eventually(lambda: wake.activation(actor).mailbox, "it is about to fire")  # type: ignore[union-attr]
+    calls.append(asyncio.ensure_future(_await(actor.act())))
+    await eventually(lambda: len(wake.activation(actor).mailbox) == 2, "the other turn waits")  # type: ignore[union-attr]
+    Probe.gate("ring").set()
+    await asyncio.gather(*calls)
+    await wake.pass_by(3)
+    assert rings() == ["busy", "first"]
+    assert await wake.rows() == []
+
+
+async def test_a_paused_actor_is_reminded_when_it_is_resumed(wake: Wake) -> None:
+    """Operations: calls go on, other actors' reminders too; what came due meanwhile is due then."""
+    actor, other = await wake.make(), await wake.make()
+    await actor.ring.after(1, "held back")
+    await other.ring.after(1, "other")
+    await wake.world.db(operations.pause, actor)
+    await wake.pass_by(5)
+    assert rings() == ["other"]
+    assert await actor.get() == 0
+    await wake.world.db(operations.resume, actor)
+    await wake.pass_by(1.1)
+    assert rings() == ["other", "held back"]
+    assert await wake.rows() == []
+
+
 # Failures
+
+
+async def test_a_reminder_of_a_class_that_is_declared_wrongly_holds_up_no_other(wake: Wake) -> None:
+    """B48: it is tried again, and becomes a dead letter."""
+
+    class Broken:
+        @message
+        async def ring(self, n: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    actor = await wake.make()
+    decorate(Broken)
+    try:
+        await actor.ring.after(60, "sound")
+        await wake.world.db(_of_another_class, wake.alias, registry.name_of(Broken))
+        await wake.until(rang("sound"), "the other one fires", 61)
+        await actor.ring.after(20, "later")
+        await wake.pass_by(21)
+        assert rings() == ["sound", "later"]
+        assert [letter.attempts for letter in await wake.letters()] == [5]
+    finally:
+        registry._registered.pop(Broken)
+        registry._refs.pop(Broken)
+        registry._named.clear()
+
+
+def _of_another_class(alias: str, name: str) -> None:
+    row = Row.objects.using(alias).get()
+    row.pk, row.actor = None, name
+    row.save(using=alias)
+
+
+async def test_what_becomes_of_a_reminder_is_noted_as_soon_as_the_database_takes_it(
+    wake: Wake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B35, B48: it is not tried again at its claim's end only, minutes later."""
+    actor = await wake.make()
+    await actor.ring.after(1)
+    store: Any = wake.activation(actor).store.store  # type: ignore[union-attr]
+    tried: list[bool] = []
+
+    async def fail_once(self: Any) -> None:
+        tried.append(True)
+        if len(tried) == 1:
+            raise Rejected("Not yet.")
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OSError("connection refused")
+
+    Script.ring = fail_once
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "postpone", away)
+        wake.clock.advance(1.01)
+        await eventually(lambda: bool(tried) and wake.world.node.idle, "it has failed")
+    for _ in range(10):
+        wake.clock.advance(0.5)
+        await eventually(lambda: wake.world.node.idle, "it is at rest")
+    assert len(tried) == 2
+    await wake.rest()
+    assert await wake.rows() == []
 
 
 async def test_a_reminder_that_raises_is_tried_again_and_buried(wake: Wake) -> None:

@@ -21,7 +21,7 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.host import host
 from lightmoon_django.models import Answer, Outgoing
-from lightmoon_django.persistence.store import Locked
+from lightmoon_django.persistence.store import Locked, Unsettled
 from lightmoon_django.runtime import recovery
 from tests.live.models import Probe
 from tests.runtime.conftest import PATIENCE, World, eventually
@@ -277,6 +277,46 @@ async def test_a_durable_tell_is_sent_again_after_a_crash_and_processed_once(sto
     await all_delivered(stored)
     assert await other.get() == 7
     assert Probe.log.count(("pay", 7)) == 1
+
+
+async def test_a_durable_tell_whose_outcome_is_unknown_is_sent_again(
+    stored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B35, B50: the connection breaks as the receiver's turn is stored, and nothing of it is."""
+    one, other = await stored.make(), await stored.make()
+    await other.get()
+    store: Any = stored.activation(other).store.store  # type: ignore[union-attr]
+    commit, broken = store.commit, threading.Event()
+
+    def break_once(writes: Any) -> Any:
+        if broken.is_set() or not any(write.key == other.key for write in writes):
+            return commit(writes)
+        broken.set()
+        return [Unsettled(OSError("connection reset"))] * len(writes)
+
+    monkeypatch.setattr(store, "commit", break_once)
+    await one.send_pay(other.key, 5)
+    await eventually(broken.is_set, "it arrives")
+    await eventually(lambda: stored.node.idle, "it has ended")
+    assert await other.get() == 0
+    assert len(await redeliver(stored, 4 * 10**15)) == 1
+    await all_delivered(stored)
+    assert await other.get() == 5
+
+
+async def test_durable_tells_to_a_paused_actor_wait_until_it_is_resumed(stored: World) -> None:
+    """Operations: also those that are sent meanwhile; calls go on."""
+    one, other = await stored.make(), await stored.make()
+    await other.get()
+    await stored.db(operations.pause, other)
+    await eventually(lambda: stored.node.reminders.holds_back("live.Tally", other.key), "the node has heard of it")
+    await one.send_pay(other.key, 5)
+    await eventually(lambda: stored.node.idle, "all has been sent")
+    assert await other.get() == 0
+    assert await stored.db(Outgoing.objects.count) == 1
+    await stored.db(operations.resume, other)
+    await all_delivered(stored)
+    assert await other.get() == 5
 
 
 async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:

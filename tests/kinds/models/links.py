@@ -121,6 +121,14 @@ class Pair:
     async def get(self) -> int:
         return self.count
 
+    @message(once=True)
+    async def pay(self, n: int) -> None:
+        self.count += n
+
+    @message
+    async def send(self, other: str, n: int) -> None:
+        self.partner(other).pay.tell(n)
+
     @message
     async def visit(self, other: str) -> int:
         self.count += 1

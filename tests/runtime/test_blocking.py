@@ -112,8 +112,11 @@ async def test_a_message_past_its_deadline_can_not_write_any_more(world: World, 
             pytest.skip("Only there the test has a second database.")
         alias = "default"
     (one,) = await links(world, 1)
+    await one.add(0)  # it is in memory, or the deadline could pass before its handler begins
+    call = asyncio.ensure_future(one.hold_then_write.options(timeout=0.5)(alias))
+    await begun(1)
     with pytest.raises(DeadlineExceeded):
-        await one.hold_then_write.options(timeout=0.1)(alias)
+        await call
     assert await one.add(1) == 1
     Hold.go.set()
     await eventually(lambda: Hold.seen, "the handler went on")
@@ -130,9 +133,10 @@ async def test_a_save_that_never_returns_loses_its_actor_at_the_deadline(stored:
             Hold.wait()
 
     actor = await stored.make()
+    await actor.add(0)  # it is in memory, or the deadline could pass before its handler begins
     post_save.connect(receiver, sender=Tally)
     try:
-        call = asyncio.ensure_future(actor.add.options(timeout=0.3)(7))
+        call = asyncio.ensure_future(actor.add.options(timeout=0.5)(7))
         await begun(1)
         with pytest.raises(DeadlineExceeded):
             await call

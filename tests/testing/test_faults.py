@@ -99,11 +99,11 @@ def test_a_database_that_is_away(row: Row, faults: Any, settle: Any) -> None:
     row.add.sync(1)
     with faults.database_away():
         with pytest.raises(OutcomeUnknown):
-            row.add.options(timeout=0.1).sync(5)
+            row.add.options(timeout=0.5).sync(5)
         with pytest.raises(DeadlineExceeded, match="did not finish"):
-            row.blocking.options(timeout=0.1).sync(5)
+            row.blocking.options(timeout=0.5).sync(5)
         with pytest.raises(DeadlineExceeded, match="did not run"):
-            other.add.options(timeout=0.1).sync(5)
+            other.add.options(timeout=0.5).sync(5)
     settle()
     assert other.add.sync(1) == 1
     assert row.get.sync() == stored(row)

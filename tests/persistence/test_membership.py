@@ -180,7 +180,7 @@ def test_a_deputy_announces_for_it_and_never_what_is_out_of_date(database: World
     for write in late:
         write()
     assert len(late) == 2
-    assert Nodes(database.alias).endpoints()[member.incarnation()].load == 2
+    assert Nodes(database.alias).survey()[member.incarnation()].load == 2
     member.stop()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lightmoon_django.actor import registry
+from lightmoon_django.errors import OutcomeUnknown
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.identity import Address
 from tests.gateway.actors import Cellar, Club, Desk, Foyer, Member, Office
@@ -222,6 +223,24 @@ async def test_a_stream_that_is_left_while_it_is_joined_again_answers_so(wire: W
         await wire.call("lm.unsubscribe", [DESK, "1"])
         board.release()
         assert "error" in await wire.answer("again")
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_stream_that_is_joined_after_it_was_given_up_is_left(wire: Wire, board: Board, again: bool) -> None:
+    """Its node was silent for too long. Unless the client has asked for it again, which is about to be answered."""
+    board.hold = True
+    async with wire:
+        wire.ask("lm.subscribe", [DESK, "1"], id="s")
+        await eventually(lambda: board.posted, "the subscription")
+        call: Any = board.posted[0]
+        call.reject(OutcomeUnknown("Silence."))
+        await wire.answer("s")
+        if again:
+            wire.ask("lm.subscribe", [DESK, "1"], id="again")
+            await eventually(lambda: len(board.posted) == 2, "the second one")
+        board.subscribers[call.address][call.subscriber.id] = call.subscriber
+        call.joined_late()
+        assert bool(board.subscribers[call.address]) is again
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -190,6 +190,9 @@ class Subscription(Call):
     def decode(self) -> tuple[Any, ...]:
         return ()
 
+    def joined_late(self) -> None:
+        """It was given up in silence, and yet the stream flows now. Leave it, unless it is wanted again."""
+
 
 class Unsubscription(Tell):
     """The end of a subscription, for actors whose class has `on_unsubscribe`."""

@@ -93,6 +93,7 @@ class Forwarding:
         self._routes: dict[Address, ActorRoute] = {}
         self._open: dict[int, ActorRoute] = {}
         self._numbers: dict[Call, int] = {}
+        self._silent: dict[int, tuple[int, Subscription]] = {}  # given up; their owners may join them all the same
         self._sweep = Sweep(clock, self._expire)
 
     def __len__(self) -> int:
@@ -197,6 +198,7 @@ class Forwarding:
         """A call that was sent on has ended. False: nobody waits for it any more."""
         call = self._close(frame.id)
         if call is None:
+            self._ended_late(peer, frame)
             return False
         if isinstance(frame, Failure):
             call.reject(error_of(frame))
@@ -206,8 +208,15 @@ class Forwarding:
         call.resolve(frame.payload)
         return True
 
+    def _ended_late(self, peer: int, frame: Answer | Failure) -> None:
+        _, call = self._silent.pop(frame.id, (0, None))
+        if call is not None and isinstance(frame, Answer) and frame.position is not None:
+            self._joined(call, peer, Position(*frame.position))
+            call.joined_late()
+
     def bounced(self, frame: Bounce) -> None:
         """The node to which a call was sent doesn't own its actor."""
+        self._silent.pop(frame.id, None)
         self._move(frame.id)
 
     def let_go(self) -> None:
@@ -222,6 +231,7 @@ class Forwarding:
     def died(self, peer: int, unsent: Collection[int] = ()) -> None:
         """A node is dead, and with it what it had accepted; the calls in `unsent` never got there."""
         unsent = frozenset(unsent)
+        self._silent = {id: one for id, one in self._silent.items() if one[0] != peer}
         for route in [route for route in self._routes.values() if route.owner == peer]:
             route.moving = True
             for id, call in list(route.sent.items()):
@@ -275,6 +285,8 @@ class Forwarding:
             call = route.sent.get(id)
             if call is not None and call.deadline + GRACE <= now:
                 self._close(id)
+                if isinstance(call, Subscription):
+                    self._silent[id] = route.owner, call
                 call.reject(_silence(call))
         for route in {route.generation: route for route in self._open.values() if route.waiting}.values():
             for place in [place for place in route.waiting if place[1].deadline <= now]:

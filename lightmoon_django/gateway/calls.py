@@ -171,6 +171,9 @@ class WireSubscription(Wired, Subscription):
         self.client.refused(self)
         super().reject(_ended() if self.withdrawn and isinstance(error, Cancelled) else error)
 
+    def joined_late(self) -> None:
+        self.client.joined(self)
+
     def _finish(self, frame: str, lasting: bool) -> None:
         super()._finish(frame, False)  # sent again later, it is owed the state of that time
         self.request_id = self.ident = self.copies = None  # it stays for as long as the stream flows

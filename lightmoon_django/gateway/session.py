@@ -106,7 +106,7 @@ class Session(Client):
         self.outbox.send(frame, True)
 
     def reset(self, address: Address, reason: str) -> None:
-        """Say that a stream ended; the node has already forgotten the subscription.
+        """Say that a stream ended. Where it came from, the subscription is forgotten; where it moved to, it may not be.
 
         One that is asked for anew meanwhile is on its way to whatever follows, and stays wanted.
         """
@@ -117,6 +117,7 @@ class Session(Client):
             call.established = False
         else:
             self._forget(address)
+        self.hub.switchboard.unsubscribe(address, self, self.user)
         self._say_reset(address, reason)
 
     # Who it is

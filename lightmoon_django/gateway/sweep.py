@@ -83,6 +83,7 @@ class Sweep:
             self.examine_all()
 
     async def _run(self) -> None:
+        sessions: dict[Session, bool] = {}
         try:
             while self._due:
                 sessions, self._due = self._due, {}
@@ -93,6 +94,7 @@ class Sweep:
                 await self._judge(sessions)
         except Exception as error:  # the database is away, say; the next pass tries again
             internal(error)
+            self._due |= {session: True for session, afresh in sessions.items() if afresh}
         finally:
             self._task = None
 

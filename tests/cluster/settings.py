@@ -9,4 +9,6 @@ from tests.server.settings import LIGHTMOON as SERVER_LIGHTMOON
 INSTALLED_APPS = [*SERVER_APPS, "tests.cluster"]
 LIGHTMOON = {**SERVER_LIGHTMOON, "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "5"))}
 LIGHTMOON |= {"PRESENCE_INTERVAL": 0.02, "PRESENCE_GRACE": 0.3}
+if timeout := os.environ.get("CALL_TIMEOUT"):
+    LIGHTMOON["CALL_TIMEOUT"] = float(timeout)
 LIGHTMOON["ROLES"] = os.environ.get("ROLES", "").split()

@@ -39,6 +39,9 @@ class Following(Subscription):
     resolve = Noted.resolve
     reject = Noted.reject
 
+    def joined_late(self) -> None:
+        self.ended += ", then joined"
+
 
 class Frames:
     """Takes everything."""
@@ -200,11 +203,37 @@ def test_a_call_that_waits_for_its_way_or_its_answer_hears_when_its_deadline_pas
     clock.advance(10.0)
 
 
+def following(deadline: float, since: Position | None = None) -> Any:
+    found: Any = Following(registry.schema_of(Scratch).subscription, "a", None, b"", deadline)
+    found.since, found.hidden, found.meta = since, frozenset(), None
+    return found
+
+
+def test_a_stream_that_is_joined_after_it_was_given_up_is_left_again() -> None:
+    """B44, B52: Redis was away for longer than a subscription waits. Else its node would follow for nobody."""
+    clock, joined = ManualClock(), list[tuple[Any, int, Position]]()
+    frames = Frames()
+    forwarding = Forwarding(1, frames, clock, print, lambda *one: joined.append(one), lambda *_: False)
+    calls = [following(clock.monotonic() + 1.0) for _ in range(4)]
+    for call in calls:
+        forwarding.send(call, 7)
+    clock.advance(2.5)
+    assert {call.ended for call in calls} == {"OutcomeUnknown"}
+    first, second, third, fourth = (frame.call.id for frame in frames.sent)
+    forwarding.ended(7, Answer(first, b"", ("e", 3)))
+    forwarding.ended(7, messages.failure(second, Rejected("No.")))
+    forwarding.bounced(Bounce(third, None))
+    forwarding.died(7)
+    for id in (first, second, third, fourth):
+        forwarding.ended(7, Answer(id, b"", ("e", 4)))
+    assert joined == [(calls[0], 7, Position("e", 3))]
+    assert [call.ended for call in calls] == ["OutcomeUnknown, then joined", *["OutcomeUnknown"] * 3]
+
+
 def test_what_can_not_travel_is_refused_and_holds_up_nobody() -> None:
     """B80: a position of 70 bits, and a key that is no text, from Python, among calls that wait for the same look."""
     forwarding, frames, posted, calls = made()
-    hostile: Any = Following(registry.schema_of(Scratch).subscription, "a", None, b"", 2000.0)
-    hostile.since, hostile.hidden, hostile.meta = Position("e", 2**70), frozenset(), None
+    hostile = following(2000.0, Position("e", 2**70))
     broken = Noted(calls[0].message, "\ud800", None, calls[0].payload, 2000.0)
     waiting = [calls[0], hostile, broken, calls[1]]
 

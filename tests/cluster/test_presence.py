@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.processes import Group, Member, carried_by
+from tests.cluster.processes import Failed, Group, Member, carried_by
 from tests.databases import Databases
 
 
@@ -69,3 +70,18 @@ def test_what_clients_say_of_their_connections_is_seen_in_other_processes(group:
     there.do("call", client="ada", method="lm.present", params={**say, "meta": {"device": "desk"}})
     owner.until_heard("bob", lambda frames: "'desk'" in str(frames[-1]))
     there.until_heard("ada", lambda frames: "'desk'" in str(frames[-1]))
+
+
+def test_who_gave_up_while_the_actors_node_was_silent_does_not_stay_listed(group: Group) -> None:
+    """B52: the node is paused for longer than a subscription waits, and takes it all the same when it goes on."""
+    owner, there = group.start(2, CALL_TIMEOUT="1")
+    _enter(owner, "s", "bob")
+    _enter(there, "s", "eve")
+    there.do("dial", client="ada", cookie=there.do("log_in", name="ada"))
+    owner.send(signal.SIGSTOP)
+    with pytest.raises(Failed, match="error"):
+        there.do("call", client="ada", method="lm.subscribe", params=["live.Lounge", "s"])
+    there.do("hang_up", client="ada")
+    owner.send(signal.SIGCONT)
+    owner.until_heard("bob", lambda frames: any("ada" in str(one["params"].get("joins")) for one in frames))
+    _until(owner, "s", {"bob": 1, "eve": 1})

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from lightmoon_django.actor import registry
+from lightmoon_django.errors import OutcomeUnknown
 from lightmoon_django.gateway import registry as live
-from lightmoon_django.identity import Address
-from tests.gateway.actors import Cellar, Club, Desk, Foyer, Member, Office
+from lightmoon_django.identity import Address, Position
+from lightmoon_django.runtime.node import Node
+from tests.cluster.test_mirrors import Desk as Source
+from tests.gateway.actors import Cellar, Club, Desk, Foyer, Member, Office, Tally
 from tests.gateway.board import Board
 from tests.gateway.wire import Wire, eventually
 
@@ -224,6 +227,24 @@ async def test_a_stream_that_is_left_while_it_is_joined_again_answers_so(wire: W
         assert "error" in await wire.answer("again")
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_stream_that_is_joined_after_it_was_given_up_is_left(wire: Wire, board: Board, again: bool) -> None:
+    """Its node was silent for too long. Unless the client has asked for it again, which is about to be answered."""
+    board.hold = True
+    async with wire:
+        wire.ask("lm.subscribe", [DESK, "1"], id="s")
+        await eventually(lambda: board.posted, "the subscription")
+        call: Any = board.posted[0]
+        call.reject(OutcomeUnknown("Silence."))
+        await wire.answer("s")
+        if again:
+            wire.ask("lm.subscribe", [DESK, "1"], id="again")
+            await eventually(lambda: len(board.posted) == 2, "the second one")
+        board.subscribers[call.address][call.subscriber.id] = call.subscriber
+        call.joined_late()
+        assert bool(board.subscribers[call.address]) is again
+
+
 @pytest.mark.parametrize("known", [False, True])
 async def test_what_is_said_of_a_connection_while_it_joins_is_passed_on_when_it_has(
     wire: Wire, board: Board, known: bool
@@ -255,3 +276,19 @@ async def test_what_is_said_while_joining_again_fails_is_passed_on(wire: Wire, b
         await wire.call("$/cancelRequest", {"id": "s"})
         assert (await wire.answer("s"))["error"]["code"] == -32800
         assert [meta for _, _, meta in board.described] == [{"n": 1}]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stream_that_ends_where_it_was_is_left_where_it_is_now(node: Callable[[], Node]) -> None:
+    """B38: the actor has come here and was joined here, before it was known that the node is dead where it was."""
+    address = Address(registry.name_of(Tally), "1")
+    async with Wire() as wire:
+        await wire.call("lm.subscribe", list(address))
+        (session,) = live.sessions()
+        mirrors = Source().mirrors
+        mirrors.join(address, 7, Position("0", 0), session, False)
+        mirrors.died(7)
+        assert (await wire.notified("lm.reset"))["reason"] == "node lost"
+    activation = node().find(address)
+    assert activation is not None
+    assert not activation.subscribed

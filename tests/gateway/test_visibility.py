@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
+from django.test import override_settings
 
 from lightmoon_django import access
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.view import difference
+from lightmoon_django.gateway import credentials
 from lightmoon_django.identity import Address, Position
 from lightmoon_django.runtime import audience
 from tests.gateway.actors import Lot, Table, TableState
@@ -161,6 +164,32 @@ async def test_a_user_who_may_see_more_joins_anew(
         assert found["state"] == {"title": "Lamp", "reserve": 0}
         await wire.call("lm.ping")
         assert wire.frames == []
+
+
+@override_settings(LIGHTMOON={"PERMISSION_TTL": 0.05})
+async def test_a_user_who_may_see_less_joins_anew_though_the_database_was_away(
+    node: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60: what is known to have changed is not forgotten with the pass that failed."""
+    _, cookie, _ = await browser("eve")
+    monkeypatch.setattr(Lot, "insiders", {"eve"})
+    judge, failures = credentials.judge, [OperationalError("The database is away.")]
+
+    def failing(claims: Any) -> Any:
+        if Lot.insiders or not failures:
+            return judge(claims)
+        raise failures.pop()
+
+    monkeypatch.setattr(credentials, "judge", failing)
+    async with Wire(headers=(OWN, cookie)) as wire:
+        mirror = Mirror(wire, LOT)
+        await mirror.join()
+        assert "reserve" in mirror.state
+        monkeypatch.setattr(Lot, "insiders", set())
+        await sync_to_async(access.changed)()
+        assert (await wire.notified("lm.reset"))["reason"] == "access changed"
+        assert failures == []
+        assert "reserve" not in (await mirror.join())["state"]
 
 
 async def test_a_view_that_can_not_be_made_ends_the_stream(node: Callable[[], Any]) -> None:

@@ -80,14 +80,14 @@ class Dispatch:
         elif address in self.lookups.waiting:
             self.lookups.join(call)
         elif self._forwarding.busy(address):
-            self._send(call, 0)
+            self._send(call, self._forwarding.owner_of(address) or 0)
         else:
             return False
         return True
 
     def _send(self, call: Call, owner: int) -> None:
         if call.finishes:  # it is claimed anew where the actor is
-            call.reject(Unavailable(f"{call.address} is in another process.", retry_after=0.1))
+            call.leave_to(owner)
         else:
             self._forwarding.send(call, owner)
 
@@ -149,8 +149,10 @@ class Dispatch:
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(owner)
-            elif call.finishes or self.stopped:
+            elif self.stopped:
                 call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
+            elif call.finishes:
+                call.leave_to(self._peers.network_of(owner) or 0)
             else:
                 self.lookups.send(call, owner)
 

@@ -299,6 +299,14 @@ class Member:
 
         return str((await Tally.objects.acreate(count=count)).pk)
 
+    async def make_alarm(self, seconds: float) -> str:
+        """In the memory of this process, with a reminder in so many seconds."""
+        from tests.live.timed import Alarm
+
+        key = str((await Alarm.objects.acreate()).pk)
+        await self._ref("live.Alarm", key).ring.after(seconds, key)
+        return key
+
     # Clients of this process: WebSockets, without a network in between
 
     async def log_in(self, name: str) -> str:

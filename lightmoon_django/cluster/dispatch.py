@@ -136,8 +136,12 @@ class Dispatch:
 
     def give(self, schema: ActorSchema, key: str, calls: list[Call], target: int | None) -> None:
         """This node has given an actor's row back: let `target` have it, or whoever is chosen."""
-        if target is not None and target in self._peers.living() and target not in self._placement.closing:
-            self._forwarding.send(Wake.of(schema, key, self._clock.monotonic() + WAKE_WITHIN), target)
+        if target is not None:
+            wake = Wake.of(schema, key, self._clock.monotonic() + WAKE_WITHIN)
+            if target in self._peers.living() and target not in self._placement.closing:
+                self._forwarding.send(wake, target)
+            else:
+                self._rows.post(wake)
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(None)

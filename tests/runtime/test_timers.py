@@ -248,6 +248,18 @@ async def test_a_timer_begins_again_after_an_outage(beat: Beat, queued: bool, mo
 
 
 @pytest.mark.parametrize("beat", _backends()[1:], indirect=True)
+async def test_a_timer_goes_on_where_its_actor_was_to_move_to_a_node_that_has_gone(beat: Beat) -> None:
+    """B15, B38: nobody has to call the actor for that."""
+    await beat.start()
+    first = beat.activation
+    beat.node.move(first, 1)  # known no more
+    await eventually(lambda: beat.activation is not first and beat.activation is not None, "it comes back")
+    await beat.rest()
+    beat.advance(1)
+    await beat.until(1)
+
+
+@pytest.mark.parametrize("beat", _backends()[1:], indirect=True)
 async def test_a_timer_does_not_bring_back_an_actor_whose_row_is_being_given_back(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,10 @@ class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
     """The sender has started. Whoever gets it looks for it in the table of nodes."""
 
 
+class Due(msgspec.Struct, tag="due", array_like=True, frozen=True):
+    """Reminders are due whose actors the receiver has: it had better look."""
+
+
 class Draining(msgspec.Struct, tag="draining", array_like=True, frozen=True):
     """The sender is stopping: it takes no more actors."""
 
@@ -210,6 +214,7 @@ Frame = (
     | Leaving
     | Hello
     | Draining
+    | Due
     | Moving
 )
 

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.repeat import Identity, said
-from lightmoon_django.errors import LightMoonError
+from lightmoon_django.errors import LightMoonError, Unavailable
 from lightmoon_django.identity import Address, Position
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ class Call:
 
     def finish(self, turn: Turn) -> None:
         """The handler has succeeded: add what must be stored with its turn. Raises to fail the turn."""
+
+    def leave_to(self, node: int) -> None:
+        """One that doesn't leave this node ends: its actor lives at that one; 0: at one that isn't known."""
+        self.reject(Unavailable(f"{self.address} is in the memory of another live process."))
 
     def resolve(self, payload: bytes) -> None:
         """The turn is durable and this is its encoded result."""

@@ -42,6 +42,7 @@ from lightmoon_django.messages import (
     Cancel,
     Described,
     Draining,
+    Due,
     Ended,
     Failure,
     Follow,
@@ -75,6 +76,9 @@ class Home(Rows, Removals, Streams, Protocol):
 
     def expect(self, addresses: list[Address]) -> None:
         """What another node announces by `announce_moving`."""
+
+    def claim_due(self) -> None:
+        """Reminders are due whose actors are here."""
 
     def share(self) -> None:
         """Other processes are there: let them have actors in memory only, too."""
@@ -232,6 +236,10 @@ class Cluster:
         """A subscriber here of a stream there says something else of itself."""
         self._streaming.describe(address, subscriber, meta)
 
+    def tell_due(self, node: int) -> None:
+        """Tell that node that reminders are due whose actors it has."""
+        self._postbox.post(node, encode(Due()))
+
     def announce(self, change: AccessChange) -> None:
         """Tell every other node, as soon as it is known who is there."""
         self._users.forget(change.user)
@@ -306,6 +314,8 @@ class Cluster:
             self._on_access(frame)
         elif isinstance(frame, Moving):
             self._home.expect([Address(*one) for one in frame.actors])
+        elif isinstance(frame, Due):
+            self._home.claim_due()
         elif isinstance(frame, Hello):
             self.peers.refresh()
         elif isinstance(frame, Draining):

@@ -80,14 +80,14 @@ class Dispatch:
         elif address in self.lookups.waiting:
             self.lookups.join(call)
         elif self._forwarding.busy(address):
-            self._send(call, 0)
+            self._send(call, self._forwarding.owner_of(address) or 0)
         else:
             return False
         return True
 
     def _send(self, call: Call, owner: int) -> None:
         if call.finishes:  # it is claimed anew where the actor is
-            call.reject(Unavailable(f"{call.address} is in another process.", retry_after=0.1))
+            call.leave_to(owner)
         else:
             self._forwarding.send(call, owner)
 
@@ -136,8 +136,12 @@ class Dispatch:
 
     def give(self, schema: ActorSchema, key: str, calls: list[Call], target: int | None) -> None:
         """This node has given an actor's row back: let `target` have it, or whoever is chosen."""
-        if target is not None and target in self._peers.living() and target not in self._placement.closing:
-            self._forwarding.send(Wake.of(schema, key, self._clock.monotonic() + WAKE_WITHIN), target)
+        if target is not None:
+            wake = Wake.of(schema, key, self._clock.monotonic() + WAKE_WITHIN)
+            if target in self._peers.living() and target not in self._placement.closing:
+                self._forwarding.send(wake, target)
+            else:
+                self._rows.post(wake)
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(None)
@@ -149,8 +153,10 @@ class Dispatch:
         for call in calls:
             if isinstance(call, Foreign):
                 call.bounce(owner)
-            elif call.finishes or self.stopped:
+            elif self.stopped:
                 call.reject(Unavailable(f"{call.address} is in the memory of another live process.", retry_after=1.0))
+            elif call.finishes:
+                call.leave_to(self._peers.network_of(owner) or 0)
             else:
                 self.lookups.send(call, owner)
 

@@ -63,6 +63,7 @@ class Activation:
         "readers",
         "reentering",
         "repeats",
+        "revived",
         "running",
         "scheduled",
         "schema",
@@ -106,6 +107,7 @@ class Activation:
         self.idle_since = 0.0
         self.guard: Callable[[], bool] | None = None  # under a test runner: whether its transaction still stands
         self.timers: Timers | None = None
+        self.revived = False  # it came back for its timers: nobody need wait for it
         self.creates = True  # whether a missing row is made, where the actor is declared so
         self.fired: dict[str, int] | None = None  # reminders by name, with the moment for which each fired last
         self._stream: Stream | None = None

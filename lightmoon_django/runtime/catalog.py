@@ -187,11 +187,23 @@ class Catalog:
         claimed = activation.state is not ActivationState.LOADING
         self._end(activation, "failed")
         overlap.refuse_reentering(activation, error)
+        self._refuse_all(activation, error)
+        if claimed:
+            self.vacate(activation)
+
+    def overdue(self, activation: Activation, error: LightMoonError) -> None:
+        """It could not be loaded in time: as `give_up`, but one that came back for its timers goes on loading."""
+        if not activation.revived:
+            self.give_up(activation, error)
+            return
+        activation.opened_at = activation.monotonic()
+        self._refuse_all(activation, error)
+
+    @staticmethod
+    def _refuse_all(activation: Activation, error: LightMoonError) -> None:
         waiting, activation.mailbox = activation.mailbox, []
         for call in waiting:
             activation.refuse(call, error)
-        if claimed:
-            self.vacate(activation)
 
     def vacate(self, activation: Activation) -> bool:
         """Give back the place of an actor that lives in memory only; its calls wait for that. False: it has none."""
@@ -221,9 +233,11 @@ class Catalog:
         """An actor with timers comes back by itself, unless its row is being given back: then it does so elsewhere."""
         if activation.address in self._node.moves:
             return
-        if self._all.get(activation.address) is None and (activation.guard is None or activation.guard()):
+        if activation.guard is None or activation.guard():
             with contextlib.suppress(Overloaded):
-                self.open(activation.schema, activation.key, creates=False)
+                successor = self._all.get(activation.address)
+                successor = successor or self.open(activation.schema, activation.key, creates=False)
+                successor.revived = True
 
     @staticmethod
     def _detach(activation: Activation, calls: list[Call]) -> None:

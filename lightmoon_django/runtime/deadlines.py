@@ -68,7 +68,7 @@ class Deadlines:
         """Answer what is due; return the next deadline among the rest."""
         if activation.state is ActivationState.LOADING and now >= activation.opened_at + self._activate_timeout:
             error = Unavailable(f"{activation.address} could not be loaded within {self._activate_timeout:g} s.")
-            activation.node.catalog.give_up(activation, error)
+            activation.node.catalog.overdue(activation, error)
             return now + PERIOD
         expired = [call for call in activation.mailbox if call.deadline <= now]
         for call in expired:

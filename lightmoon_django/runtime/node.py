@@ -191,6 +191,10 @@ class Node:
         if self.elsewhere is not None:
             self.elsewhere.announce(change)
 
+    def claim_due(self) -> None:
+        """Another node has found that reminders are due whose actors are here."""
+        self.reminders.look()
+
     def expect(self, addresses: list[Address]) -> None:
         """Another node gives these actors up, and what they remember of repeated calls may come here."""
         for address in addresses:

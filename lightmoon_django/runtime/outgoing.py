@@ -17,7 +17,7 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import InternalError, LightMoonError, OutcomeUnknown
+from lightmoon_django.errors import InternalError, InvalidParams, LightMoonError, MethodNotFound, OutcomeUnknown
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
 
@@ -29,6 +29,9 @@ logger = logging.getLogger("lightmoon")
 FIRST_RETRY = datetime.timedelta(seconds=10)  # past the call's deadline; by then its first sending has come to an end
 BACK_OFF = datetime.timedelta(seconds=1)  # until the second retry, doubling
 LONGEST_BACK_OFF = datetime.timedelta(seconds=60)
+
+# No word of the receiver's: it failed, or its process perhaps runs another version of the project.
+_UNHEARD = (InternalError, OutcomeUnknown, MethodNotFound, InvalidParams)
 
 
 class DurableTell(Tell):
@@ -45,10 +48,10 @@ class DurableTell(Tell):
 
     def reject(self, error: LightMoonError) -> None:
         super().reject(error)
-        if not error.retryable and not isinstance(error, (InternalError, OutcomeUnknown)):
+        if not error.retryable and not isinstance(error, _UNHEARD):
             _delivered(self)  # the receiver has said no
         elif self.due is not None:
-            _retry(self, self.due, error)
+            _retry(self.home, self.due, str(error), self.now())
 
 
 class OutgoingTells:
@@ -90,7 +93,7 @@ class OutgoingTells:
         schema = registry.by_name(tell.actor)
         message = schema.messages.get(tell.message) if schema is not None else None
         if message is None:
-            _bury(home, due, f"There is no message {tell.actor}.{tell.message} any more.")
+            _retry(home, due, f"This process knows no message {tell.actor}.{tell.message}.", node.clock.now())
             return
         deadline = node.clock.monotonic() + (message.timeout or node.settings.CALL_TIMEOUT)
         call = Tell(message, tell.key, None, tell.payload, deadline, caller=tell.caller)
@@ -111,10 +114,9 @@ def _delivered(tell: DurableTell) -> None:
     tell.home.query(lambda store: store.delivered([id]), _noted)
 
 
-def _retry(tell: DurableTell, due: DueTell, error: LightMoonError) -> None:
-    delay = min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF)
-    wake_at = moment(tell.now() + delay)
-    tell.home.query(lambda store: store.postpone(due, wake_at, str(error)), _noted)
+def _retry(home: StoreQueue, due: DueTell, error: str, now: datetime.datetime) -> None:
+    wake_at = moment(now + min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF))
+    home.query(lambda store: store.postpone(due, wake_at, error), _noted)
 
 
 def _bury(home: StoreQueue, due: DueTell, error: str) -> None:

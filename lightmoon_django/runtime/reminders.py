@@ -91,6 +91,9 @@ class ReminderCall(Call):
             records.append(ReminderChange(name=name, schedule=continued(self.due.schedule, now), expect=expect))
         turn.records = records
 
+    def leave_to(self, node: int) -> None:
+        self.sleeper.left_to(self, node)
+
     def resolve(self, payload: bytes) -> None:
         self.sleeper.fired(self)
 
@@ -201,6 +204,11 @@ class Reminders:
         """When a reminder is due next whose firing was given up. None: never."""
         then = continued(due.schedule, now)
         return None if then is None else then.due_at
+
+    def look(self) -> None:
+        """Claim what is due now: another node has found that its actor is here."""
+        for sleeper in self._sleepers.values():
+            sleeper.wake_by(0)
 
     def holds_back(self, actor: str, key: str) -> bool:
         """Whether an operator has paused that actor, as far as this node knows."""

@@ -218,6 +218,20 @@ class Sleeper:
         else:
             self.retry(due, _explained(error))
 
+    def left_to(self, call: ReminderCall, node: int) -> None:
+        """Its actor is at that node, which claims it next. 0: that isn't known, and somebody tries again soon."""
+        due, elsewhere = call.due, self._node.elsewhere
+        error = f"{call.address} is in the memory of another live process."
+        if not node or elsewhere is None:
+            self._postpone(due, SHORTLY, error, counts=False)
+            return
+        now = self._now()
+        self._write(
+            due,
+            lambda store: store.postpone(due, now, error, counts=False),
+            lambda: elsewhere.tell_due(node),
+        )
+
     def retry(self, due: DueReminder, error: str, delay: float | None = None) -> None:
         """Try it again later, or never if it was tried too often. `delay` takes the back-off's place."""
         if due.attempts >= self._node.settings.DEAD_LETTER_ATTEMPTS:
@@ -240,13 +254,17 @@ class Sleeper:
             error,
             extra={"action": "dead_letter", "actor": f"{due.actor}:{due.key}"},
         )
-        self._write(due, lambda store: store.bury(due, error, then), then)
+        self._write(
+            due, lambda store: store.bury(due, error, then), lambda: self.wake_by(NEVER if then is None else then)
+        )
 
     def _postpone(self, due: DueReminder, delay: float, error: str, *, counts: bool = True) -> None:
         wake_at = self._now() + round(delay * SECOND)
-        self._write(due, lambda store: store.postpone(due, wake_at, error, counts=counts), wake_at)
+        self._write(
+            due, lambda store: store.postpone(due, wake_at, error, counts=counts), lambda: self.wake_by(wake_at)
+        )
 
-    def _write(self, due: DueReminder, job: Callable[[Store], None], then: int | None) -> None:
+    def _write(self, due: DueReminder, job: Callable[[Store], None], then: Callable[[], None]) -> None:
         """Note what becomes of it: again while the database doesn't take that, as long as the claim may hold."""
         until = self._node.clock.monotonic() + self._claim_for
 
@@ -257,8 +275,7 @@ class Sleeper:
                 self._node.clock.call_at(again, lambda: self.queue.query(job, done))
                 return
             self._ended(due)
-            if then is not None:
-                self.wake_by(then)
+            then()
 
         self.queue.query(job, done)
 

@@ -66,6 +66,9 @@ class Elsewhere(Protocol):
     def describe(self, address: Address, subscriber: str, meta: Mapping[str, Any]) -> None:
         """A subscriber here of a stream there says something else of itself."""
 
+    def tell_due(self, node: int) -> None:
+        """Tell that node that reminders are due whose actors it has."""
+
     def announce(self, change: AccessChange) -> None:
         """Tell every other node."""
 

@@ -299,6 +299,35 @@ class Member:
 
         return str((await Tally.objects.acreate(count=count)).pk)
 
+    async def forget_message(self, actor: str, message: str) -> None:
+        """As an older version of the project, which has no such message."""
+        from lightmoon_django.actor import registry
+
+        schema = registry.by_name(actor)
+        assert schema is not None
+        schema.messages.pop(message)
+
+    async def idle(self) -> bool:
+        """Whether nothing is on its way to a store."""
+        from lightmoon_django.host import host
+
+        assert host.node is not None
+        return host.node.idle
+
+    async def outgoing(self) -> Any:
+        """The messages of durable tells that are stored."""
+        from lightmoon_django.models import Outgoing
+
+        return [message async for message in Outgoing.objects.values_list("message", flat=True)]
+
+    async def make_alarm(self, seconds: float) -> str:
+        """In the memory of this process, with a reminder in so many seconds."""
+        from tests.live.timed import Alarm
+
+        key = str((await Alarm.objects.acreate()).pk)
+        await self._ref("live.Alarm", key).ring.after(seconds, key)
+        return key
+
     # Clients of this process: WebSockets, without a network in between
 
     async def log_in(self, name: str) -> str:

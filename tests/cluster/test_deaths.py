@@ -67,6 +67,17 @@ def test_a_paused_node_neither_writes_nor_answers(group: Group) -> None:
     assert here.ask(key, "get") == 104
 
 
+def test_a_durable_tell_waits_for_a_node_of_its_version(group: Group) -> None:
+    """B50: the receiver is at an older process, which doesn't know the message; that is no word of the receiver's."""
+    here, there = group.start(2)
+    key, sender = there.make(), here.make()
+    there.do("forget_message", actor="live.Tally", message="pay")
+    here.ask(sender, "send_pay", key, 5)
+    assert here.ask(key, "get") == 0  # behind the tell
+    here.until(lambda: here.do("idle"), True)
+    assert here.do("outgoing") == ["pay"]
+
+
 def test_a_tell_of_a_dead_node_still_runs(group: Group) -> None:
     """B22: what another node has accepted from it is not taken back."""
     here, there = group.start(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -317,6 +318,23 @@ async def test_durable_tells_to_a_paused_actor_wait_until_it_is_resumed(stored: 
     await stored.db(operations.resume, other)
     await all_delivered(stored)
     assert await other.get() == 5
+
+
+async def test_a_durable_tell_of_a_message_that_is_unknown_here_is_tried_again(stored: World, settings: Any) -> None:
+    """B48, B50: the other processes may be newer than this one; in the end it is a dead letter."""
+    settings.LIGHTMOON = {"DEAD_LETTER_ATTEMPTS": 2}
+    actor = await stored.make()
+    await actor.get()
+    row = Outgoing(id=uuid.uuid4(), actor="live.Tally", key=actor.key, message="renamed", payload=b"\x90", wake_at=0)
+    await stored.db(row.save)
+    later = 4 * 10**15  # microseconds
+    for attempt in range(2):
+        assert len(await redeliver(stored, later + attempt * 2 * 10**9)) == 1
+        await eventually(lambda: stored.node.idle, "it is noted")
+        assert "renamed" in (await stored.db(Outgoing.objects.get)).last_error
+    assert len(await redeliver(stored, later + 4 * 10**9)) == 1
+    (letter,) = await until_buried(stored, actor)
+    assert letter.message == "renamed"
 
 
 async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from lightmoon_django import every, message, ref
 from lightmoon_django.actor import registry
-from lightmoon_django.errors import Overloaded, Rejected, UsageError
+from lightmoon_django.errors import Overloaded, Rejected, Unavailable, UsageError
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
+from lightmoon_django.persistence.store import Down
 from lightmoon_django.runtime.activation import Activation
 from lightmoon_django.runtime.timers import Tick
 from tests.live.models import Probe
@@ -213,6 +214,49 @@ async def test_a_timer_begins_again_after_its_activation_was_replaced(beat: Beat
     await beat.rest()
     beat.advance(1)
     await beat.until(41)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("beat", _backends()[1:], indirect=True)
+async def test_a_timer_begins_again_after_an_outage(beat: Beat, queued: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B15, B35: its activation was replaced, and a call has waited in vain for its row to be read again."""
+    actor = await beat.start()
+    first = beat.activation
+    assert first is not None
+    assert first.store is not None
+    store = first.store.store
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "load", lambda loads: [Down(OSError("connection refused"))] * len(loads))
+        calls = [asyncio.ensure_future(actor.hold("g"))]
+        await eventually(lambda: ("holding", "g") in Probe.log, "it runs")
+        if queued:
+            calls.append(asyncio.ensure_future(actor.get()))
+            await eventually(lambda: first.mailbox, "a call waits behind it")
+        await beat.world.db(Metronome(pk=actor.key, count=40).save)
+        Probe.gate("g").set()
+        await eventually(lambda: beat.activation is not first and beat.activation is not None, "it is replaced")
+        if not queued:
+            calls.append(asyncio.ensure_future(actor.get()))
+        await eventually(lambda: beat.activation is not None and beat.activation.mailbox, "a call waits")
+        beat.advance(beat.node.settings.ACTIVATE_TIMEOUT + 1)
+        with pytest.raises(Unavailable, match="could not be loaded"):
+            await calls[-1]
+        await asyncio.gather(*calls, return_exceptions=True)
+    await beat.rest()
+    beat.advance(1)
+    await beat.until(41)
+
+
+@pytest.mark.parametrize("beat", _backends()[1:], indirect=True)
+async def test_a_timer_goes_on_where_its_actor_was_to_move_to_a_node_that_has_gone(beat: Beat) -> None:
+    """B15, B38: nobody has to call the actor for that."""
+    await beat.start()
+    first = beat.activation
+    beat.node.move(first, 1)  # known no more
+    await eventually(lambda: beat.activation is not first and beat.activation is not None, "it comes back")
+    await beat.rest()
+    beat.advance(1)
+    await beat.until(1)
 
 
 @pytest.mark.parametrize("beat", _backends()[1:], indirect=True)

@@ -85,8 +85,8 @@ def _hosts(alias: str, config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if len(config.get("hosts") or ()) > 1:
         yield Warning(
             f"The channel layer {alias!r} has several Redis hosts: what consumers of your own send to a channel by its "
-            "plain name goes to any of them, and arrives late or out of order (channels_redis #221). Links choose theirs "
-            "by the node's name, so all processes must list the same hosts in the same order.",
+            "plain name goes to any of them, and arrives late or out of order (channels_redis #221). Links choose "
+            "theirs by the node's name, so all processes must list the same hosts in the same order.",
             hint="Name one host, or one by Sentinel; or silence this where that order is certain.",
             id="lightmoon.W047",
         )

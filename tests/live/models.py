@@ -338,6 +338,12 @@ class Tally(TallyMessages, models.Model):
             raise Rejected("After the tell.")
 
     @message
+    async def write_by_itself(self, text: str) -> None:
+        """Use the ORM, but not in the turn's commit."""
+        await Log.objects.acreate(text=text)
+        raise Rejected(f"After {await Log.objects.acount()}.")
+
+    @message
     def write_log(self, text: str, fail: bool = False) -> int:
         """Use the ORM freely, in the turn's transaction."""
         self.count += 1

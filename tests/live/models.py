@@ -61,6 +61,10 @@ class TallyMessages:
     async def get(self) -> int:
         return self.count
 
+    @message(read_only=True)
+    async def time_left(self) -> float:
+        return turn.deadline.total_seconds()
+
     @message
     async def get_data(self) -> dict[str, Any]:
         return self.data

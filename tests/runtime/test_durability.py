@@ -273,6 +273,24 @@ async def test_sync_inside_an_open_transaction_is_refused(stored: World) -> None
         await asyncio.to_thread(ask)
 
 
+async def test_sync_inside_a_transaction_that_holds_no_actor_is_an_option(stored: World) -> None:
+    """B77: it is the caller's word; the two commit independently."""
+    if stored.backend == "sqlite":
+        pytest.skip("Its transactions take the one write lock at once, as `check` asks them to.")
+    actor = await stored.make()
+
+    def ask() -> Any:
+        try:
+            with transaction.atomic("pg"):
+                Log.objects.using("pg").create(text="x")
+                return actor.add.options(in_transaction=True).sync(1)
+        finally:
+            connections["pg"].close()
+
+    assert await asyncio.to_thread(ask) == 1
+    assert await stored.logs() == 1
+
+
 async def test_a_tell_inside_a_transaction_leaves_after_the_commit(stored: World) -> None:
     """B77: and not at all after a rollback."""
     actor = await stored.make()

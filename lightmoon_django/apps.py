@@ -21,9 +21,11 @@ class LightMoonConfig(AppConfig):
         from lightmoon_django import checks, kinds, signals
         from lightmoon_django.actor import ref, view
         from lightmoon_django.host import host
+        from lightmoon_django.persistence import strays
 
         ref.install(host)
         signals.connect()
+        strays.connect()
         if apps.is_installed("django.contrib.auth"):
             from lightmoon_django import access  # it needs the user model
 

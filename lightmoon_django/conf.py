@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -118,6 +118,19 @@ _DURATIONS = frozenset(
 )
 
 
+_COUNTS = frozenset(  # with none of these nothing works
+    {
+        "MAILBOX_LIMIT",
+        "WORKER_THREADS",
+        "MAX_REQUEST_BYTES",
+        "MAX_RESPONSE_BYTES",
+        "MAX_SESSIONS",
+        "MAX_ACTIVATIONS",
+        "DEAD_LETTER_ATTEMPTS",
+    }
+)
+
+
 def parse(values: Mapping[str, Any]) -> Settings:
     """Settings from a mapping. Raises `ImproperlyConfigured` for unknown names and values that can't work."""
     known = {field.name: field for field in dataclasses.fields(Settings)}
@@ -137,14 +150,21 @@ def _value(name: str, value: Any, default: Any) -> Any:
     if name == "ROLES":
         return _roles(value)
     if isinstance(default, tuple):
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be a list, not {value!r}.")
         return tuple(value)
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be a number of at least 0, not {value!r}.")
     if name in _DURATIONS and value == 0:
         raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be longer than 0 seconds.")
-    return type(default)(value)
+    if name in _COUNTS and value < 1:
+        raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] must be at least 1, not {value!r}.")
+    try:
+        return type(default)(value)
+    except OverflowError:
+        raise ImproperlyConfigured(f"LIGHTMOON[{name!r}] can't be infinite.") from None
 
 
 def is_role(name: Any) -> bool:

@@ -58,6 +58,7 @@ DJANGO_SETTINGS = {
     "gateway.tokens": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "gateway.users": {"SESSION_COOKIE_NAME", "SESSION_ENGINE"},
     "host": {"DEBUG"},
+    "persistence.strays": {"DEBUG"},
     "links": {"SECRET_KEY", "SECRET_KEY_FALLBACKS"},
     "checks.project": {"ASGI_APPLICATION"},
     "proxies.devtools": {"DEBUG"},

@@ -157,7 +157,7 @@ def message(
     """
     options = Options(
         exposed=exposed,
-        permission_classes=None if permission_classes is None else tuple(permission_classes),
+        permission_classes=_listed(permission_classes),
         read_only=read_only,
         reentrant=reentrant,
         once=once,
@@ -191,7 +191,7 @@ def event(
 
     To all who may follow the actor, or (with `permission_classes`) to those of them whom these let see it.
     """
-    classes = None if permission_classes is None else tuple(permission_classes)
+    classes = _listed(permission_classes)
     return Event(function, classes) if function is not None else _EventDecorator(classes)
 
 
@@ -238,10 +238,8 @@ def actor(
     """
     options = ActorOptions(
         view=tuple(view) if isinstance(view, (list, tuple)) else view,
-        permission_classes=None if permission_classes is None else tuple(permission_classes),
-        subscription_permission_classes=(
-            None if subscription_permission_classes is None else tuple(subscription_permission_classes)
-        ),
+        permission_classes=_listed(permission_classes),
+        subscription_permission_classes=_listed(subscription_permission_classes),
         presence=_shown(presence),
         create=create,
         idle_after=_seconds(idle_after, "idle_after"),
@@ -291,6 +289,15 @@ def _adopt_plain(cls: type) -> None:
 
 def _instance_key(instance: Model) -> str | None:
     return None if instance.pk is None else str(instance.pk)
+
+
+def _listed(classes: Iterable[Any] | None) -> tuple[Any, ...] | None:
+    """Permission classes as they were given; None where nothing was said."""
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise UsageError(f"Permission classes are given as a list, as in [IsAuthenticated], and not as {classes!r}.")
+    return tuple(classes)
 
 
 def _shown(presence: bool | Iterable[str]) -> tuple[str, ...] | None:

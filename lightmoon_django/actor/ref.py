@@ -118,9 +118,11 @@ class BoundMessage(Remindable[P], Generic[P, R]):
         """The same message with options for its next calls.
 
         `timeout` is in seconds, queueing included. `call_id` names one call: sent again under it, also by somebody
-        else, the message doesn't run again and the first answer comes; kept while the actor is in memory, and for
-        `CALL_RETENTION` where the message is declared with `once=True`. `name` tells reminders of one message apart,
-        and `catch_up` ("once", "all" or "skip") says what becomes of a periodic one's missed firings.
+        else, the message doesn't run again and the first answer comes; kept while the actor is in memory (of its last
+        64 such calls, and up to 64 KiB of each), and for `CALL_RETENTION` where the message is declared with
+        `once=True`. `in_transaction` lets `.sync()` be called inside an open transaction, by who knows that it holds
+        none of the actor's rows (on SQLite one that has the write lock holds them all). `name` tells reminders of one
+        message apart, and `catch_up` ("once", "all" or "skip") says what becomes of a periodic one's missed firings.
         """
         if isinstance(timeout, datetime.timedelta):
             timeout = timeout.total_seconds()

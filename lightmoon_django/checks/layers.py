@@ -6,8 +6,9 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from channels import DEFAULT_CHANNEL_LAYER
 from channels.layers import channel_layers
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
@@ -31,6 +32,8 @@ def check_layer(**_: Any) -> list[CheckMessage]:
     except (ImproperlyConfigured, TypeError):
         return []  # said elsewhere
     layer = channel_layers.configs.get(settings.CHANNEL_LAYER)
+    if layer is None and settings.CHANNEL_LAYER != DEFAULT_CHANNEL_LAYER:
+        return [_missing(settings.CHANNEL_LAYER)]
     backend = _backend(layer)
     if backend == IN_MEMORY:
         return list(_alone(settings.CHANNEL_LAYER)) if settings.ROLES else []
@@ -60,6 +63,14 @@ def _backend(layer: Mapping[str, Any] | None) -> str:
     return str(layer["BACKEND"]) if layer is not None else IN_MEMORY
 
 
+def _missing(alias: str) -> CheckMessage:
+    return Error(
+        f"LIGHTMOON['CHANNEL_LAYER'] names {alias!r}, which is not in CHANNEL_LAYERS: no links go by it.",
+        hint="Correct the name, or add the layer.",
+        id="lightmoon.E030",
+    )
+
+
 def _alone(alias: str) -> Iterator[CheckMessage]:
     yield Warning(
         f"LIGHTMOON['ROLES'] speaks of several processes, but the channel layer {alias!r} is in memory: they find each "
@@ -73,9 +84,10 @@ def _alone(alias: str) -> Iterator[CheckMessage]:
 def _hosts(alias: str, config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if len(config.get("hosts") or ()) > 1:
         yield Warning(
-            f"The channel layer {alias!r} has several Redis hosts: what is sent to one channel goes to any of them, "
-            "and arrives late or out of order (channels_redis #221).",
-            hint="Name one host, or one by Sentinel. Links between nodes don't need more: they carry batches.",
+            f"The channel layer {alias!r} has several Redis hosts: what consumers of your own send to a channel by its "
+            "plain name goes to any of them, and arrives late or out of order (channels_redis #221). Links choose "
+            "theirs by the node's name, so all processes must list the same hosts in the same order.",
+            hint="Name one host, or one by Sentinel; or silence this where that order is certain.",
             id="lightmoon.W047",
         )
 

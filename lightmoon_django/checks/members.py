@@ -63,6 +63,7 @@ def _options(cls: type, name: str, message: Message[Any, Any]) -> Iterator[Check
 
 def _event(cls: type, name: str, event: Event[Any]) -> Iterator[CheckMessage]:
     yield from _signature(cls, name, event.function, needs_hints=True, returns=False)
+    yield from check_permissions(cls, f"{cls.__name__}.{name}", event.permission_classes)
     returned = inspect.signature(event.function).return_annotation
     if inspect.iscoroutinefunction(event.function) or returned not in (inspect.Signature.empty, None, "None"):
         yield Error(
@@ -111,17 +112,23 @@ def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> I
     for one in classes or ():
         try:
             found = import_string(one) if isinstance(one, str) else one
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             found, reason = None, str(error)
         else:
-            reason = f"{found!r} has no has_permission()."
-        if not hasattr(found, "has_permission") and not hasattr(found, "evaluate"):
+            reason = f"{found!r} is no class with has_permission()."
+        if not _judges(found):
             yield Error(
                 f"{where} has a permission class that can't be used: {reason}",
                 hint="Name classes of rest_framework.permissions, or your own with has_permission(request, view).",
                 obj=cls,
                 id="lightmoon.E011",
             )
+
+
+def _judges(found: Any) -> bool:
+    """Whether it is a permission class, or is composed of some as in `IsAuthenticated & IsAdminUser`."""
+    parts = [getattr(found, name) for name in ("op1_class", "op2_class") if hasattr(found, name)]
+    return all(map(_judges, parts)) if parts else callable(found) and hasattr(found, "has_permission")
 
 
 def _hook_as_message(cls: type, name: str) -> CheckMessage:

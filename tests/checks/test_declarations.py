@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models.signals import post_save
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, IsAdminUser, IsAuthenticated
 
 from lightmoon_django import Role, actor, checks, event, message
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.schema import SchemaError
 from lightmoon_django.checks import declarations
+from lightmoon_django.errors import UsageError
 
 
 class Unsendable:
@@ -300,14 +302,46 @@ def test_a_misspelled_hook_is_a_warning(name: str) -> None:
 
 
 def test_a_permission_class_that_cannot_judge_is_an_error() -> None:
-    """B66: neither a missing one nor something else."""
+    """B66: neither a missing one nor something else, whatever it is for."""
 
     @actor(permission_classes=["nowhere.Permission"])
     class Room:
         @message(exposed=True, permission_classes=[Unsendable])
         async def say(self) -> None: ...
 
-    assert ids(declarations.check_actor(Room)) == ["lightmoon.E011", "lightmoon.E011"]
+        @message(exposed=True, permission_classes=[IsAdminUser()])
+        async def shout(self) -> None: ...
+
+        @event(permission_classes=["."])
+        def said(self) -> None: ...
+
+    assert ids(declarations.check_actor(Room)) == 4 * ["lightmoon.E011"]
+
+
+def test_composed_permission_classes_can_judge() -> None:
+    """B66: as DRF lets them be composed; but not of anything else."""
+
+    @actor(permission_classes=[IsAuthenticated & (IsAdminUser | ~AllowAny)])
+    class Room:
+        @message(exposed=True)
+        async def say(self) -> None: ...
+
+    @actor(permission_classes=[IsAuthenticated & Unsendable])
+    class Hall: ...
+
+    assert declarations.check_actor(Room) == []
+    assert only(Hall).id == "lightmoon.E011"
+
+
+@pytest.mark.parametrize("given", [AllowAny, "rest_framework.permissions.AllowAny", IsAuthenticated & IsAdminUser])
+def test_permission_classes_that_are_no_list_are_refused_at_once(given: Any) -> None:
+    """B66: a text would be taken for a list of letters."""
+    for decorator, word in ((actor, "permission_classes"), (actor, "subscription_permission_classes")):
+        with pytest.raises(UsageError, match="as a list"):
+            decorator(**{word: given})
+    for other in (message, event):
+        with pytest.raises(UsageError, match="as a list"):
+            other(permission_classes=given)
 
 
 def test_permission_classes_on_a_private_message_are_a_warning() -> None:
@@ -374,8 +408,11 @@ def test_a_model_with_messages_but_without_the_decorator_is_a_warning() -> None:
         @message
         async def say(self) -> None: ...
 
-    assert declarations._has_messages(Room)
     assert declarations.check_forgotten(None) == []  # the installed models are all right
+    with mock.patch.object(declarations, "apps", Room._meta.apps):
+        (found,) = declarations.check_forgotten(None)
+    assert (found.id, found.obj) == ("lightmoon.W002", Room)
+    assert "@actor" in str(found.hint)
 
 
 def test_save_logic_is_an_information() -> None:

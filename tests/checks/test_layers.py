@@ -68,6 +68,15 @@ def test_roles_without_a_way_between_machines_are_a_warning() -> None:
         assert ids(layers.check_layer()) == ["W046"]
 
 
+@override_settings(LIGHTMOON={"CHANNEL_LAYER": "links"})
+def test_a_layer_that_there_is_not_is_an_error() -> None:
+    """B66: processes of several machines would not find each other, and nothing would say why."""
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": CORE}}):
+        assert ids(layers.check_layer()) == ["E030"]
+    with override_settings(CHANNEL_LAYERS={"links": {"BACKEND": MEMORY}}):
+        assert layers.check_layer() == []
+
+
 @pytest.mark.django_db
 def test_living_nodes_of_another_machine_are_seen() -> None:
     """B66: over SQLite and without a layer both are said; those of this machine and dead ones are nothing."""

@@ -56,6 +56,32 @@ def test_a_setting_that_cannot_work_is_an_error() -> None:
     assert "number" in found.msg
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEFAULT_PERMISSION_CLASSES", "rest_framework.permissions.AllowAny"),
+        ("HARMLESS_RECEIVERS", "auctions.receivers.count"),
+        ("WORKER_THREADS", 0),
+        ("MAILBOX_LIMIT", 0.5),
+        ("CALL_TIMEOUT", float("nan")),
+        ("HISTORY", float("inf")),
+    ],
+)
+def test_a_value_with_which_nothing_works_is_an_error(name: str, value: Any) -> None:
+    """B66: a text would be taken for a list of letters, and no thread and no message would ever do anything."""
+    with override_settings(LIGHTMOON={name: value}):
+        found = only(project.check_settings())
+    assert found.id == "lightmoon.E030"
+    assert name in found.msg
+
+
+def test_nothing_may_mean_that_there_is_no_limit_or_none_of_it() -> None:
+    """What is documented so stays so."""
+    for name in ("RATE_LIMIT", "CONNECT_RATE_LIMIT", "HISTORY", "PRESENCE_LIMIT", "MAX_SUBSCRIPTIONS"):
+        with override_settings(LIGHTMOON={name: 0}):
+            assert project.check_settings() == []
+
+
 @override_settings(LIGHTMOON={"DEFAULT_PERMISSION_CLASSES": ["nowhere.Nobody"]})
 def test_a_default_permission_class_that_is_missing_is_an_error() -> None:
     """B66: nobody could be judged."""

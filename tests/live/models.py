@@ -61,6 +61,10 @@ class TallyMessages:
     async def get(self) -> int:
         return self.count
 
+    @message(read_only=True)
+    async def time_left(self) -> float:
+        return turn.deadline.total_seconds()
+
     @message
     async def get_data(self) -> dict[str, Any]:
         return self.data
@@ -336,6 +340,12 @@ class Tally(TallyMessages, models.Model):
         ref(Tally, other).pay.tell(n)
         if fail:
             raise Rejected("After the tell.")
+
+    @message
+    async def write_by_itself(self, text: str) -> None:
+        """Use the ORM, but not in the turn's commit."""
+        await Log.objects.acreate(text=text)
+        raise Rejected(f"After {await Log.objects.acount()}.")
 
     @message
     def write_log(self, text: str, fail: bool = False) -> int:

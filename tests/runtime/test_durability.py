@@ -162,6 +162,30 @@ async def test_what_a_turn_saves_is_stored_with_it(stored: World) -> None:
     assert (await stored.stored(actor.key)).count == 1
 
 
+async def test_what_an_async_message_writes_by_itself_stays(stored: World) -> None:
+    """9.16: it is no part of the turn, as docs/guarantees.md says."""
+    actor = await stored.make()
+    with pytest.raises(Rejected, match="After 1"):
+        await actor.write_by_itself("stray")
+    assert await stored.logs() == 1
+
+
+async def test_under_debug_an_async_message_can_not_write_by_itself(stored: World, settings: Any) -> None:
+    """9.16: and hears what to do instead, which works."""
+    settings.DEBUG = True
+    await stored.db(connections.close_all)  # they are watched from when they are opened
+    actor = await stored.make()
+    with pytest.raises(InternalError) as caught:
+        await actor.write_by_itself("stray")
+    assert "turn.save(obj)" in str(caught.value.detail)
+    assert await stored.logs() == 0
+    await actor.with_log("in its commit")
+    assert await actor.write_log("in its transaction") == 2
+    with pytest.raises(Rejected):
+        await actor.with_log("undone", fail=True)
+    assert await stored.logs() == 2
+
+
 async def test_a_blocking_message_shares_its_transaction_with_the_orm(stored: World) -> None:
     """B30, B72: an exception undoes both."""
     actor = await stored.make()
@@ -247,6 +271,24 @@ async def test_sync_inside_an_open_transaction_is_refused(stored: World) -> None
 
     with pytest.raises(UsageError, match="on_commit"):
         await asyncio.to_thread(ask)
+
+
+async def test_sync_inside_a_transaction_that_holds_no_actor_is_an_option(stored: World) -> None:
+    """B77: it is the caller's word; the two commit independently."""
+    if stored.backend == "sqlite":
+        pytest.skip("Its transactions take the one write lock at once, as `check` asks them to.")
+    actor = await stored.make()
+
+    def ask() -> Any:
+        try:
+            with transaction.atomic("pg"):
+                Log.objects.using("pg").create(text="x")
+                return actor.add.options(in_transaction=True).sync(1)
+        finally:
+            connections["pg"].close()
+
+    assert await asyncio.to_thread(ask) == 1
+    assert await stored.logs() == 1
 
 
 async def test_a_tell_inside_a_transaction_leaves_after_the_commit(stored: World) -> None:

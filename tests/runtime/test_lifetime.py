@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 
 import pytest
@@ -163,6 +164,26 @@ async def test_a_call_cancelled_while_it_runs_is_undone(world: World) -> None:
     with pytest.raises((asyncio.CancelledError, Cancelled)):
         await running
     assert await actor.get() == 0
+
+
+async def test_a_turn_knows_the_time_that_it_has_left(world: World, settings: object) -> None:
+    """§8: the call's own, or that of the setting; on each of them queueing included."""
+    settings.LIGHTMOON = {"CALL_TIMEOUT": 20}  # type: ignore[attr-defined]
+    actor = await world.make()
+    for timeout, seconds in ((None, 20), (9, 9), (datetime.timedelta(minutes=1), 60)):
+        assert seconds / 2 < await actor.time_left.options(timeout=timeout)() <= seconds
+
+
+async def test_more_actors_than_a_node_may_hold_are_refused(world: World, settings: object) -> None:
+    """B53, 9.19: at once; those that are in memory go on."""
+    settings.LIGHTMOON = {"MAX_ACTIVATIONS": 2}  # type: ignore[attr-defined]
+    one, other, third = await world.make(), await world.make(), await world.make()
+    await one.add(1)
+    await other.add(1)
+    with pytest.raises(Overloaded) as caught:
+        await third.add(1)
+    assert caught.value.retry_after
+    assert await one.add(1) == 2
 
 
 async def test_a_full_mailbox_answers_at_once(world: World, settings: object) -> None:

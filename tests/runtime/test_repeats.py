@@ -54,6 +54,19 @@ async def test_the_same_call_id_for_another_call_is_refused(world: World) -> Non
     assert await holding == 2
 
 
+async def test_so_many_answers_are_kept_and_of_once_messages_all(stored: World) -> None:
+    """B50: the last 64 of an actor in memory."""
+    actor = await stored.make(count=100)
+    for message, forgets in ((actor.add, True), (actor.pay, False)):
+        for number in range(65):
+            await message.options(call_id=f"{number} {forgets}")(1)
+        before = await actor.get()
+        await message.options(call_id=f"64 {forgets}")(1)
+        assert await actor.get() == before
+        await message.options(call_id=f"0 {forgets}")(1)
+        assert await actor.get() == before + forgets
+
+
 async def test_a_call_that_failed_runs_again(world: World) -> None:
     """B50: an error is no answer to keep."""
     actor = await world.make()

@@ -30,7 +30,7 @@ from lightmoon_django.actor.schema import ActorSchema, MessageSchema
 from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current, renew_lock
 from lightmoon_django.clock import SystemClock
 from lightmoon_django.conf import Settings
-from lightmoon_django.errors import TooDeep, Unavailable, UsageError
+from lightmoon_django.errors import OutcomeUnknown, TooDeep, UsageError
 from lightmoon_django.links import Links
 from lightmoon_django.persistence import transactions
 from lightmoon_django.runtime.node import Node
@@ -248,7 +248,7 @@ class Host:
         try:
             return testrun.wait(waiting, limit) if testrun.active() else waiting.result(limit)
         except concurrent.futures.TimeoutError:
-            raise Unavailable("The node's event loop does not answer. Is something blocking it?") from None
+            raise OutcomeUnknown("The node's event loop does not answer. Is something blocking it?") from None
 
     def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
         turn = current()

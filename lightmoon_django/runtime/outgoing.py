@@ -17,7 +17,7 @@ from lightmoon_django.actor.cadence import moment
 from lightmoon_django.actor.call import Call, Tell
 from lightmoon_django.actor.repeat import SIZE, Identity, fingerprint
 from lightmoon_django.actor.turn import Turn
-from lightmoon_django.errors import InternalError, LightMoonError
+from lightmoon_django.errors import InternalError, LightMoonError, OutcomeUnknown
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
 
@@ -45,7 +45,7 @@ class DurableTell(Tell):
 
     def reject(self, error: LightMoonError) -> None:
         super().reject(error)
-        if not error.retryable and not isinstance(error, InternalError):
+        if not error.retryable and not isinstance(error, (InternalError, OutcomeUnknown)):
             _delivered(self)  # the receiver has said no
         elif self.due is not None:
             _retry(self, self.due, error)

@@ -30,7 +30,7 @@ from lightmoon_django.actor.schema import ActorSchema, MessageSchema
 from lightmoon_django.actor.turn import CALL_DEPTH, Turn, current, renew_lock
 from lightmoon_django.clock import SystemClock
 from lightmoon_django.conf import Settings
-from lightmoon_django.errors import TooDeep, Unavailable, UsageError
+from lightmoon_django.errors import OutcomeUnknown, TooDeep, UsageError
 from lightmoon_django.links import Links
 from lightmoon_django.persistence import transactions
 from lightmoon_django.runtime.node import Node
@@ -52,6 +52,7 @@ class Host:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._node: Node | None = None
+        self._ending: Node | None = None  # while `stop` waits for it, and others for the lock
         self._storage: Any = None
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = _nothing  # lets that thread end
@@ -81,6 +82,9 @@ class Host:
         node = self._node
         if node is not None and self._lent == testrun.active():
             return node
+        ending = self._ending
+        if ending is not None and _is_of(ending):  # it ends when its turns have, so they can't wait for that
+            return ending
         with self._lock:
             if self._node is not None and self._lent != testrun.active():
                 self.stop()  # a test asked for real threads, or is over
@@ -154,11 +158,14 @@ class Host:
                 return
             if self._lent:
                 grace = 0.0  # nobody lends it a thread any more; its transaction is rolled back anyway
+            self._ending = node
             done = asyncio.run_coroutine_threadsafe(node.stop(grace), node.loop)
             try:
                 done.result(grace + ANSWER_GRACE)
             except concurrent.futures.TimeoutError:
                 logger.warning("The node did not stop in time.", extra={"action": "stop_timeout"})
+            finally:
+                self._ending = None
             self._end_thread()
 
     def _end_thread(self) -> None:
@@ -186,7 +193,7 @@ class Host:
         """In a forked child: forget the parent's node without touching what it shares with the parent."""
         self._lock = threading.RLock()
         renew_lock()
-        self._node = self._storage = self._thread = None
+        self._node = self._ending = self._storage = self._thread = None
         self._end = _nothing
 
     # Calls from Python
@@ -241,7 +248,7 @@ class Host:
         try:
             return testrun.wait(waiting, limit) if testrun.active() else waiting.result(limit)
         except concurrent.futures.TimeoutError:
-            raise Unavailable("The node's event loop does not answer. Is something blocking it?") from None
+            raise OutcomeUnknown("The node's event loop does not answer. Is something blocking it?") from None
 
     def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
         turn = current()
@@ -308,6 +315,12 @@ class Host:
 
 def _nothing() -> None:
     pass
+
+
+def _is_of(node: Node) -> bool:
+    """Whether a turn of that node makes this call, or something else on its loop."""
+    turn = current()
+    return asyncio._get_running_loop() is node.loop or (turn is not None and turn.activation.node is node)
 
 
 def _post(node: Node, call: Call) -> None:

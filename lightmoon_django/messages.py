@@ -246,30 +246,47 @@ def position_in(payload: bytes) -> Position:
     return Position(found.epoch, found.seq)
 
 
-_CARRIED = ("retry_after", "path", "data", "cycle", "error_id", "detail")
+LONGEST_TEXT = 64 * 1024  # characters of an error's message; of a longer one the rest is left out
+
+_CARRIED: tuple[tuple[type[LightMoonError], tuple[str, ...]], ...] = (
+    (LightMoonError, ("retry_after", "path")),
+    (errors.Rejected, ("data",)),
+    (errors.DeadlockError, ("cycle",)),
+    (errors.InternalError, ("error_id", "detail")),
+)  # by these classes only: what a project's own calls so is its own business
 
 
 def failure(id: int, error: LightMoonError, position: Position | None = None) -> Failure:
     """An error on its way to another node. A declared one arrives as the same class."""
     cls = type(error)
     kind = f"{cls.__module__}:{cls.__qualname__}"
-    detail = {name: getattr(error, name) for name in _CARRIED if getattr(error, name, None) is not None}
+    names = [name for one, carried in _CARRIED if isinstance(error, one) for name in carried]
+    detail = {name: getattr(error, name) for name in names if getattr(error, name, None) is not None}
     message = error.message if hasattr(error, "message") else str(error)
-    message = message.encode(errors="backslashreplace").decode()  # half a surrogate, as in a file's name, can't travel
+    message = message[:LONGEST_TEXT].encode(errors="backslashreplace").decode()  # half a surrogate, as in a file's name, can't travel
     return Failure(id, kind, message, error.code, _packed(detail), position)
 
 
 def _packed(detail: dict[str, Any]) -> bytes:
     try:
-        return encode(detail)
-    except (TypeError, ValueError, OverflowError):  # data of a declared error that can't travel
+        packed: bytes = encode(detail)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        packed = b""
+    if not packed or len(packed) > MAX_PAYLOAD:  # data of a declared error that can't travel
         detail.pop("data", None)
-        return encode(detail)
+        packed = encode(detail)
+    return packed
 
 
 def error_of(found: Failure) -> LightMoonError:
-    """The error as it was raised on the other node."""
-    return errors.revive(_error_class(found.kind), found.message, found.code, msgspec.msgpack.decode(found.detail))
+    """The error as it was raised on the other node. Of a class that can't be made so, as the one it is made from."""
+    carried = msgspec.msgpack.decode(found.detail)
+    for cls in _error_class(found.kind).__mro__:
+        try:
+            return errors.revive(cls, found.message, found.code, carried)
+        except Exception:  # of a project's own code
+            continue
+    raise AssertionError(found.kind)  # our own can be made
 
 
 def _error_class(kind: str) -> type[LightMoonError]:

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.decorators import Event, Message
 from lightmoon_django.actor.schema import RESERVED_PARAMETERS, SchemaError, Signature, contradiction
+from lightmoon_django.gateway import policy
 
 _CLOSE = 0.75  # similarity from which a name is taken for a misspelled hook
 
@@ -115,8 +116,8 @@ def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> I
         except (ImportError, ValueError) as error:
             found, reason = None, str(error)
         else:
-            reason = f"{found!r} is no class with has_permission()."
-        if not _judges(found):
+            reason = _unable(found)
+        if reason is not None:
             yield Error(
                 f"{where} has a permission class that can't be used: {reason}",
                 hint="Name classes of rest_framework.permissions, or your own with has_permission(request, view).",
@@ -125,10 +126,16 @@ def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> I
             )
 
 
-def _judges(found: Any) -> bool:
-    """Whether it is a permission class, or is composed of some as in `IsAuthenticated & IsAdminUser`."""
-    parts = [getattr(found, name) for name in ("op1_class", "op2_class") if hasattr(found, name)]
-    return all(map(_judges, parts)) if parts else callable(found) and hasattr(found, "has_permission")
+def _unable(permission: Any) -> str | None:
+    """Why it can't judge, if it can't. One that is composed, as `IsAuthenticated & IsAdminUser`, has parts that can."""
+    parts = [getattr(permission, name) for name in ("op1_class", "op2_class") if hasattr(permission, name)]
+    for part in parts:
+        if (reason := _unable(part)) is not None:
+            return reason
+    if not parts and not (callable(permission) and hasattr(permission, "has_permission")):
+        return f"{permission!r} is no class with has_permission()."
+    mistake = policy.mistake_of(permission())
+    return mistake and f"it is {mistake}."
 
 
 def _hook_as_message(cls: type, name: str) -> CheckMessage:

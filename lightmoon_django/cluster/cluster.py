@@ -260,9 +260,13 @@ class Cluster:
                 self._postbox.post(peer, data)
 
     async def company(self) -> bool:
-        """Whether another node is alive that can take actors over. If so, this one takes no more from now on."""
+        """Whether another node is alive that can take actors over. If so, this one takes no more from now on.
+
+        If not, the calls that had come by then are on their way to their actors here.
+        """
         if self._stopped:
             return False
+        until = self._clock.monotonic() + LOOK_PATIENCE
         looked = asyncio.Event()
         self.peers.refresh(looked.set)
         with contextlib.suppress(TimeoutError):
@@ -271,6 +275,8 @@ class Cluster:
         if self.placement.draining:
             for peer in self.peers.living():
                 self._postbox.post(peer, encode(Draining()))
+        while len(self._lookups) and not self.placement.draining and self._clock.monotonic() < until:
+            await asyncio.sleep(DRAIN_STEP)
         return self.placement.draining
 
     # What others send

@@ -77,6 +77,7 @@ class Node:
             monotonic=clock.monotonic,
         )
         self.stopping = False
+        self.finishing = False  # it is stopping, and what runs may still send
         self.ending = False  # `stop` was called
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
@@ -94,8 +95,11 @@ class Node:
         """Nothing is on its way to a store, and no turn or `on_commit` callback is about to run."""
         return self._storage.idle and self.callbacks.idle and not self.runners.ready
 
-    def post(self, call: Call) -> None:
-        """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call."""
+    def post(self, call: Call, *, told: bool = False) -> None:
+        """Deliver a call. Never raises; exactly one of its `resolve` and `reject` follows, perhaps within this call.
+
+        `told`: a turn of this node has told it. That goes on, as its asks do, until the node has ended.
+        """
         if call.cancelled:
             call.reject(Cancelled("The caller cancelled the call before it ran."))
             return
@@ -111,7 +115,7 @@ class Node:
                 return
             if self.elsewhere is not None and self.elsewhere.takes(call):
                 return
-            if self.stopping:
+            if self.stopping and not (self.finishing and (told or call.origin is not None)):
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
             try:
@@ -303,7 +307,7 @@ class Node:
         until = self.clock.monotonic() + grace
         if self.elsewhere is not None and grace and await self.elsewhere.company():
             self.handover = Handover(self, self.elsewhere)
-        self.stopping = True  # only now: until it is known who stays, calls are taken as ever
+        self.stopping = self.finishing = True  # only now: until it is known who stays, calls are taken as ever
         self._scan.cancel()
         await self.reminders.stop()
         while self.clock.monotonic() < until:
@@ -313,6 +317,7 @@ class Node:
             if not len(self.catalog) and not self.handover and not self.moves:
                 break
             await asyncio.sleep(0.005)
+        self.finishing = False
         if self.elsewhere is not None:
             await self.elsewhere.drain(until)
         for activation in self.catalog:

@@ -32,7 +32,7 @@ def release(activation: Activation, turn: Turn) -> None:
     for name, data in turn.events or ():
         activation.stream.emit(name, data)
     for tell in turn.tells or ():
-        activation.node.post(tell)
+        activation.node.post(tell, told=True)
     if turn.records is not None:
         activation.node.reminders.noted(activation, turn.records)
     if turn.callbacks is not None:

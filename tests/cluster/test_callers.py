@@ -66,6 +66,17 @@ def test_a_shell_hosts_actors_while_nobody_else_does(group: Group) -> None:
     assert server.ask("b", "add", 0, actor="live.Made") == 11
 
 
+@pytest.mark.parametrize("first", ["add.tell(3)", "add.sync(3)"])
+@pytest.mark.parametrize(("last", "counts"), [("ask_other", "3 1"), ("tell_other", "4 1")])
+def test_what_a_process_told_runs_to_its_end_before_that_ends(group: Group, first: str, last: str, counts: str) -> None:
+    """B42, B68: in a process that is alone; also what the turn itself asks and tells of others."""
+    shell(group, "Tally.objects.create(pk=1); Tally.objects.create(pk=2)")
+    began = time.monotonic()
+    assert shell(group, f"ref(Tally, 1).{first}; ref(Tally, 1).{last}.tell('2')") == ""
+    assert time.monotonic() - began < PATIENCE / 2  # nobody has waited for somebody who waited for it
+    assert shell(group, "print(*Tally.objects.order_by('pk').values_list('count', flat=True))") == counts
+
+
 def test_a_caller_hands_its_actors_to_a_server_that_starts(group: Group) -> None:
     """Design §4: while it goes on, and without an error for whoever calls them."""
     (caller,) = group.start(1, CALLER="1")

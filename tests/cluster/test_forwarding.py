@@ -6,12 +6,15 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from lightmoon_django import messages
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.call import Ask, Call, Subscription
 from lightmoon_django.actor.repeat import identity
 from lightmoon_django.cluster.forwarding import Forwarding
 from lightmoon_django.cluster.lookups import Lookups
+from lightmoon_django.cluster.sendwindow import MAX_FRAME
 from lightmoon_django.errors import DeadlineExceeded, LightMoonError, OutcomeUnknown, Rejected
 from lightmoon_django.identity import Position
 from lightmoon_django.messages import Answer, Bounce
@@ -254,3 +257,43 @@ def test_an_error_whose_text_is_none_travels() -> None:
     failed = messages.decode(messages.encode(messages.failure(1, Rejected("no file \udcff", data={"name": "\udcff"}))))
     assert isinstance(failed, messages.Failure)
     assert messages.error_of(failed).message == "no file \\udcff"
+
+
+class Picky(Rejected):
+    """Calls something of its own by the name of something of ours."""
+
+    @property
+    def detail(self) -> object:
+        return object()
+
+
+class Closed(Rejected):
+    """Can't be made without what it is about."""
+
+    def __new__(cls, about: str) -> Closed:
+        return super().__new__(cls)
+
+
+NESTED: list[Any] = []
+for _ in range(100_000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Picky("no"), "Picky"),
+        (Closed("no"), "Rejected"),
+        (Rejected("no", data=b" " * 2**25), "Rejected"),
+        (Rejected("no", data=NESTED), "Rejected"),
+        (Rejected("no" * 2**24), "Rejected"),
+    ],
+)
+def test_a_call_ends_whatever_the_actor_raises(error: Rejected, kind: str) -> None:
+    """B18, B40, B80: also as a class that is hard to make, or too much for a link."""
+    forwarding, frames, _, calls = made()
+    forwarding.send(calls[0], 7)
+    frame = messages.encode(messages.failure(frames.sent[0].id, error))
+    assert len(frame) <= MAX_FRAME
+    forwarding.ended(7, messages.decode(frame))  # type: ignore[arg-type]
+    assert calls[0].ended == kind

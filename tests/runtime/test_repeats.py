@@ -350,6 +350,33 @@ async def test_a_durable_tell_of_a_message_that_is_unknown_here_is_tried_again(s
     assert letter.message == "renamed"
 
 
+async def test_a_durable_tell_of_an_unknown_outcome_is_sent_again(
+    stored: World, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """B42, B50: at its deadline nobody knows whether the receiver's turn is stored; later it turns out that it isn't."""
+    settings.LIGHTMOON = {"CALL_TIMEOUT": 0.3}
+    one, other = await stored.make(), await stored.make(count=10)
+    assert await other.get() == 10
+    receiver = stored.activation(other)
+    assert receiver is not None
+    assert receiver.store is not None
+    store, goes_on = receiver.store.store, threading.Event()
+    real = store.commit
+
+    def commit(writes: Any) -> Any:
+        if any(write.key == other.key for write in writes):
+            goes_on.wait(PATIENCE)
+        return real(writes)
+
+    monkeypatch.setattr(store, "commit", commit)
+    await one.send_pay(other.key, 3)  # 13 violates a constraint: it can never be stored
+    await eventually(lambda: "The deadline passed while the turn was being stored" in caplog.text, "it is late")
+    goes_on.set()
+    await other.get()
+    assert len(await redeliver(stored, 4 * 10**15)) == 1
+    await eventually(lambda: Probe.log.count(("pay", 3)) == 2, "it arrives again")
+
+
 async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:
     """B24: after a number of attempts, with its arguments and error; the receiver goes on, and it can be replayed."""
     settings.LIGHTMOON = {"DEAD_LETTER_ATTEMPTS": 2}

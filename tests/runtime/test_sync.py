@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lightmoon_django import ref
-from lightmoon_django.errors import Rejected
+from lightmoon_django.errors import OutcomeUnknown, Rejected
 from lightmoon_django.host import host
+from lightmoon_django.identity import Address
 from tests.live.models import Tally
+from tests.runtime.conftest import held_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +68,36 @@ def test_a_save_by_this_thread_is_seen_by_its_next_ask(real_threads: None) -> No
         fresh.count = count
         fresh.save()
         assert row.add.sync(1) == count + 1
+
+
+def test_a_loop_that_stands_still_leaves_the_outcome_open(real_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B52: its caller is told at last, and not that nothing has happened."""
+    row = Tally.objects.create()
+    assert row.add.sync(1) == 1
+    node = host.node
+    assert node is not None
+    activation = node.find(Address("live.Tally", str(row.pk)))
+    assert activation is not None
+    goes_on = held_up(monkeypatch, activation, "commit")
+    monkeypatch.setattr("lightmoon_django.host.ANSWER_GRACE", 0.5)
+
+    def stall() -> None:
+        goes_on.set()
+        time.sleep(3.0)
+
+    def when_it_is_stored() -> None:
+        while not activation.gate:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        node.loop.call_soon_threadsafe(stall)
+
+    stalling = threading.Thread(target=when_it_is_stored)
+    stalling.start()
+    with pytest.raises(OutcomeUnknown):
+        row.add.options(timeout=1.0).sync(1)
+    row.refresh_from_db()
+    assert row.count == 2
+    stalling.join()
 
 
 def test_a_forked_child_drops_the_parents_node(real_threads: None) -> None:

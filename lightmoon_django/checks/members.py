@@ -114,7 +114,7 @@ def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> I
         try:
             found = import_string(one) if isinstance(one, str) else one
         except (ImportError, ValueError) as error:
-            found, reason = None, str(error)
+            reason: str | None = str(error)
         else:
             reason = _unable(found)
         if reason is not None:

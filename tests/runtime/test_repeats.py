@@ -353,7 +353,7 @@ async def test_a_durable_tell_of_a_message_that_is_unknown_here_is_tried_again(s
 async def test_a_durable_tell_of_an_unknown_outcome_is_sent_again(
     stored: World, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """B42, B50: at its deadline nobody knows whether the receiver's turn is stored; later it turns out that it isn't."""
+    """B42, B50: at its deadline nobody knows whether the receiver's turn is stored; later it isn't."""
     settings.LIGHTMOON = {"CALL_TIMEOUT": 0.3}
     one, other = await stored.make(), await stored.make(count=10)
     assert await other.get() == 10

@@ -316,6 +316,19 @@ async def test_a_closed_client_ends_its_readers(dial: Dial, key: str) -> None:
         assert client.state is State.CLOSED
 
 
+async def test_a_client_that_has_stopped_follows_nothing_and_says_why(dial: Dial, key: str) -> None:
+    """B63: an explicit error, never a hang."""
+    async with dial() as client:
+        clicks = client.actor("server.Clicks", key)
+    with pytest.raises(Unavailable, match="closed"):
+        await asyncio.wait_for(clicks.subscribe(), 5)
+    for make in (clicks.events, clicks.changes):
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(make().__aenter__(), 5)
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(anext(make()), 5)
+
+
 async def test_a_client_that_can_not_come_in_is_told_at_once(dial: Dial, server: Server) -> None:
     """B60, B63: another schema, a foreign origin, a token that nobody knows; nobody there at all."""
     with pytest.raises(UpgradeNeeded):

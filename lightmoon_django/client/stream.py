@@ -38,7 +38,7 @@ class Owner(Protocol):
 
     def follow(self, stream: Stream) -> None: ...
 
-    def unfollow(self, stream: Stream, *, known: bool) -> None: ...
+    def unfollow(self, stream: Stream) -> None: ...
 
     def request(
         self,
@@ -145,11 +145,10 @@ class Stream:
     def _leave_if_unused(self) -> None:
         if self._listeners or self._kept or self._awaited or self._state is StreamState.IDLE:
             return
-        known = self._state in (StreamState.LIVE, StreamState.JOINING)
         self._enter(StreamState.IDLE)
         self.snapshot = self._epoch = self._lost = self._meta = None
         self.presence.forget()
-        self._client.unfollow(self, known=known)
+        self._client.unfollow(self)
 
     # The client
 
@@ -243,7 +242,7 @@ class Stream:
 
     def _refuse(self, error: LightMoonError) -> None:
         self.close(error)
-        self._client.unfollow(self, known=False)
+        self._client.unfollow(self)
 
     def _take(self, params: dict[str, Any]) -> None:
         if "name" in params:

@@ -57,9 +57,7 @@ def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server
 
 
 @by_every_transport
-def test_a_server_that_is_told_to_stop_answers_what_is_under_way(
-    visitors: Any, server: Server, transport: str
-) -> None:
+def test_a_server_that_is_told_to_stop_answers_what_is_under_way(visitors: Any, server: Server, transport: str) -> None:
     """B42, B58: also where the answer doesn't come by the connection that ends first."""
     visitor = visitors(transport)
     visitor.window.js("s.calls()")

@@ -484,6 +484,32 @@ async def test_who_follows_an_actor_and_what_they_say_of_themselves(dial: Dial, 
         assert room.presence is None
 
 
+async def test_who_leaves_while_nobody_is_connected_has_left(
+    dial: Dial, network: Proxy, server: Server, key: str
+) -> None:
+    """The session goes on, and followed what its client had left until it ended; what is followed anew stays."""
+    url = f"ws://127.0.0.1:{server.port}/lightmoon/ws"
+    async with connect(url, websocket={"proxy": None}) as witness, dial() as client, asyncio.timeout(30):
+        seen = [witness.actor("server.Lobby", f"{name}-{key}") for name in ("left", "again")]
+        rooms = [client.actor("server.Lobby", room.key) for room in seen]
+        for room, theirs in zip(seen, rooms, strict=True):
+            await room.subscribe()
+            await theirs.subscribe()
+        network.cut()
+        await until(client, State.WAITING)
+        for theirs in rooms:
+            theirs.unsubscribe()
+        await asyncio.sleep(0)
+        again = asyncio.create_task(rooms[1].subscribe())
+        network.mend()
+        await again
+        while [(room.presence or {})["count"]["connections"] for room in seen] != [1, 2]:
+            await asyncio.sleep(0.01)
+        rooms[1].unsubscribe()
+        while seen[1].presence["count"]["connections"] != 1:
+            await asyncio.sleep(0.01)
+
+
 def _metas(room: Actor) -> list[Any]:
     users = (room.presence or {}).get("users") or {}
     return [one["meta"] for found in users.values() for one in found["connections"].values() if "meta" in one]

@@ -52,10 +52,13 @@ class Played:
             else:
                 self._asked.put_nowait(message)
 
+    async def next(self) -> dict[str, Any]:
+        return await self._asked.get()
+
     async def asked(self, method: str) -> dict[str, Any]:
         """The next request of that method."""
         while True:
-            message = await self._asked.get()
+            message = await self.next()
             if message["method"] == method:
                 return message
 
@@ -211,3 +214,31 @@ async def test_a_server_that_has_too_much_to_do_is_left_alone_for_as_long_as_it_
         server.full = False
         while client.state is not State.OPEN:
             await asyncio.sleep(0.01)
+
+
+async def test_what_is_posted_by_who_hears_that_the_connection_is_open_comes_after_what_waited() -> None:
+    """B9: in the order in which it was sent."""
+    clients: list[Client] = []
+
+    def hear(state: State) -> None:
+        if state is State.OPEN and clients:
+            clients[0].post("chat.Room.late", {"key": "1"})
+
+    async with play(on_state=hear) as (server, client):
+        clients.append(client)
+        await server.hang_up()
+        while client.state is State.OPEN:
+            await asyncio.sleep(0.001)
+        client.post("chat.Room.early", {"key": "1"})
+        assert [(await server.next())["method"] for _ in range(2)] == ["chat.Room.early", "chat.Room.late"]
+
+
+async def test_a_stream_that_is_left_before_it_is_joined_again_is_left_at_the_server() -> None:
+    """Only the client knows of the gap; the server goes on sending."""
+    async with play(backoff=(60.0, 60.0)) as (server, client):
+        events = client.actor("chat.Room", "1").events()
+        await server.joined(1)
+        await server.tell(3)
+        await client.call("lm.ping")
+        events.close()
+        await server.asked("lm.unsubscribe")

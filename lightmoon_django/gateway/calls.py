@@ -160,7 +160,11 @@ class WireSubscription(Wired, Subscription):
         if self.client.joined(self):
             super().resolve(payload)
         else:  # no frame would follow such an answer
-            super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Answer that nothing came of it, which its client hasn't cancelled."""
+        super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))
 
     def reject(self, error: LightMoonError) -> None:
         self.pending = False

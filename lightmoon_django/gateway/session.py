@@ -342,6 +342,9 @@ class Session(Client):
 
     def withdraw(self, address: Address, reason: str) -> None:
         """Stop a stream that the client may not or can't follow any longer, and say so."""
+        call = self._streams.get(address) if self._streams else None
+        if call is not None and call.pending:
+            call.give_up()
         if self.unfollow(address):
             self._say_reset(address, reason)
 

@@ -51,12 +51,8 @@ class Actor:
         Raises what the server refuses it with.
         """
         stream = self._client.stream(self._address)
+        await stream.live()
         stream.keep(True)
-        try:
-            await stream.live()
-        except BaseException:
-            stream.keep(False)
-            raise
         return self._reading.state(stream.snapshot)
 
     def unsubscribe(self) -> None:

@@ -69,7 +69,8 @@ class Client:
         self._draining = False  # the server is about to close: nothing new is sent
         self._retry_after = 0.0  # seconds that the server asked for
         self._calls = Calls(timeout, self._leave_if_drained)
-        self._streams: dict[Address, Stream] = {}
+        self._streams: dict[Address, Stream] = {}  # those that are followed
+        self._left: dict[Address, object] = {}  # those that the session may still follow, each with its last leaving
         self._first: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._renewal = Renewal(self._renew_soon)
@@ -186,15 +187,25 @@ class Client:
             stream.close(self._refusal)
             return
         self._streams[stream.address] = stream
+        self._left.pop(stream.address, None)
         if self._usable:
             stream.join()
 
-    def unfollow(self, stream: Stream, *, known: bool) -> None:
-        """Nobody listens any more. `known`: the server may think otherwise."""
+    def unfollow(self, stream: Stream) -> None:
+        """Nobody listens any more. The server hears of it now, or when the session goes on."""
         self._streams.pop(stream.address, None)
-        if known and self._state is State.OPEN and self._connection is not None:
-            actor, key = stream.address
-            self._connection.send(notification("lm.unsubscribe", {"actor": actor, "key": key}))
+        self._leave(stream.address)
+
+    def _leave(self, address: Address) -> None:
+        leaving = self._left[address] = object()
+
+        def left(result: Any) -> None:
+            if self._left.get(address) is leaving:
+                del self._left[address]
+
+        if self._usable:
+            names = {"actor": address.actor, "key": address.key}
+            self.request("lm.unsubscribe", names, left, _ignore, fleeting=True)
 
     def request(
         self,
@@ -279,13 +290,18 @@ class Client:
         self._connection = connection
         self._greeted(hello)
         self._draining = False
-        self._enter(State.OPEN)
-        if self._known and self._on_recovered is not None:
-            self._on_recovered(recovered)
-        self._known = True
+        self._state = State.OPEN
+        known, self._known = self._known, True
+        if not recovered:
+            self._left.clear()
+        for address in tuple(self._left):
+            self._leave(address)
         for stream in tuple(self._streams.values()):
             stream.join()
         self._calls.connected(connection, recovered=recovered)
+        self._tell_state()  # what is posted by who hears of it comes after what waited
+        if known and self._on_recovered is not None:
+            self._on_recovered(recovered)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
 
@@ -374,5 +390,8 @@ class Client:
     def _enter(self, state: State) -> None:
         if self._state is not state:
             self._state = state
-            if self._on_state is not None:
-                self._on_state(state)
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        if self._on_state is not None:
+            self._on_state(self._state)

@@ -64,6 +64,7 @@ class Connection:
         self._low.set()
         self._heartbeat = float(hello.get("heartbeat") or 25.0)
         self._quiet = True  # nothing came since the last ping
+        self._aborted = False
         self._timer = asyncio.get_running_loop().call_later(self._heartbeat, self._ping)
         self._writer = asyncio.create_task(self._write())
 
@@ -84,16 +85,19 @@ class Connection:
         await self._low.wait()
 
     async def read(self) -> AsyncIterator[Any]:
-        """Every message, until the connection is gone. Raises `ParseError` for what is not our server's."""
+        """Every message, until the connection is over. Raises `ParseError` for what is not our server's."""
         with contextlib.suppress(*LOST):
             async for text in self._socket:
                 self._quiet = False
                 message = codec.decode_any(text)
                 if not (isinstance(message, dict) and message.get("id", "") == PING_ID):
                     yield message
+                if self._aborted:  # what came with it is the next connection's matter
+                    return
 
     def abort(self) -> None:
         """End it without waiting for the other side, which may be gone. The session goes on without it."""
+        self._aborted = True
         self._stop()
         self._socket.transport.abort()
 
@@ -186,9 +190,12 @@ def _hello(id: int, where: Where, session: str | None, token: str | None) -> str
 async def _greet(
     socket: websocket_client.ClientConnection, where: Where, session: str | None, token: str | None
 ) -> dict[str, Any]:
-    await socket.send(_hello(HELLO_ID, where, session, token))
+    with contextlib.suppress(websockets.ConnectionClosed):  # what the server said before that is read all the same
+        await socket.send(_hello(HELLO_ID, where, session, token))
     while True:
         message = codec.decode_any(await socket.recv())
+        if isinstance(message, dict) and message.get("method") == "lm.closing":
+            raise Unavailable("The server lets nobody in now.", retry_after=message["params"].get("retry_after"))
         if isinstance(message, dict) and message.get("id", "") == HELLO_ID and "method" not in message:
             if "error" in message:
                 raise refusals.error_of(message["error"])

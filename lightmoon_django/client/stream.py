@@ -38,7 +38,7 @@ class Owner(Protocol):
 
     def follow(self, stream: Stream) -> None: ...
 
-    def unfollow(self, stream: Stream, *, known: bool) -> None: ...
+    def unfollow(self, stream: Stream) -> None: ...
 
     def request(
         self,
@@ -64,6 +64,7 @@ class Stream:
         self._state = StreamState.IDLE
         self._listeners: weakref.WeakSet[Reader[Any]] = weakref.WeakSet()
         self._kept = False  # followed without a listener
+        self._awaited = 0  # by how many who listen when it flows
         self._waiting: list[asyncio.Future[None]] = []  # until it is live
         self._attempt = 0  # answers to earlier attempts don't count
         self._epoch: str | None = None
@@ -94,15 +95,19 @@ class Stream:
             self._leave_soon()
 
     async def live(self) -> None:
-        """Until it flows. Raises what the server refuses it with."""
-        if self._state is not StreamState.LIVE:
-            waiter = self._loop.create_future()
-            self._waiting.append(waiter)
-            try:
+        """Until it flows, which whoever waits for it wants. Raises what the server refuses it with."""
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        self._awaited += 1
+        try:
+            self._need()
+            if self._state is not StreamState.LIVE:
                 await waiter
-            finally:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
+        finally:
+            self._awaited -= 1
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            self._leave_soon()
 
     async def present(self, meta: Mapping[str, Any]) -> None:
         """Show others something else of this connection, now or with the next attempt to join.
@@ -138,13 +143,12 @@ class Stream:
             self._loop.call_soon_threadsafe(self._leave_if_unused)
 
     def _leave_if_unused(self) -> None:
-        if self._listeners or self._kept or self._state is StreamState.IDLE:
+        if self._listeners or self._kept or self._awaited or self._state is StreamState.IDLE:
             return
-        known = self._state in (StreamState.LIVE, StreamState.JOINING)
         self._enter(StreamState.IDLE)
         self.snapshot = self._epoch = self._lost = self._meta = None
         self.presence.forget()
-        self._client.unfollow(self, known=known)
+        self._client.unfollow(self)
 
     # The client
 
@@ -238,7 +242,7 @@ class Stream:
 
     def _refuse(self, error: LightMoonError) -> None:
         self.close(error)
-        self._client.unfollow(self, known=False)
+        self._client.unfollow(self)
 
     def _take(self, params: dict[str, Any]) -> None:
         if "name" in params:

@@ -7,7 +7,10 @@ from lightmoon_django.gateway.limits import KEPT_ANSWERS
 
 
 class Answers:
-    """A bounded memory: at least the newest `KEPT_ANSWERS` within `limit` bytes, and less than twice as many."""
+    """A bounded memory: at least the newest `KEPT_ANSWERS` within `limit` bytes, and less than twice as many.
+
+    But for those that wait for the client: it sends all their calls again when it comes back.
+    """
 
     __slots__ = ("_kept", "_limit", "_weight")
 
@@ -16,16 +19,17 @@ class Answers:
         self._kept: dict[str, tuple[int, str]] = {}
         self._weight = 0
 
-    def keep(self, request_id: str, fingerprint: int, frame: str) -> None:
-        """Remember the frame that answered a call; forget the oldest ones for it."""
+    def keep(self, request_id: str, fingerprint: int, frame: str, waits: bool = False) -> None:
+        """Remember the frame that answered a call; forget the oldest, unless it `waits` and there is room."""
         self._kept[request_id] = (fingerprint, frame)
         self._weight += weigh(frame)
-        if len(self._kept) >= 2 * KEPT_ANSWERS or self._weight > self._limit:
-            self._forget()
+        if not waits and len(self._kept) >= 2 * KEPT_ANSWERS:
+            self._forget(len(self._kept) - KEPT_ANSWERS)
+        elif self._weight > self._limit:
+            self._forget(0)
 
-    def _forget(self) -> None:
+    def _forget(self, surplus: int) -> None:
         """Many at a time: a dict passes all that were deleted from its front before it finds its first item."""
-        surplus = len(self._kept) - KEPT_ANSWERS
         for place, request_id in enumerate(tuple(self._kept)):
             if place >= surplus and self._weight <= self._limit:
                 break

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lightmoon_django.actor.call import Call, Subscription
 from lightmoon_django.actor.repeat import said
-from lightmoon_django.errors import Cancelled, Conflict, LightMoonError
+from lightmoon_django.errors import Conflict, LightMoonError
 from lightmoon_django.gateway import frames, limits
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ class WireCall(Wired, Call):
 class WireSubscription(Wired, Subscription):
     """`lm.subscribe` from a session. `established` while the stream flows, `pending` until it is answered.
 
-    `restated`: its `meta` may have come too late to go with it. `withdrawn`: the server has taken it back.
+    `restated`: its `meta` may have come too late to go with it.
     """
 
-    __slots__ = (*_SLOTS, "established", "hidden", "meta", "pending", "restated", "withdrawn")
+    __slots__ = (*_SLOTS, "established", "hidden", "meta", "pending", "restated")
 
     client: Session
     hidden: frozenset[str]  # judged again as long as the stream flows
@@ -154,7 +154,6 @@ class WireSubscription(Wired, Subscription):
         self.established = False
         self.pending = True
         self.restated = False
-        self.withdrawn = False
 
     def resolve(self, payload: bytes) -> None:
         self.pending = False
@@ -164,12 +163,16 @@ class WireSubscription(Wired, Subscription):
         elif self.client.joined(self):
             super().resolve(payload)
         else:  # no frame would follow such an answer
-            super().reject(_ended())
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Answer that nothing came of it, which its client hasn't cancelled."""
+        super().reject(Conflict("The stream was ended while it was being joined. Subscribe again."))
 
     def reject(self, error: LightMoonError) -> None:
         self.pending = False
         self.client.refused(self)
-        super().reject(_ended() if self.withdrawn and isinstance(error, Cancelled) else error)
+        super().reject(error)
 
     def joined_late(self) -> None:
         self.client.joined(self)
@@ -179,7 +182,3 @@ class WireSubscription(Wired, Subscription):
         self.request_id = self.ident = self.copies = None  # it stays for as long as the stream flows
         self.fingerprint = 0
         self.client.rest()
-
-
-def _ended() -> Conflict:
-    return Conflict("The stream was ended while it was being joined. Subscribe again.")

@@ -148,7 +148,11 @@ class Client:
         if lasting and self.remembers and type(ident) is str and call.fingerprint:
             if self._answers is None:
                 self._answers = Answers(self.hub.settings.OUTBOX_BYTES)
-            self._answers.keep(ident, call.fingerprint, frame)
+            self._answers.keep(ident, call.fingerprint, frame, self.is_away(call))
+
+    def is_away(self, call: Wired) -> bool:
+        """Whether its answer waits for the client to come back."""
+        return False
 
     def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
         """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.

@@ -24,7 +24,7 @@ from lightmoon_django.identity import Address
 from lightmoon_django.messages import Guarded
 
 if TYPE_CHECKING:
-    from lightmoon_django.gateway.calls import WireSubscription
+    from lightmoon_django.gateway.calls import Wired, WireSubscription
     from lightmoon_django.gateway.hub import Hub
 
 
@@ -82,6 +82,9 @@ class Session(Client):
 
     def expect(self) -> None:
         """Answers are sent as they come."""
+
+    def is_away(self, call: Wired) -> bool:
+        return self.outbox is self._backlog and call.sink is self
 
     def answer(self, frame: str) -> None:
         """Send an answer."""
@@ -345,7 +348,8 @@ class Session(Client):
         """Stop a stream that the client may not or can't follow any longer, and say so."""
         call = self._streams.get(address) if self._streams else None
         if call is not None:
-            call.withdrawn = True
+            if call.pending:
+                call.give_up()
             self.unfollow(address)
             self._say_reset(address, reason)
 

@@ -25,6 +25,7 @@ ENTRY = "index.js"
 MODULES = (
     ENTRY,
     "actor.js",
+    "addresses.js",
     "backoff.js",
     "call.js",
     "client.js",

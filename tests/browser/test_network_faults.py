@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -52,6 +54,21 @@ def test_a_server_that_is_killed_and_started_again(visitors: Any, server: Server
     rest(visitor, before)
     assert visitor.told("recovered")[-1] == [False]
     assert {reason for reason, _ in visitor.told("reset")} == {"reconnected"}
+
+
+@by_every_transport
+def test_a_server_that_is_told_to_stop_answers_what_is_under_way(visitors: Any, server: Server, transport: str) -> None:
+    """B42, B58: also where the answer doesn't come by the connection that ends first."""
+    visitor = visitors(transport)
+    visitor.window.js("s.calls()")
+    visitor.window.js("s.depart()")
+    time.sleep(0.5)  # until it has come
+    server.end(signal.SIGTERM)
+    visitor.window.js("s.flight")
+    server.start()
+    assert visitor.told("slow") == [[27]]
+    visitor.window.js("s.landed()")
+    assert visitor.told("add")[-1] == [28]
 
 
 @by_every_transport

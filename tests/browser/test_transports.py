@@ -139,6 +139,48 @@ def test_a_flood_of_events_is_gap_free_or_says_where_it_is_not(visitors: Any, tr
     assert visitor.told("state")[-1] == [{"count": 27}]
 
 
+OVERTAKEN = """
+(async (transport, key) => {
+  const { Client, actor } = await import("/static/lightmoon_django/index.js");
+  const Clicks = actor("server.Clicks", { burst: ["events"] });
+  const other = Clicks(key, new Client({ url: "/lightmoon/ws", transports: ["websocket"] }));
+  let arrived;
+  const event = new Promise((resolve) => (arrived = resolve));
+  const slowly = async (url, options) => {
+    const response = await fetch(url, options);
+    if (!options.body?.includes("lm.subscribe")) return response;
+    await other.burst(1);
+    await event;
+    return response;
+  };
+  const client = new Client({ url: "/lightmoon/ws", transports: [transport], fetch: slowly });
+  client.on("frame", (way, { method }) => way === "received" && method === "lm.event" && setTimeout(arrived));
+  return await new Promise((resolve) => Clicks(key, client).on("tick", ({ number }) => resolve(number)));
+})
+"""
+
+
+@pytest.mark.parametrize("transport", ["sse", "poll"])
+def test_an_event_that_overtakes_the_answer_to_its_subscription_is_seen(
+    browser: Browser, server: Server, transport: str
+) -> None:
+    """B55: over HTTP they come by two connections; and nothing else may ever happen to that actor."""
+    window = browser.window(f"http://127.0.0.1:{server.port}/static/empty.html")
+    try:
+        assert window.js(f"{OVERTAKEN}('{transport}', 'overtaken-{transport}-{secrets.token_hex(4)}')") == 0
+    finally:
+        window.close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_many_large_calls_at_once_are_all_answered(visitors: Any, transport: str) -> None:
+    """B21, B62: those that wait for each other go together, but not beyond what the server reads at once."""
+    visitor = visitors(transport)
+    visitor.window.js("s.heave(6, 40_000)")
+    assert visitor.told("heaved") == [[["invalid_params"] * 6]]
+    assert visitor.window.js("s.states") == ["connecting", "open"]
+
+
 def test_pages_see_each_other_come_and_go(browser: Browser, server: Server) -> None:
     """Presence, over every transport: by a snapshot, a diff, a page that is closed and one that is left."""
     windows = {}

@@ -316,6 +316,19 @@ async def test_a_closed_client_ends_its_readers(dial: Dial, key: str) -> None:
         assert client.state is State.CLOSED
 
 
+async def test_a_client_that_has_stopped_follows_nothing_and_says_why(dial: Dial, key: str) -> None:
+    """B63: an explicit error, never a hang."""
+    async with dial() as client:
+        clicks = client.actor("server.Clicks", key)
+    with pytest.raises(Unavailable, match="closed"):
+        await asyncio.wait_for(clicks.subscribe(), 5)
+    for make in (clicks.events, clicks.changes):
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(make().__aenter__(), 5)
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(anext(make()), 5)
+
+
 async def test_a_client_that_can_not_come_in_is_told_at_once(dial: Dial, server: Server) -> None:
     """B60, B63: another schema, a foreign origin, a token that nobody knows; nobody there at all."""
     with pytest.raises(UpgradeNeeded):
@@ -469,6 +482,32 @@ async def test_who_follows_an_actor_and_what_they_say_of_themselves(dial: Dial, 
             assert (list(change.data["leaves"]), list(room.presence["users"])) == ([user], [""])
         await asyncio.sleep(0)
         assert room.presence is None
+
+
+async def test_who_leaves_while_nobody_is_connected_has_left(
+    dial: Dial, network: Proxy, server: Server, key: str
+) -> None:
+    """The session goes on, and followed what its client had left until it ended; what is followed anew stays."""
+    url = f"ws://127.0.0.1:{server.port}/lightmoon/ws"
+    async with connect(url, websocket={"proxy": None}) as witness, dial() as client, asyncio.timeout(30):
+        seen = [witness.actor("server.Lobby", f"{name}-{key}") for name in ("left", "again")]
+        rooms = [client.actor("server.Lobby", room.key) for room in seen]
+        for room, theirs in zip(seen, rooms, strict=True):
+            await room.subscribe()
+            await theirs.subscribe()
+        network.cut()
+        await until(client, State.WAITING)
+        for theirs in rooms:
+            theirs.unsubscribe()
+        await asyncio.sleep(0)
+        again = asyncio.create_task(rooms[1].subscribe())
+        network.mend()
+        await again
+        while [(room.presence or {})["count"]["connections"] for room in seen] != [1, 2]:
+            await asyncio.sleep(0.01)
+        rooms[1].unsubscribe()
+        while seen[1].presence["count"]["connections"] != 1:
+            await asyncio.sleep(0.01)
 
 
 def _metas(room: Actor) -> list[Any]:

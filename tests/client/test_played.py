@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from lightmoon_django.client import Client, State, StreamReset, connect
 
 PATIENCE = 20.0  # seconds
+RETRY_AFTER = 0.7  # seconds, more than the client waits by itself
 NAMES = {"actor": "chat.Room", "key": "1"}
 
 
@@ -23,6 +25,7 @@ class Played:
     def __init__(self, heartbeat: float = 25.0) -> None:
         self.heartbeat = heartbeat
         self.silent = False  # nothing is answered any more, and nothing is closed
+        self.full = False  # who comes is told to come later
         self.connections = 0
         self.pings: asyncio.Queue[None] = asyncio.Queue()
         self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -32,6 +35,10 @@ class Played:
         self.connections += 1
         self.silent = False
         self._socket = socket
+        if self.full:
+            await self.notify("lm.closing", {"reason": "overloaded", "retry_after": RETRY_AFTER})
+            await socket.close(1013)
+            return
         async for text in socket:
             message = json.loads(text)
             if self.silent:
@@ -45,10 +52,13 @@ class Played:
             else:
                 self._asked.put_nowait(message)
 
+    async def next(self) -> dict[str, Any]:
+        return await self._asked.get()
+
     async def asked(self, method: str) -> dict[str, Any]:
         """The next request of that method."""
         while True:
-            message = await self._asked.get()
+            message = await self.next()
             if message["method"] == method:
                 return message
 
@@ -63,7 +73,22 @@ class Played:
         return params
 
     async def tell(self, seq: int, epoch: str = "a") -> None:
-        await self._socket.send(json.dumps({"jsonrpc": "2.0", "method": "lm.event", "params": said(seq, epoch)}))
+        await self.notify("lm.event", said(seq, epoch))
+
+    def at_once(self, *messages: dict[str, Any]) -> None:
+        """Send them in one packet."""
+        frames = [frame for one in messages for frame in self._framed(one)]
+        self._socket.transport.write(b"".join(frames))
+
+    def _framed(self, message: dict[str, Any]) -> list[bytes]:
+        self._socket.protocol.send_text(json.dumps(message).encode())
+        return self._socket.protocol.data_to_send()
+
+    async def hang_up(self) -> None:
+        self._socket.transport.abort()
+
+    async def notify(self, method: str, params: dict[str, Any]) -> None:
+        await self._socket.send(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
 
 
 def said(seq: int, epoch: str = "a") -> dict[str, Any]:
@@ -71,11 +96,12 @@ def said(seq: int, epoch: str = "a") -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def play(**options: Any) -> AsyncIterator[tuple[Played, Client]]:
-    played = Played(**options)
+async def play(heartbeat: float = 25.0, **options: Any) -> AsyncIterator[tuple[Played, Client]]:
+    played = Played(heartbeat)
+    given: dict[str, Any] = {"backoff": (0.05, 0.1), "websocket": {"proxy": None}, **options}
     async with asyncio.timeout(PATIENCE), serve(played.attend, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}/", backoff=(0.05, 0.1), websocket={"proxy": None}) as client:
+        async with connect(f"ws://127.0.0.1:{port}/", **given) as client:
             yield played, client
 
 
@@ -122,3 +148,97 @@ async def test_a_server_that_falls_silent_is_noticed_within_a_heartbeat() -> Non
         assert server.connections == 2
         await server.answer(again, "said")
         assert await call == "said"
+
+
+async def test_whoever_waits_for_a_stream_gets_it_though_another_one_gives_up() -> None:
+    """B79's neighbour: nobody is left waiting, and what one has is not taken away by another's timeout."""
+    async with play() as (server, client):
+        room = client.actor("chat.Room", "1")
+        impatient, patient = asyncio.create_task(room.subscribe()), asyncio.create_task(room.subscribe())
+        asked = await server.asked("lm.subscribe")
+        impatient.cancel()
+        await asyncio.wait([impatient])
+        await server.answer(asked, {"epoch": "a", "seq": 1, "recovered": False, "state": {"n": 1}, "events": []})
+        assert await patient == {"n": 1}
+        await server.notify("lm.reset", {**NAMES, "reason": "moved"})
+        await client.call("lm.ping")  # it has been read
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await room.subscribe()
+        await server.joined(2, state={"n": 2})
+        await client.call("lm.ping")
+        assert room.state == {"n": 2}, "it is still followed"
+        room.unsubscribe()
+        await server.asked("lm.unsubscribe")
+
+
+async def test_a_subscription_that_is_left_while_somebody_waits_for_it_is_there_for_them() -> None:
+    async with play() as (server, client):
+        room = client.actor("chat.Room", "1")
+        events = room.events()
+        entering = asyncio.create_task(events.__aenter__())
+        asked = await server.asked("lm.subscribe")
+        room.unsubscribe()
+        events.close()
+        await asyncio.sleep(0.01)
+        await server.answer(asked, {"epoch": "a", "seq": 1, "recovered": False, "state": {}, "events": []})
+        await entering
+        assert [event async for event in events] == []
+        await server.asked("lm.unsubscribe")
+
+
+async def test_a_login_that_has_ended_ends_no_stream_that_another_token_may_follow() -> None:
+    """B60: what the server says to nobody comes with the word that it is nobody; both in one packet."""
+    tokens = iter("ab")
+    async with play(token=lambda: next(tokens)) as (server, client):
+        events = client.actor("chat.Room", "1").events()
+        await server.joined(1)
+        await server.tell(2)
+        assert (await anext(events)).seq == 2
+        expired = {"jsonrpc": "2.0", "method": "lm.expired", "params": {"reason": "token"}}
+        reset = {"jsonrpc": "2.0", "method": "lm.reset", "params": {**NAMES, "reason": "forbidden"}}
+        server.at_once(expired, reset)
+        assert (await server.joined(3, recovered=True, state=None, events=[said(3)]))["since"]["seq"] == 2
+        assert (await anext(events)).seq == 3
+
+
+async def test_a_server_that_has_too_much_to_do_is_left_alone_for_as_long_as_it_says() -> None:
+    """B58: it says so before it has greeted."""
+    async with play() as (server, client):
+        server.full = True
+        began = time.monotonic()
+        await server.hang_up()
+        while server.connections < 3:
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - began >= RETRY_AFTER
+        server.full = False
+        while client.state is not State.OPEN:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_posted_by_who_hears_that_the_connection_is_open_comes_after_what_waited() -> None:
+    """B9: in the order in which it was sent."""
+    clients: list[Client] = []
+
+    def hear(state: State) -> None:
+        if state is State.OPEN and clients:
+            clients[0].post("chat.Room.late", {"key": "1"})
+
+    async with play(on_state=hear) as (server, client):
+        clients.append(client)
+        await server.hang_up()
+        while client.state is State.OPEN:
+            await asyncio.sleep(0.001)
+        client.post("chat.Room.early", {"key": "1"})
+        assert [(await server.next())["method"] for _ in range(2)] == ["chat.Room.early", "chat.Room.late"]
+
+
+async def test_a_stream_that_is_left_before_it_is_joined_again_is_left_at_the_server() -> None:
+    """Only the client knows of the gap; the server goes on sending."""
+    async with play(backoff=(60.0, 60.0)) as (server, client):
+        events = client.actor("chat.Room", "1").events()
+        await server.joined(1)
+        await server.tell(3)
+        await client.call("lm.ping")
+        events.close()
+        await server.asked("lm.unsubscribe")

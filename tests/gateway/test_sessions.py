@@ -13,6 +13,7 @@ from django.test import override_settings
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.gateway.hub import current
+from lightmoon_django.gateway.limits import KEPT_ANSWERS
 from lightmoon_django.gateway.session import Session
 from lightmoon_django.identity import Address
 from tests.gateway.actors import Club, Desk, Member
@@ -81,6 +82,27 @@ async def test_a_call_in_flight_resolves_exactly_once(board: Board) -> None:
         assert await again.call(f"{DESK}.add", ["1"], id="late") == 2
         assert (await again.error(f"{DESK}.add", ["1", 5], id="late"))["code"] == -32600
         assert board.ran("add") == 2
+
+
+async def test_many_calls_in_flight_resolve_exactly_once_each(board: Board) -> None:
+    """B57, B50: more than a session remembers otherwise. They are sent again before what waited has been read."""
+    calls = [f"a{number}" for number in range(3 * KEPT_ANSWERS)]
+    board.hold = True
+    async with Wire() as wire:
+        token = (await greet(wire))["session"]
+        for id in calls:
+            wire.ask(f"{DESK}.add", ["1"], id=id)
+        await eventually(lambda: len(board.posted) == len(calls), "the calls")
+        await cut(wire)
+    board.release()
+    await eventually(lambda: not board._queues[Address(DESK, "1")] and not board._running, "the calls to run")
+    async with Wire() as again:
+        await greet(again, token)
+        for id in calls:
+            again.ask(f"{DESK}.add", ["1"], id=id)
+        for _ in range(2):
+            assert [(await again.answer(id))["result"] for id in calls] == list(range(1, len(calls) + 1))
+        assert board.ran("add") == len(calls)
 
 
 async def test_a_call_that_still_runs_answers_on_the_new_connection(board: Board) -> None:

@@ -245,6 +245,29 @@ async def test_a_stream_that_is_joined_after_it_was_given_up_is_left(wire: Wire,
         assert bool(board.subscribers[call.address]) is again
 
 
+async def test_a_stream_that_is_taken_away_while_it_is_joined_again_may_be_joined_anew(
+    settle_board: Callable[..., Board],
+) -> None:
+    """B59: nobody has cancelled the subscription; who were told so would give the stream up, and miss the reset."""
+    board = settle_board(OUTBOX_BYTES=5_000)
+    async with Wire() as wire:
+        await wire.call("lm.subscribe", [DESK, "1"])
+        board.hold = True
+        wire.ask("lm.subscribe", [DESK, "1"], id="again")
+        await eventually(lambda: len(board.posted) == 2, "the second one")
+        wire.flowing.clear()
+        for seq in range(1, 20):
+            board.publish(DESK, "1", seq, "x" * 1000)
+        wire.flowing.set()
+        error = (await wire.answer("again"))["error"]
+        assert (error["data"]["type"], error["data"]["retryable"]) == ("conflict", True)
+        assert (await wire.notified("lm.reset"))["reason"] == "overflow"
+        board.release()
+        await wire.call("lm.ping")
+        assert not board.subscribers[Address(DESK, "1")]
+        assert await wire.call("lm.subscribe", [DESK, "1"])
+
+
 @pytest.mark.parametrize("known", [False, True])
 async def test_what_is_said_of_a_connection_while_it_joins_is_passed_on_when_it_has(
     wire: Wire, board: Board, known: bool

@@ -1,3 +1,4 @@
+import { Addresses } from "./addresses.js";
 import { client as page } from "./page.js";
 
 /**
@@ -81,29 +82,9 @@ export function actor(name, messages) {
   }
   const known = new WeakMap();
   return (key, client = page) => {
-    if (!known.has(client)) known.set(client, new Addresses((text) => new kind(client, name, text)));
-    return known.get(client).at(String(key));
+    if (!known.has(client)) known.set(client, new Addresses());
+    return known.get(client).at(String(key), () => new kind(client, name, String(key)));
   };
-}
-
-/** One object per key, for as long as somebody holds it. */
-class Addresses {
-  #refs = new Map();
-  #gone = new FinalizationRegistry((key) => this.#refs.get(key)?.deref() ?? this.#refs.delete(key));
-  #make;
-
-  constructor(make) {
-    this.#make = make;
-  }
-
-  at(key) {
-    const found = this.#refs.get(key)?.deref();
-    if (found) return found;
-    const made = this.#make(key);
-    this.#refs.set(key, new WeakRef(made));
-    this.#gone.register(made, key);
-    return made;
-  }
 }
 
 /** Positional arguments by name. Options may follow the last argument. */

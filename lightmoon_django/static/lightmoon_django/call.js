@@ -71,14 +71,15 @@ export class Call {
 
   /** Ask the server to cancel; whether it still could, its answer says. */
   #abort = () => {
-    if (this.state === CallState.SENT) {
-      this.#connection.notify("$/cancelRequest", { id: this.id });
-    } else if (this.state === CallState.ADRIFT) {
-      this.fail(outcomeUnknown(this.#signal.reason));
-    } else {
-      this.fail(cancelled(this.#signal.reason));
-    }
+    const { reason } = this.#signal;
+    if (this.state === CallState.ADRIFT) this.fail(outcomeUnknown(reason));
+    else if (this.#waits()) this.fail(cancelled(reason));
+    else this.#connection.notify("$/cancelRequest", { id: this.id });
   };
+
+  #waits() {
+    return this.state === CallState.QUEUED || this.#connection.withdraw(this.#frame, this.lane);
+  }
 
   #wait(error) {
     this.#timer = setTimeout(() => this.fail(error()), this.#timeout * 1000);

@@ -1,5 +1,6 @@
+import { Addresses } from "./addresses.js";
 import { Backoff } from "./backoff.js";
-import { Call, laneOf } from "./call.js";
+import { Call } from "./call.js";
 import { Dialer } from "./dialer.js";
 import { Emitter } from "./emitter.js";
 import { report, unavailable } from "./errors.js";
@@ -43,10 +44,12 @@ export class Client {
   #timer;
   #attempt = 0; // what an earlier one prepared doesn't count
   #calls = new Map();
-  #streams = new Map();
+  #streams = new Map(); // those that are followed
+  #left = new Map(); // names of those that the session may still follow
+  #addresses = new Addresses();
   #prefix = Math.random().toString(36).slice(2, 10);
   #count = 0;
-  #wakeable = false;
+  #page; // while it hears of the page
 
   /**
    * `url` may be relative to the page. `schema` is the hash that the proxies were generated with, `token` the value of
@@ -100,23 +103,32 @@ export class Client {
 
   // For streams
 
-  /** The stream of an actor: the one that is followed, or a new one that isn't yet. */
+  /** The stream of an actor, the same one for all. */
   stream(actor, key) {
-    return this.#streams.get(`${actor}:${key}`) ?? new Stream(this, actor, key);
+    return this.#addresses.at(`${actor}:${key}`, () => new Stream(this, actor, key));
   }
 
   /** Join it now, or as soon as there is a connection. */
   follow(stream) {
-    this.#streams.set(`${stream.names.actor}:${stream.names.key}`, stream);
+    const address = addressOf(stream);
+    this.#streams.set(address, stream);
+    this.#left.delete(address);
     if (this.#usable) stream.join();
     else this.#wake();
   }
 
-  /** Nobody listens any more. `known` says that the server may think otherwise. */
-  unfollow(stream, known) {
-    this.#streams.delete(`${stream.names.actor}:${stream.names.key}`);
-    if (!known || this.#state !== State.OPEN) return;
-    this.#connection.notify("lm.unsubscribe", stream.names, laneOf("lm.unsubscribe", stream.names));
+  /** Nobody listens any more. The server hears of it now, or when the session goes on. */
+  unfollow(stream) {
+    const address = addressOf(stream);
+    this.#streams.delete(address);
+    this.#left.set(address, { ...stream.names });
+    this.#leave(address);
+  }
+
+  #leave(address) {
+    const names = this.#left.get(address);
+    const resolve = () => this.#left.get(address) === names && this.#left.delete(address);
+    this.requestNow("lm.unsubscribe", names, { resolve, reject: () => {} });
   }
 
   /** Like `call`, answered by `resolve` or `reject` before the next frame is read. */
@@ -150,9 +162,10 @@ export class Client {
     this.#expiresIn(expires);
     this.#openedAt = Date.now();
     this.#ladder.opened(connection.Transport);
-    this.#enter(State.OPEN);
-    if (this.#known) this.#emitter.emit("recovered", recovered);
-    this.#known = true;
+    const [before, known] = [this.#state, this.#known];
+    [this.#state, this.#known] = [State.OPEN, true];
+    if (!recovered) this.#left.clear();
+    for (const address of this.#left.keys()) this.#leave(address);
     const calls = [...this.#calls.values()];
     if (!recovered) for (const call of calls) call.stranded();
     const first = connection.Transport.queues ? [] : calls.filter((call) => this.#isAgain(call));
@@ -161,6 +174,8 @@ export class Client {
     for (const call of calls) call.send(connection);
     if (this.#ladder.onTop) this.#upgrading.reset();
     else this.#upgrading.later();
+    if (before !== State.OPEN) this.#emitter.emit("state", State.OPEN); // what is called there comes after the others
+    if (known) this.#emitter.emit("recovered", recovered);
   }
 
   /** What it did, if it ran, is answered before its stream's state comes; an optimistic update needs to know. */
@@ -178,8 +193,9 @@ export class Client {
     this.#emitter.emit("frame", way, frame);
   }
 
-  received(message) {
-    if (Array.isArray(message)) return message.forEach((one) => this.received(one)); // the answers of a batch
+  received(message, connection) {
+    if (Array.isArray(message)) return message.forEach((one) => this.received(one, connection)); // answers of a batch
+    if (connection === this.#probe) return; // which the server doesn't let in now
     const { id, method, params, ...answer } = message;
     if (method === undefined) this.#calls.get(id)?.answer(answer);
     else if (method === "lm.closing") this.#closing(params);
@@ -219,8 +235,8 @@ export class Client {
 
   async #open() {
     this.#listenToThePage();
-    this.#enter(State.CONNECTING);
     const attempt = ++this.#attempt;
+    this.#enter(State.CONNECTING);
     const token = await this.#dialer.token();
     if (this.#attempt !== attempt) return;
     try {
@@ -299,6 +315,8 @@ export class Client {
   #stop(error) {
     this.#refusal = error;
     this.#attempt += 1;
+    this.#page?.abort();
+    this.#page = undefined;
     clearTimeout(this.#timer);
     this.#upgrading.stop();
     this.#renewal.stop();
@@ -324,15 +342,18 @@ export class Client {
 
   /** A network that is back, or a page that is seen again, is worth an attempt at once. */
   #listenToThePage() {
-    if (this.#wakeable) return;
-    this.#wakeable = true;
+    if (this.#page) return;
+    this.#page = new AbortController();
+    const { signal } = this.#page;
     const look = () => {
       if (this.#state === State.OPEN) this.#connection.check();
       if (this.#state !== State.WAITING) return;
       clearTimeout(this.#timer);
       this.#open();
     };
-    onWake(look);
-    onLeave(() => this.#connection?.Transport.proves && this.close()); // a WebSocket tells the server itself
+    onWake(look, signal);
+    onLeave(() => this.#connection?.Transport.proves && this.close(), signal); // a WebSocket tells the server itself
   }
 }
+
+const addressOf = ({ names: { actor, key } }) => `${actor}:${key}`;

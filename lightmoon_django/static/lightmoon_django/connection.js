@@ -6,7 +6,7 @@ const RENEWAL_ID = 2;
 
 /**
  * One connection from its handshake to its end, over one transport. It tells its owner: `opened(connection, hello)`
- * once, `received(message)` for each message, `renewed(connection, hello)` when it took another token, and in any case
+ * once, `received(message, connection)` for each message, `renewed(connection, hello)` when it took another token, and in any case
  * `lost(connection, error)` once, where `error` is set if the server refused the handshake
  * or said when to come back.
  */
@@ -44,8 +44,13 @@ export class Connection {
     this.#transport.send(frame, lane);
   }
 
-  notify(method, params, lane) {
-    this.send(JSON.stringify({ jsonrpc: "2.0", method, params }), lane);
+  /** Whether that frame was not sent yet, and is sent no more. */
+  withdraw(frame, lane) {
+    return this.#transport.withdraw(frame, lane);
+  }
+
+  notify(method, params) {
+    this.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
   }
 
   /** Show who one is by another token, before the last one ends. */
@@ -81,7 +86,7 @@ export class Connection {
     this.#owner.watched?.("received", message);
     if (message.id === HELLO_ID) this.#greeted(message);
     else if (message.id === RENEWAL_ID) this.#renewed(message);
-    else this.#owner.received(message);
+    else this.#owner.received(message, this);
   }
 
   /** One that is refused is no worse than the one that ends: the next connection asks for another. */

@@ -46,6 +46,11 @@ export class Presence {
     return true;
   }
 
+  /** The connection is gone: who may be on their way back is waited for when there is another. */
+  disconnected() {
+    clearTimeout(this.#timer);
+  }
+
   /** Nobody listens any more, or the server said no. */
   forget() {
     clearTimeout(this.#timer);

@@ -31,6 +31,7 @@ export class Stream {
   #lost; // why handlers will be told "reset"
   #backoff;
   #joinedAt = 0;
+  #early = []; // what came before the answer to the subscription; over HTTP frames may overtake it
   #timer;
 
   constructor(client, actor, key) {
@@ -106,12 +107,11 @@ export class Stream {
 
   #leaveIfUnused() {
     if (this.#listening || this.#state === StreamState.IDLE) return;
-    const known = this.#state === StreamState.LIVE || this.#state === StreamState.JOINING;
     this.#enter(StreamState.IDLE);
     this.#lost = this.#epoch = undefined;
     this.#overlay.replace(undefined);
     this.#presence.forget();
-    this.#client.unfollow(this, known);
+    this.#client.unfollow(this);
   }
 
   get names() {
@@ -138,6 +138,7 @@ export class Stream {
 
   /** A frame of this stream. */
   receive(method, params) {
+    if (this.#state === StreamState.JOINING) this.#early.push([method, params]);
     if (method === "lm.reset") return this.#reset(params.reason);
     if (method === "lm.presence") return this.#present(params);
     if (this.#state === StreamState.LIVE && this.#follows(params)) this.#take(params);
@@ -156,21 +157,30 @@ export class Stream {
   disconnected() {
     if (this.#state === StreamState.LIVE) this.#lost = "reconnected";
     this.#backoff.reset();
+    this.#presence.disconnected();
     this.#enter(StreamState.BROKEN);
   }
 
-  #joined({ epoch, seq, recovered, state, events, presence }) {
+  #joined(found) {
+    const early = this.#early;
     const attempt = this.#enter(StreamState.LIVE);
     this.#joinedAt = Date.now();
-    if (presence) this.#presence.snapshot(presence);
+    if (found.presence) this.#presence.snapshot(found.presence);
     if (attempt !== this.#attempt) return; // a handler has ended it
-    if (recovered) {
-      this.#lost = undefined;
-      for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
-      if (attempt !== this.#attempt) return;
-      if (state) this.#overlay.accept(state, events.map(({ mark }) => mark)); // where users see different things
-      return this.#overlay.settle();
-    }
+    if (found.recovered) this.#goOn(found, attempt);
+    else this.#begin(found);
+    for (const [method, params] of early) if (attempt === this.#attempt) this.receive(method, params);
+  }
+
+  #goOn({ state, events }, attempt) {
+    this.#lost = undefined;
+    for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
+    if (attempt !== this.#attempt) return;
+    if (state) this.#overlay.accept(state, events.map(({ mark }) => mark)); // where users see different things
+    this.#overlay.settle();
+  }
+
+  #begin({ epoch, seq, state }) {
     this.#epoch = epoch;
     this.#seq = seq;
     const reason = this.#lost;
@@ -233,6 +243,7 @@ export class Stream {
   #enter(state) {
     clearTimeout(this.#timer);
     this.#state = state;
+    this.#early = [];
     this.#overlay.live = state === StreamState.LIVE;
     return ++this.#attempt;
   }

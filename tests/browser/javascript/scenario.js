@@ -77,6 +77,12 @@ export class Scenario {
     await this.#call("add", 1);
   }
 
+  /** So many calls at once, each with so much text where a number is wanted. */
+  async heave(times, size) {
+    const calls = Array.from({ length: times }, () => this.#clicks.add("x".repeat(size)).catch(({ type }) => type));
+    this.log.push(["heaved", await Promise.all(calls)]);
+  }
+
   /** Add so many times one, optimistically, and keep each count that is shown. */
   hurry(times) {
     const clicks = this.#clicks;

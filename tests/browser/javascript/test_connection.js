@@ -1,4 +1,4 @@
-import { Client } from "/lightmoon/index.js";
+import { Client, actor } from "/lightmoon/index.js";
 import { Backoff } from "/lightmoon/backoff.js";
 import { equal, failure, ok, settle, test, watch } from "./harness.js";
 
@@ -267,4 +267,62 @@ test("a client without a url says what is missing", async (server) => {
     globalThis.reportError = quiet;
   }
   equal(seen.length, 1);
+});
+
+test("a client that is closed by who hears of its state stays closed", async (server, clock) => {
+  for (const [name, wanted] of [["state", "connecting"], ["state", "open"], ["recovered", true], ["state", "waiting"]]) {
+    const client = make(server);
+    actor("chat.Room", {})("1", client).on("said", () => {});
+    await server.greet();
+    const { connection } = server;
+    client.on(name, (found) => found === wanted && client.close());
+    connection.drop();
+    if (wanted !== "waiting") await clock.pass(1);
+    if (server.connection !== connection) await server.greet({ recovered: true });
+    equal([client.state, clock.pending, server.connection.closed], ["closed", [], true], wanted);
+    await clock.pass(100);
+    equal(client.state, "closed", wanted);
+  }
+});
+
+test("what is called by who hears that the connection is open comes after what waited for it", async (server) => {
+  const client = make(server);
+  client.on("state", (state) => state === "open" && client.call("late", { key: "1" }));
+  for (const name of ["a", "b"]) client.call(name, { key: "1" });
+  await server.greet();
+  equal(server.connection.received.map(({ method }) => method), ["lm.hello", "a", "b", "late"]);
+});
+
+test("a closed client has left the page, and a client that is connected again hears of it again", async (server) => {
+  if (!globalThis.document) return;
+  const listening = new Set();
+  const real = [EventTarget.prototype.addEventListener, EventTarget.prototype.removeEventListener];
+  EventTarget.prototype.addEventListener = function (name, handler, options) {
+    if (["online", "resume", "visibilitychange", "pagehide"].includes(name)) {
+      listening.add(handler);
+      options?.signal?.addEventListener("abort", () => listening.delete(handler));
+    }
+    real[0].call(this, name, handler, options);
+  };
+  EventTarget.prototype.removeEventListener = function (name, handler, options) {
+    listening.delete(handler);
+    real[1].call(this, name, handler, options);
+  };
+  try {
+    const client = make(server, { backoff: { base: 30, random: () => 0.9 } });
+    for (const _ of [1, 2]) {
+      client.connect();
+      await settle();
+      server.connection.drop();
+      ok(listening.size > 0, "nobody listens");
+      const { length } = server.connections;
+      dispatchEvent(new Event("online"));
+      await settle();
+      equal(server.connections.length, length + 1, "attempts");
+      client.close();
+      equal(listening.size, 0, "listeners of a closed client");
+    }
+  } finally {
+    [EventTarget.prototype.addEventListener, EventTarget.prototype.removeEventListener] = real;
+  }
 });

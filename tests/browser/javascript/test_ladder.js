@@ -316,3 +316,157 @@ test("over HTTP it says so by a status", async (server, clock) => {
   equal(http.seen.length, 4);
   client.close();
 });
+
+test("a better transport whose server is full leaves the one there is alone", async (server, clock) => {
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  const states = [];
+  await http.greet({ heartbeat: 100 });
+  await http.stream().write(":\n\n");
+  client.on("state", (state) => states.push(state));
+  await clock.pass(91);
+  equal(server.connections.length, 3);
+  server.connection.open();
+  server.connection.notify("lm.closing", { reason: "overloaded", retry_after: 7 });
+  server.connection.drop();
+  await clock.pass(1);
+  equal([client.state, client.transport, states], ["open", "sse", []]);
+  const call = watch(client.call("a.B.c", { key: "1" }));
+  await settle();
+  http.last("rpc").answer(3);
+  await settle();
+  equal(call.value, 3);
+  client.close();
+});
+
+/** A room that is joined over an event stream, whose subscription is not answered yet. */
+async function joining(server, clock) {
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  await http.greet();
+  const stream = http.stream();
+  await stream.write(":\n\n");
+  const room = Room("1", client);
+  const seen = [];
+  room.on("said", (data) => seen.push(data));
+  room.on("reset", ({ reason }) => seen.push(reason));
+  await settle();
+  const answer = (found) => {
+    http.last("rpc").answer({ epoch: "a", seq: 0, recovered: false, state: null, events: [], ...found }, { "LightMoon-Cursor": "0" });
+    return settle();
+  };
+  const say = (id, seq) => stream.event(id, { method: "lm.event", params: { actor: "chat.Room", key: "1", epoch: "a", seq, name: "said", data: seq } });
+  return { client, http, stream, seen, answer, say };
+}
+
+test("B55: events that overtake the answer to the subscription are seen once each", async (server, clock) => {
+  const { client, seen, answer, say } = await joining(server, clock);
+  for (const seq of [1, 2, 3]) await say(seq, seq);
+  await answer({ seq: 1 });
+  equal(seen, [2, 3]);
+  await say(4, 4);
+  equal(seen, [2, 3, 4]);
+  client.close();
+});
+
+test("B55: a reset that overtakes the answer to the subscription is no silent end", async (server, clock) => {
+  const { client, http, stream, seen, answer } = await joining(server, clock);
+  await stream.event(1, { method: "lm.reset", params: { actor: "chat.Room", key: "1", reason: "moved" } });
+  await answer();
+  await clock.pass(1);
+  equal(http.last("rpc").body.params.since, { epoch: "a", seq: 0 });
+  await answer({ epoch: "b" });
+  equal(seen, ["moved"]);
+  client.close();
+});
+
+test("messages that wait for each other go together as far as the server reads them", async () => {
+  const sent = [];
+  const upstream = new Upstream((body) => new Promise((answered) => sent.push({ body, answered })));
+  upstream.limit = 60;
+  const frames = ["12345678", "12345678", "12345678", `"${"é".repeat(20)}"`, "12345678"];
+  for (const frame of ["0", ...frames]) upstream.send(frame, "a");
+  const bodies = [];
+  while (sent.length) {
+    const { body, answered } = sent.shift();
+    bodies.push(body);
+    answered(true);
+    await settle();
+  }
+  ok(bodies.every((body) => new TextEncoder().encode(body).length <= 60), `${bodies}`);
+  equal(bodies.flatMap((body) => (body.startsWith("[") ? body.slice(1, -1).split(",") : [body])), ["0", ...frames]);
+  ok(bodies.length <= 5, "all alone");
+});
+
+test("B21: calls that are too large for a proxy on the way end, and others go on", async (server, clock) => {
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  await http.greet();
+  await http.stream().write(":\n\n");
+  const [first, large, small] = ["a", "x".repeat(1000), "b"].map((text) => watch(client.call("a.B.c", { key: "1", text })));
+  await settle();
+  http.last("rpc").answer(1);
+  await settle();
+  for (const size of [2, 1, 1]) {
+    const { body } = http.last("rpc");
+    equal([body].flat().length, size);
+    if (JSON.stringify(body).length > 1000) http.last("rpc").respond("<html>", {}, 413);
+    else http.last("rpc").answer(2);
+    await settle();
+  }
+  equal([first.value, large.error?.type, small.value], [1, "too_large", 2]);
+  equal(client.state, "open");
+  client.close();
+});
+
+for (const way of ["sse", "poll"]) {
+  test(`B42: over ${way}, calls under way are answered by a server that closes`, async (server, clock) => {
+    const http = new Http();
+    const client = make(server, http, { transports: [way] });
+    client.connect();
+    await http.greet();
+    const closing = { method: "lm.closing", params: { reason: "shutdown", retry_after: 4 } };
+    const stream = way === "sse" && http.stream();
+    if (stream) await stream.write(":\n\n");
+    const calls = ["1", "2"].map((key) => watch(client.call("a.B.c", { key })));
+    await settle();
+    const [one, other] = http.open.filter(({ path }) => path === "rpc");
+    if (stream) {
+      await stream.event(1, closing);
+      await stream.end();
+    } else {
+      http.last("poll").respond(JSON.stringify({ messages: [{ jsonrpc: "2.0", ...closing }], cursor: "1" }));
+      await settle();
+      http.last("poll").respond("{}", {}, 503);
+      await settle();
+    }
+    const late = watch(client.call("a.B.c", { key: "3" }));
+    one.answer(1);
+    await settle();
+    equal([calls[0].value, calls[1].state, client.state], [1, "pending", "open"]);
+    other.answer(2, { "LightMoon-Cursor": "7" }); // behind a message that nobody fetches any more
+    await settle();
+    equal([calls[1].value, late.state, client.state], [2, "pending", "waiting"]);
+    ok(clock.pending.some((seconds) => seconds >= 4 && seconds <= 6), `the next attempt in ${clock.pending} s`);
+    client.close();
+  });
+}
+
+test("B51: a call that is aborted while it waits for another one's answer is never sent", async (server, clock) => {
+  const http = new Http();
+  const client = await fallen(server, clock, http);
+  await http.greet();
+  await http.stream().write(":\n\n");
+  const abort = new AbortController();
+  const first = watch(client.call("a.B.c", { key: "1" }));
+  const second = watch(client.call("a.B.d", { key: "1" }, { signal: abort.signal }));
+  await settle();
+  abort.abort();
+  await settle();
+  equal(second.error?.type, "cancelled");
+  http.last("rpc").answer(1);
+  await settle();
+  equal(first.value, 1);
+  equal(http.open.filter(({ path }) => path === "rpc"), [], "what was sent besides");
+  client.close();
+});

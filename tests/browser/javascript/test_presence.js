@@ -133,3 +133,16 @@ test("what can't be said is told, and what can't be said now is said by joining 
   equal(server.connection.all("lm.subscribe").map(({ params }) => params.meta), [undefined, { typing: true }]);
   equal(errors.length, 1);
 });
+
+test("a closed client waits for nobody to come back", async (server, clock) => {
+  const { client, log } = await join(server, { users: { 1: by("a"), 2: by("b") } });
+  server.connection.drop();
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  await answer(server, { users: { 1: by("a") } });
+  const told = log.length;
+  client.close();
+  equal(clock.pending, [], "timers");
+  await clock.pass(10);
+  equal(log.length, told, "what is told");
+});

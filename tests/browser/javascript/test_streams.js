@@ -282,3 +282,57 @@ test("where users see different things, who comes back gets the events and what 
   said(server, 5);
   equal(seen, [undefined, { hand: ["A"], old: 1 }, 2, 4, { hand: ["B"] }, 5]);
 });
+
+test("proxies of one actor share its stream, whatever they were made by and whenever", async (server) => {
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"] });
+  const [one, other] = [Room("1", client), actor("chat.Room", {})("1", client)];
+  const seen = [];
+  one.on("said", (data) => seen.push(["one", data]));
+  const off = other.on("said", (data) => seen.push(["other", data]));
+  await server.greet();
+  equal(server.connection.all("lm.subscribe").length, 1);
+  await joined(server);
+  said(server, 1);
+  off();
+  await settle();
+  said(server, 2);
+  equal(seen, [["one", 1], ["other", 1], ["one", 2]]);
+  equal(other.state, { n: 0 });
+});
+
+test("who is left while the connection is lost, or shortly before, is left when the session goes on", async (server, clock) => {
+  const client = new Client({ url: "ws://test/ws", WebSocket: server.WebSocket, transports: ["websocket"], backoff: { random: () => 0.5 } });
+  const offs = Object.fromEntries(["before", "while", "again", "kept"].map((key) => [key, Room(key, client).on("said", () => {})]));
+  await server.greet();
+  offs.before(); // the server's line is dead already
+  await settle();
+  server.connection.drop();
+  offs.while();
+  offs.again();
+  await settle();
+  Room("again", client).on("said", () => {});
+  await clock.pass(1);
+  await server.greet({ recovered: true });
+  const sent = (method) => server.connection.all(method).map(({ params }) => params.key);
+  equal([sent("lm.unsubscribe"), sent("lm.subscribe").sort()], [["before", "while"], ["again", "kept"]]);
+  for (const { id } of server.connection.all("lm.unsubscribe")) server.connection.send({ id, result: null });
+  for (const recovered of [true, false]) {
+    offs.kept();
+    await settle();
+    server.connection.drop();
+    await clock.pass(3);
+    await server.greet({ recovered });
+    equal(sent("lm.unsubscribe"), recovered ? ["kept"] : [], "a new session follows nothing");
+  }
+});
+
+test("a stream that is left before it is joined again is left at the server", async (server) => {
+  const room = make(server);
+  const off = room.on("said", () => {});
+  await server.greet();
+  await joined(server);
+  said(server, 2); // a gap: the server doesn't know that it is one
+  off();
+  await settle();
+  equal(server.connection.all("lm.unsubscribe").length, 1);
+});

@@ -19,6 +19,7 @@ export class HttpTransport {
   #aborter = new AbortController();
   #held = []; // answers that came before the messages they follow on
   #greeting; // the answer to lm.hello, until messages can come
+  #leaving = false; // the server closes: no more messages come, but answers to what it was asked
   #timer;
   #heardAt = Infinity; // nothing is expected yet
   heartbeat = 25; // seconds
@@ -49,7 +50,14 @@ export class HttpTransport {
     this.#upstream.send(frame, lane);
   }
 
-  greeted() {}
+  /** Whether that frame was not sent yet, and is sent no more. */
+  withdraw(frame, lane) {
+    return this.#upstream.withdraw(frame, lane);
+  }
+
+  greeted({ limits }) {
+    this.#upstream.limit = limits?.request_bytes ?? Infinity;
+  }
 
   /** A broken line is noticed by its silence, which timers don't count while the machine sleeps. */
   check() {
@@ -96,7 +104,9 @@ export class HttpTransport {
   received(messages, cursor) {
     for (const message of messages) this.over || this.#owner.received(message);
     this.session.cursor = cursor;
-    const dropped = messages.some(({ method }) => method === "lm.reset"); // so that their numbers may never come
+    const has = (name) => messages.some(({ method }) => method === name);
+    this.#leaving ||= has("lm.closing");
+    const dropped = this.#leaving || has("lm.reset"); // so that their numbers may never come
     this.#release(dropped ? Infinity : Number(cursor));
   }
 
@@ -112,13 +122,13 @@ export class HttpTransport {
     if (!recovered) this.session.cursor = "0";
     this.#greeting = hello;
     this.heard();
+    let refusal; // else the line broke; nothing more is known
     try {
       await this.listen();
     } catch (error) {
-      if (error instanceof LightMoonError) return this.#down(error);
-      // else the line broke; nothing more is known
+      if (error instanceof LightMoonError) refusal = error;
     }
-    this.#down();
+    if (!this.#leaving) this.#down(refusal);
   }
 
   #down(error) {
@@ -140,6 +150,7 @@ export class HttpTransport {
       const headers = { "Content-Type": "application/json", ...this.#csrf() };
       if (this.#greeting || this.#owner.open) headers["LightMoon-Session"] = this.session.token;
       const response = await this.#fetch(this.#address("rpc"), { method: "POST", body, headers });
+      if (response.status === 413) return this.#tooLarge(body);
       const answer = response.status === 204 ? undefined : await response.json();
       if (this.over) return false;
       if (!response.ok) this.#down(refused(response));
@@ -151,8 +162,16 @@ export class HttpTransport {
     }
   }
 
+  /** A proxy on the way reads less than the server: a batch may pass frame by frame, and one frame doesn't. */
+  #tooLarge(body) {
+    if (body.startsWith("[")) return "alone";
+    const error = { code: 4013, message: "The request is too large for a proxy on the way.", data: { type: "too_large" } };
+    this.over || this.#owner.received({ id: JSON.parse(body).id, error });
+    return true;
+  }
+
   #hold(answer, after) {
-    const behind = after === null || this.session.cursor === undefined || Number(after) <= Number(this.session.cursor);
+    const behind = this.#leaving || after === null || this.session.cursor === undefined || Number(after) <= Number(this.session.cursor);
     if (behind && !this.#held.length) this.#answer(answer);
     else this.#held.push({ answer, after: Number(after) });
   }

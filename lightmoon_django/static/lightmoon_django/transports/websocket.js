@@ -36,6 +36,9 @@ export class WebSocketTransport {
     this.#socket.send(frame);
   }
 
+  /** Nothing waits here. */
+  withdraw() {}
+
   greeted({ heartbeat = 25 }) {
     this.#heartbeat = heartbeat;
     this.#session.cursor = undefined; // it counts messages that come by other transports

@@ -150,7 +150,7 @@ async def test_who_does_not_come_back_to_an_actor_that_is_replaced_has_left(node
         await watcher.until({"": 1})
 
 
-@override_settings(LIGHTMOON={**QUICK, "PRESENCE_INTERVAL": 0.3})
+@override_settings(LIGHTMOON={**QUICK, "PRESENCE_INTERVAL": 0.6})
 async def test_many_who_come_at_once_are_told_in_few_frames(node: Callable[[], Any]) -> None:
     """One frame for everybody and interval, not one for each and each."""
     async with contextlib.AsyncExitStack() as stack:
@@ -165,7 +165,7 @@ async def test_many_who_come_at_once_are_told_in_few_frames(node: Callable[[], A
             await wires[size].call("lm.unsubscribe", [FOYER, "1"])
             await watcher.until({"": size})
             moments.append(time.monotonic())
-        assert moments[1] - moments[0] > 0.25
+        assert moments[1] - moments[0] > 0.3  # the first one may have been told late
 
 
 @override_settings(LIGHTMOON={**QUICK, "PRESENCE_LIMIT": 10})

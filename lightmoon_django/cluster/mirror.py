@@ -132,10 +132,10 @@ class Mirror:
         for number, frame in enumerate(frames, first):
             for one in self._order.take(number, frame):
                 self._give(one, tuple(self._followers.values()))
-            for id, (subscriber, order) in tuple(self._late.items()):
-                for one in order.take(number, frame):
-                    if id in self._late:  # else it could not take the one before
-                        self._give(one, (subscriber,))
+            for id, late in tuple(self._late.items()):
+                for one in late[1].take(number, frame):
+                    if self._late.get(id) is late:  # else it could not take the one before
+                        self._give(one, late[:1])
         self.known = max(self.known, first + len(frames) - 1)
         if self._late:
             self._promote()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from lightmoon_django.clock import Cancellable
 from lightmoon_django.gateway import downstream, transport
 from lightmoon_django.gateway.admission import Refusal
 from lightmoon_django.gateway.backlog import Backlog
@@ -21,6 +22,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 COMMENT = b":\n\n"
+LOOK_AGAIN = 0.1  # seconds until a server that holds too much is asked anew
 
 
 class EventStream:
@@ -30,7 +32,7 @@ class EventStream:
     wait in the backlog, which is bounded.
     """
 
-    __slots__ = ("_backlog", "_held", "_limit", "_reader", "_send", "_task", "ended", "session")
+    __slots__ = ("_backlog", "_clock", "_held", "_limit", "_reader", "_send", "_task", "_timer", "ended", "session")
 
     portable = False
 
@@ -38,6 +40,8 @@ class EventStream:
         self._send = send
         self._held = transport.backlog_of(send)
         self._limit = hub.settings.OUTBOX_BYTES
+        self._clock = hub.clock
+        self._timer: Cancellable | None = None  # while the server holds too much
         self._reader = asyncio.current_task()
         self._task: asyncio.Task[None] | None = None  # finishes a write that suspended
         self._backlog: Backlog | None = None
@@ -53,9 +57,13 @@ class EventStream:
 
     def send_waiting(self) -> None:
         """Send what waits, unless the client is still reading what came before."""
-        if self._task is None and self._backlog is not None and not self._backlog.empty and not self._is_full():
-            events = (f"id: {number}\ndata: {frame}\n\n" for number, frame in self._backlog.take())
-            self._write("".join(events).encode())
+        if self._task is not None or self._backlog is None or self._backlog.empty:
+            return
+        if self._is_full():
+            self._look_later()
+            return
+        events = (f"id: {number}\ndata: {frame}\n\n" for number, frame in self._backlog.take())
+        self._write("".join(events).encode())
 
     def beat(self) -> None:
         """Show that somebody is here. Nothing is added to what a slow client has still to read."""
@@ -74,10 +82,21 @@ class EventStream:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _is_full(self) -> bool:
         """For servers whose `send` never waits."""
         return self._held is not None and self._held() > self._limit
+
+    def _look_later(self) -> None:
+        """They don't say when the client has read it, either."""
+        if self._timer is None:
+            self._timer = self._clock.call_at(self._clock.monotonic() + LOOK_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self.send_waiting()
 
     def _write(self, body: bytes) -> None:
         coroutine = self._send({"type": "http.response.body", "body": body, "more_body": True})

@@ -287,6 +287,20 @@ def test_who_leaves_while_it_catches_up_hears_nothing_more() -> None:
     assert slow.heard == [1]
 
 
+def test_who_leaves_and_joins_again_while_it_catches_up_begins_where_it_joined() -> None:
+    """B55: the answer to its second subscription had waited for it, and has an earlier position."""
+    desk = Desk()
+    early, slow = Session("early"), Slow("slow", desk, 1)
+    desk.join(early, 0)
+    desk.receive(1, 2, 3)
+    desk.join(slow, 0)
+    desk.after(1, lambda: desk.join(slow, 0))
+    desk.receive(3, 2, 1)
+    assert slow.heard == [1]
+    desk.receive(1, 2, 3)
+    assert slow.heard == [1, 1, 2, 3]
+
+
 def test_who_joins_again_follows_though_those_who_waited_for_it_leave() -> None:
     """B55: the answer to a subscription that is not wanted any more had waited for it, and ends the stream here."""
     desk, early, late, gone = Desk(), Session("early"), Session("late"), Session("gone")

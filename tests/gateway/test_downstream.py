@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
-from lightmoon_django.gateway import users
+from lightmoon_django.gateway import transport, users
 from lightmoon_django.gateway.hub import current
 from lightmoon_django.identity import Address
 from tests.gateway.actors import Club, Desk, Member
@@ -210,6 +210,22 @@ async def test_an_event_stream_shows_that_it_lives(settle_board: Callable[..., B
     await eventually(lambda: stream.body.count(b":\n\n") >= 4, "heartbeats")
     await stream.disconnect()
     assert parked() == 0
+
+
+async def test_what_waits_for_a_server_that_never_pauses_goes_on_when_it_has_room(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B59: Daphne says nothing when it has sent what it held; the next heartbeat may be far."""
+    held = 0
+    monkeypatch.setattr(transport, "backlog_of", lambda _: lambda: held)
+    stream = await Events(await begin()).opened()
+    held = board.settings.OUTBOX_BYTES + 1
+    board.publish(DESK, "1", 1)
+    await asyncio.sleep(0)
+    assert stream.events == []
+    held = 0
+    assert seqs([message for _, message in await stream.until(1)]) == [1]
+    await stream.disconnect()
 
 
 async def test_a_client_that_stops_reading_its_event_stream_is_reset_then_dropped(

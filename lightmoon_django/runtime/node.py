@@ -311,6 +311,7 @@ class Node:
             await asyncio.sleep(0.005)
         if self.elsewhere is not None:
             await self.elsewhere.drain(until)
+        self._storage.discard()
         for activation in self.catalog:
             recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         await self.reminders.give_back()

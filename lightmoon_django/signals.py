@@ -16,11 +16,16 @@ from lightmoon_django.host import host
 def row_changed(sender: type[Model], instance: Model, using: str, **_: Any) -> None:
     """Evict the actor of a row that other code wrote, after that code's transaction."""
     model = sender._meta.concrete_model
-    if model is None or COMMIT_MARK in instance.__dict__ or not registry.is_actor(model) or instance.pk is None:
+    if model is None or COMMIT_MARK in instance.__dict__ or instance.pk is None or host.node is None:
         return
-    if host.node is not None:
-        key = str(instance.pk)
-        transaction.on_commit(lambda: host.evict(registry.schema_of(model), key), using=using)
+    for one in (model, *model._meta.get_parent_list()):  # with a row its parents' rows are written
+        if registry.is_actor(one):
+            _evict(one, getattr(instance, one._meta.pk.attname), using)
+
+
+def _evict(model: type[Model], pk: Any, using: str) -> None:
+    key = str(model._meta.pk.to_python(pk))
+    transaction.on_commit(lambda: host.evict(registry.schema_of(model), key), using=using)
 
 
 def connect() -> None:

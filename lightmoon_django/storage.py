@@ -104,6 +104,10 @@ class _Storage:
         """Nothing waits for a store, and nothing is on its way to one."""
         return all(queue.idle for queue in self._queues.values())
 
+    def discard(self) -> None:
+        for queue in self._queues.values():
+            queue.discard()
+
     def stop(self) -> None:
         for queue in self._queues.values():
             queue.stop()

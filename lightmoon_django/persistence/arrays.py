@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 Literal = Callable[[Any], str]
 
@@ -41,8 +44,12 @@ def element_type(column_type: str | None) -> str | None:
     return _ELEMENTS.get(column_type.partition("(")[0].strip())
 
 
+class NoLiteral(TypeError):
+    """Only the driver knows how that value is written."""
+
+
 def array(values: Iterable[Any]) -> str:
-    """An array literal. Raises `TypeError` for a value that has no plain text form."""
+    """An array literal. Raises `NoLiteral` for a value that has no plain text form."""
     return (
         "{"
         + ",".join([_LITERALS[type(value)](value) if type(value) in _LITERALS else _other(value) for value in values])
@@ -70,12 +77,11 @@ def _interval(value: datetime.timedelta) -> str:
 
 
 def _other(value: Any) -> str:
-    """Subclasses of plain types, as enumerations of texts or numbers."""
-    kinds: tuple[Any, ...] = (bool, int, float, str, bytes)
-    for kind in kinds:
+    """Subclasses of plain types, as enumerations of texts or numbers: by the value, however they show themselves."""
+    for kind, literal in _SUBCLASSES.items():
         if isinstance(value, kind):
-            return _LITERALS[kind](kind(value))
-    raise TypeError(f"{type(value).__name__} has no plain text form.")
+            return literal(value)
+    raise NoLiteral(f"{type(value).__name__} has no plain text form.")
 
 
 _LITERALS: dict[type, Literal] = {
@@ -91,4 +97,18 @@ _LITERALS: dict[type, Literal] = {
     datetime.date: _quoted,
     datetime.time: _quoted,
     datetime.timedelta: _interval,
+}
+
+_SUBCLASSES: dict[type, Literal] = {
+    int: lambda value: str(int(value)),
+    float: lambda value: repr(float(value)),
+    decimal.Decimal: lambda value: str(decimal.Decimal(value)),
+    str: lambda value: _text(str.__str__(value)),
+    bytes: lambda value: _LITERALS[bytes](bytes(value)),
+    uuid.UUID: lambda value: _quoted(uuid.UUID.__str__(value)),
+    datetime.datetime: lambda value: _quoted(datetime.datetime.isoformat(value)),
+    datetime.date: lambda value: _quoted(datetime.date.isoformat(value)),
+    datetime.time: lambda value: _quoted(datetime.time.isoformat(value)),
+    datetime.timedelta: _interval,
+    Jsonb: lambda value: _text((value.dumps or json.dumps)(value.obj)),
 }

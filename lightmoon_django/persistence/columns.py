@@ -44,7 +44,8 @@ class ModelColumns:
         self._automatic = [(i, field) for i, field in enumerate(self.fields) if values.sets_itself(field)]
         self._pk = self.fields.index(self.model._meta.pk)
         self.generated = tuple(i for i, field in enumerate(self.fields) if field.generated)
-        self.related = any(field.is_relation for field in self.fields)
+        self._links: list[Any] = [field for field in self.fields if field.is_relation]
+        self.related = bool(self._links)
         self._attnames = [field.attname for field in self.model._meta.concrete_fields]
         self._owner = self._attnames.index(OWNER_FIELD)
         self._logic = SaveLogic(self.model, frozenset(harmless))
@@ -52,6 +53,25 @@ class ModelColumns:
     @property
     def barrier(self) -> str | None:
         return self._logic.reason()
+
+    def adopt_related(self, instance: Any) -> None:
+        cache = instance._state.fields_cache
+        if not cache:
+            return
+        for field in self._links:
+            related = cache.get(field.cache_name)
+            if related is not None and instance.__dict__.get(field.attname) in field.empty_values:
+                instance.__dict__[field.attname] = self._key_of(field, related)
+        cache.clear()
+
+    def _key_of(self, field: Any, related: models.Model) -> Any:
+        key = getattr(related, field.target_field.attname)
+        if key is None:
+            raise ValueError(
+                f"{self.model.__name__}.{field.name} is a {type(related).__name__} that has no key yet, so the column "
+                "would stay empty. Save it before it is set: in a `def` message, or in an actor of its own."
+            )
+        return key
 
     def forget_related(self, instance: Any) -> None:
         if instance._state.fields_cache:

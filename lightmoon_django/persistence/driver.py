@@ -219,6 +219,10 @@ class StoreQueue:
     def stop(self) -> None:
         self._executor.stop()
 
+    def discard(self) -> None:
+        """What has not left for the store yet never does: its callers are told so."""
+        self._waiting.clear()
+
     @property
     def idle(self) -> bool:
         return not self._busy and not self._waiting and not self._queries

@@ -46,6 +46,9 @@ class MemoryColumns:
         self.names = schema.fields
         self._read: Read = reader(self.names)
 
+    def adopt_related(self, instance: Any) -> None:
+        pass
+
     def forget_related(self, instance: Any) -> None:
         pass
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
@@ -14,6 +16,9 @@ from lightmoon_django.persistence.records import Answer, Outgoing
 from lightmoon_django.persistence.statements import Statement, Statements
 from lightmoon_django.persistence.store import CommitOutcome, Committed, Locked, Lost, Missing, Write
 from lightmoon_django.persistence.table import Table
+from lightmoon_django.persistence.trouble import CannotConnect
+
+logger = logging.getLogger("lightmoon")
 
 Part = tuple[ActorSchema, tuple[int, ...], bool]  # writes to the same columns, and whether they lock their rows
 
@@ -38,7 +43,11 @@ class Home(Protocol):
 class Group:
     """One group that is to be stored by one transaction. Nothing here begins or ends it."""
 
-    def __init__(self, store: Home, connection: BaseDatabaseWrapper, writes: Sequence[Write]) -> None:
+    def __init__(
+        self, store: Home, connection: BaseDatabaseWrapper, writes: Sequence[Write], *, singly: bool = False
+    ) -> None:
+        """`singly`: every row by a statement of its own, whose values the driver writes."""
+        self._singly = singly
         self._store = store
         self._connection = connection
         self._owner = store.incarnation()
@@ -83,16 +92,26 @@ class Group:
         return statements.lock(writes, self._owner) if locks else statements.verify(writes, self._owner)
 
     def explain(self) -> None:
-        """Find out why writes were not stored, by a fresh statement each."""
+        """Find out why writes were not stored, by a fresh statement each. Raises nothing: the others are stored."""
         rest: dict[ActorSchema, list[Write]] = defaultdict(list)
         for write in self._writes:
             if id(write) not in self._outcomes:
                 rest[write.schema].append(write)
         for schema, writes in rest.items():
-            rows = self._execute(self._statements(schema).judge(writes, self._owner))
-            known = dict(rows)
+            known = self._judged(schema, writes)
             for number, write in enumerate(writes, 1):
-                self._outcomes[id(write)] = _refusal(write, known.get(number))
+                self._outcomes[id(write)] = Locked() if known is None else _refusal(write, known.get(number))
+
+    def _judged(self, schema: ActorSchema, writes: Sequence[Write]) -> dict[int, bool] | None:
+        """By number, whether a row that exists is as known. None where that can't be told now.
+
+        The others of the group are stored: whatever is in the way here, as a migration's lock, is no error of theirs.
+        """
+        try:
+            return dict(self._execute(self._statements(schema).judge(writes, self._owner)))
+        except (CannotConnect, DatabaseError, InterfaceError):
+            logger.info("It is not known yet why rows could not be written.", exc_info=True, extra={"action": "judge"})
+            return None
 
     def outcomes(self) -> list[CommitOutcome]:
         return [self._outcomes[id(write)] for write in self._writes]
@@ -125,7 +144,7 @@ class Group:
         return self._store.statements(self._store.table(schema), self._connection)
 
     def _carried(self, schema: ActorSchema, positions: tuple[int, ...]) -> bool:
-        return self._statements(schema).carries(positions)
+        return not positions or (not self._singly and self._statements(schema).carries(positions))
 
 
 def _refusal(write: Write, as_known: bool | None) -> CommitOutcome:

@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.arrayrecorder import ArrayRecorder
+from lightmoon_django.persistence.arrays import NoLiteral
 from lightmoon_django.persistence.orm import OrmStore
 from lightmoon_django.persistence.ownconnection import one_more_connection
 from lightmoon_django.persistence.postgresgroup import Group
@@ -89,7 +90,12 @@ class PostgresStore(OrmStore):
         if self.table(writes[0].schema).inherited:
             return super().store_group(writes)
         connection = self._connected()
-        group = Group(self, connection, writes)
+        try:
+            return self._stored(connection, Group(self, connection, writes))
+        except NoLiteral:
+            return self._stored(connection, Group(self, connection, writes, singly=True))
+
+    def _stored(self, connection: BaseDatabaseWrapper, group: Group) -> list[CommitOutcome]:
         if group.is_one_statement and not connection.in_atomic_block:
             group.run_at_once()
         else:

@@ -3,14 +3,15 @@
 The statement may have been stored, may not, or may even be stored later by a server process that still runs. So the
 same write is tried again under the same condition: where it succeeds, the first try has not been stored and never
 can be, because the row's version has moved on. Where it is refused, a look tells whether the row already holds what
-was written. Records are stored again with the write, which changes nothing where they have been stored.
+was written, and nothing else that is new. Records are stored again with the write, which changes nothing where they
+have been stored.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from lightmoon_django.actor.schema import ActorSchema
 from lightmoon_django.persistence.records import StaleReminder
@@ -77,7 +78,7 @@ def _looked(store: Settler, write: Write, error: Exception) -> CommitOutcome:
     if row is None or row.owner != store.incarnation():
         return Unsettled(error)
     table = store.table(write.schema)
-    expected: list[Any] = list(table.columns.prepared(row.snapshot))
-    written = [write.changes.get(i, value) for i, value in enumerate(expected)]
-    same = all(a == b or table.same_json(i, a, b) for i, (a, b) in enumerate(zip(written, expected, strict=True)))
-    return Committed(row.version) if same else Unsettled(error)
+    # The other columns count, too: somebody may have written them after the first try, and memory knows nothing of it.
+    if not table.same(row.snapshot, write.base, write.changes):
+        return Unsettled(error)
+    return Committed(row.version, row.snapshot if table.columns.generated else None)

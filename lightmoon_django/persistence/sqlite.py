@@ -53,6 +53,7 @@ class SqliteStore(OrmStore):
     _generation = 0
     _updates: dict[tuple[Table, tuple[int, ...], int], str]
     _seen: tuple[int, int] = (-1, -1)  # data_version and total_changes after the last look
+    _blocks: Sequence[Any] = ()  # somebody's open transactions, as a test's, at the last write
 
     def _set_up(self, connection: BaseDatabaseWrapper) -> None:
         self._generation += 1
@@ -109,14 +110,22 @@ class SqliteStore(OrmStore):
         with connection.wrap_database_errors:
             raw = connection.connection
             seen = (raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes)
-        if seen != self._seen:
+        if seen != self._seen or self._left_blocks(connection):
             self._generation += 1
             self._seen = seen
+
+    def _left_blocks(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether a block has ended since the last write in it: that may be rolled back, which shows nowhere else."""
+        if not self._blocks:
+            return False
+        now = connection.atomic_blocks[: len(self._blocks)]
+        return len(now) < len(self._blocks) or any(a is not b for a, b in zip(now, self._blocks, strict=True))
 
     def _remember(self, connection: BaseDatabaseWrapper) -> None:
         """Own writes are no outside writes. The data version is kept as it was seen under the lock."""
         if connection.connection is not None:
             self._seen = (self._seen[0], connection.connection.total_changes)
+            self._blocks = tuple(connection.atomic_blocks)
 
     def store_group(self, writes: Sequence[Write]) -> list[CommitOutcome]:
         try:

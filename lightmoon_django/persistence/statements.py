@@ -30,6 +30,7 @@ class Statements:
         self.table = table
         self._key_type = element_type(table.pk_field.db_type(connection)) or "text"
         self._elements = [_element(field, connection) for field in table.fields]
+        self._casts = ["::jsonb" if field.db_type(connection) == "jsonb" else "" for field in table.fields]
         self._updates: dict[tuple[int, ...], str] = {}
         self._columns = ", ".join(f"t.{name}" for name in table.names)
         self._generated = "".join(f", t.{name}" for name in table.names) if table.columns.generated else ""
@@ -107,7 +108,7 @@ class Statements:
         table = self.table
         arrays = "".join(f", %s::{self._elements[i]}[]" for i in positions)
         names = "".join(f", c{i}" for i in positions)
-        assigned = ", ".join(f"{table.names[i]} = v.c{i}{'::jsonb' if table.is_json(i) else ''}" for i in positions)
+        assigned = ", ".join(f"{table.names[i]} = v.c{i}{self._casts[i]}" for i in positions)
         return (
             f"WITH v AS MATERIALIZED (SELECT u.* FROM unnest(%s::{self._key_type}[], %s::xid[]{arrays}) "
             f"WITH ORDINALITY AS u(pk, ver{names}, n) {self._row} "

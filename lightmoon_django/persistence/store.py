@@ -31,6 +31,12 @@ class Columns(Protocol):
     def related(self) -> bool:
         """Whether instances may hold related objects, which `forget_related` is for."""
 
+    def adopt_related(self, instance: Any) -> None:
+        """Let columns have the keys that related objects have got since they were set; then as `forget_related`.
+
+        Raises `ValueError` where one has none: with its key the change itself would be lost.
+        """
+
     def forget_related(self, instance: Any) -> None:
         """Let the next turn load related objects anew: other code may have written them."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import models
@@ -16,6 +17,7 @@ from lightmoon_django.persistence import values
 from lightmoon_django.persistence.columns import ModelColumns
 from lightmoon_django.persistence.store import Snapshot
 
+_EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _INTEGERS = (models.AutoField, models.BigAutoField, models.SmallAutoField, models.IntegerField, models.BigIntegerField)
 
 
@@ -71,21 +73,25 @@ class Table:
             row = cells
         return self.columns.freeze(row)
 
-    def same(self, stored: Snapshot, known: Snapshot) -> bool:
-        """Whether a row that was read says what this node knows of it, whatever its values' Python types."""
-        if stored == known:
-            return True
-        mine, theirs = self.columns.prepared(known), self.columns.prepared(stored)
-        return all(a == b or self.same_json(i, a, b) for i, (a, b) in enumerate(zip(mine, theirs, strict=True)))
+    def same(self, stored: Snapshot, known: Snapshot, changes: Mapping[int, Any] | None = None) -> bool:
+        """Whether a row that was read says what this node knows of it, whatever its values' Python types.
 
-    def same_json(self, i: int, mine: Any, theirs: Any) -> bool:
-        """Whether two prepared values of a JSON column are equal documents."""
-        if not self.is_json(i) or mine is None or theirs is None:
-            return False
-        return canonical_json(mine) == canonical_json(theirs)
+        `changes` have been made to it since: values as the database is sent them.
+        """
+        if stored == known and not changes:
+            return True
+        mine = {**dict(enumerate(self.columns.prepared(known))), **(changes or {})}
+        same = {i for i, value in enumerate(known) if value == stored[i]}.difference(changes or ())
+        theirs = enumerate(self.columns.prepared(stored))
+        return all(i in same or self._same_prepared(i, mine[i], value) for i, value in theirs)
+
+    def _same_prepared(self, i: int, a: Any, b: Any) -> bool:
+        if a is None or b is None:
+            return a is b
+        return bool(a == b or (a != a and b != b) or (self.is_json(i) and canonical_json(a) == canonical_json(b)))
 
     def is_json(self, position: int) -> bool:
-        return type(values.root(self.fields[position])) is models.JSONField
+        return values.is_json(values.root(self.fields[position]))
 
     def placeholder(self, position: int) -> str:
         """What stands for a prepared value in SQL."""
@@ -117,8 +123,14 @@ def _column(field: Any) -> str:
 
 
 def canonical_json(text: str) -> str:
-    """The same text for equal documents, however their keys are ordered and their spaces set."""
-    return json.dumps(json.loads(text), sort_keys=True)
+    """The same text for equal documents, however keys are ordered, spaces set and numbers written."""
+    document = json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
+    return json.dumps(document, sort_keys=True, default=_canonical_number)
+
+
+def _canonical_number(number: decimal.Decimal) -> dict[str, str]:
+    """No text that a document may hold: those have no NUL."""
+    return {"\0": str(number.normalize(_EXACT)) if number else "0"}
 
 
 def _source(meta: Any, quote: Callable[[str], str]) -> str:

@@ -30,8 +30,8 @@ def refuse_open(message: str, *, inside_turn: bool, allowed: bool) -> None:
     if inside_turn:
         if barrier.wrote_in_this_thread():
             raise UsageError(
-                f"{message}.sync() can't be asked here: this turn has written to SQLite and holds its only write lock, "
-                "so no other actor could commit. Ask first and write after, or use .tell()."
+                f"{message}.sync() can't be asked here: this turn has written to SQLite, or is inside an atomic block, "
+                "and so holds its only write lock: nobody else could commit. Ask first and write after, or use .tell()."
             )
         barrier.let_go()
         return

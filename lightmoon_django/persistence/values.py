@@ -6,6 +6,7 @@ Everything here is compiled once per field, because it runs on the event loop fo
 from __future__ import annotations
 
 import copy
+import datetime
 import decimal
 import json
 from collections.abc import Callable
@@ -50,10 +51,19 @@ def _carrier(field: AnyField) -> AnyField:
     return field if output is None else output
 
 
+_JSON_STEPS = ("from_db_value", "to_python", "get_prep_value", "get_db_prep_value", "get_db_prep_save")
+
+
+def is_json(field: AnyField) -> bool:
+    """Whether its values are documents as Django's own field has them: also of a subclass that converts nothing."""
+    kind, plain = type(field), models.JSONField
+    return isinstance(field, plain) and all(getattr(kind, step) is getattr(plain, step) for step in _JSON_STEPS)
+
+
 def freezer(field: AnyField) -> Convert | None:
     """How an instance's value becomes part of a snapshot. None: as it is, because nothing can change inside it."""
     field = _carrier(field)
-    if type(field) is models.JSONField:
+    if is_json(field):
         return _json_freezer(field)
     if isinstance(field, models.FileField):
         return _file_name
@@ -65,7 +75,7 @@ def freezer(field: AnyField) -> Convert | None:
 def thawer(field: AnyField) -> Convert | None:
     """The way back. None: as it is."""
     field = _carrier(field)
-    if type(field) is models.JSONField:
+    if is_json(field):
         return _json_thawer(field)
     if isinstance(field, (models.FileField, models.BinaryField)) or _is_scalar(field):
         return None
@@ -81,12 +91,12 @@ def _is_scalar(field: AnyField) -> bool:
     )
 
 
-def _json_freezer(field: models.JSONField) -> Convert:
+def _json_freezer(field: Any) -> Convert:
     encode = (field.encoder or json.JSONEncoder)().encode
     return lambda value: None if value is None else encode(value)
 
 
-def _json_thawer(field: models.JSONField) -> Convert:
+def _json_thawer(field: Any) -> Convert:
     decode = (field.decoder or json.JSONDecoder)().decode
     return lambda text: None if text is None else decode(text)
 
@@ -103,11 +113,21 @@ def normalizer(field: AnyField) -> Convert | None:
     """What a value must become in memory so that it equals what is read back. None: nothing to do.
 
     PostgreSQL rounds decimals to the column's scale, SQLite keeps what it gets: rounding here makes them agree.
+    Times are read back in UTC; in a zone with summer time two that differ would be equal to Python.
     """
     field = root(field)
     if isinstance(field, models.DecimalField):
         return _decimal_normalizer(field)
+    if isinstance(field, models.DateTimeField) and _is_scalar(field):
+        return _in_utc
     return None
+
+
+def _in_utc(value: Any) -> Any:
+    if type(value) is datetime.datetime and value.tzinfo is datetime.UTC:
+        return value
+    aware = isinstance(value, datetime.datetime) and value.tzinfo is not None
+    return value.astimezone(datetime.UTC) if aware else value
 
 
 def _decimal_normalizer(field: models.DecimalField[Any, Any]) -> Convert:
@@ -155,7 +175,7 @@ def _preparer(kind: AnyField, field: AnyField, connection: BaseDatabaseWrapper) 
     def generic(value: Any) -> Any:
         return _checked_text(field.name, field.get_db_prep_save(value, connection))
 
-    if type(kind) is models.JSONField:
+    if is_json(kind):
         return _json_preparer(field.name)
     if not _is_scalar(kind) and not isinstance(kind, models.FileField):
         return generic
@@ -167,6 +187,8 @@ def _preparer(kind: AnyField, field: AnyField, connection: BaseDatabaseWrapper) 
         return _text_preparer(field.name, None, generic)
     if isinstance(kind, models.DecimalField):
         return _decimal_preparer(kind, generic)
+    if isinstance(kind, models.FloatField) and connection.vendor == "sqlite":
+        return _float_preparer(field.name, generic)
     return generic
 
 
@@ -202,6 +224,16 @@ def _decimal_preparer(kind: models.DecimalField[Any, Any], generic: Convert) -> 
             return generic(value)
         except decimal.InvalidOperation as error:
             raise ValueError(f"{kind.name}: {value} doesn't fit {kind.max_digits} digits.") from error
+
+    return prepare
+
+
+def _float_preparer(name: str, generic: Convert) -> Convert:
+    def prepare(value: Any) -> Any:
+        number = generic(value)
+        if number != number:
+            raise ValueError(f"{name}: SQLite would store NaN as NULL.")
+        return number
 
     return prepare
 

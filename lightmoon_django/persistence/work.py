@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, router, transaction
@@ -36,7 +37,7 @@ from lightmoon_django.persistence.store import (
     Unsettled,
 )
 from lightmoon_django.persistence.trouble import CannotConnect, connect, is_lock, is_lost
-from lightmoon_django.persistence.watch import Watch
+from lightmoon_django.persistence.watch import INTERVAL, Watch
 
 logger = logging.getLogger("lightmoon")
 
@@ -97,12 +98,14 @@ class Work:
         return at_most(self._connection, max(0.0, self._barrier.seconds_left()) + SILENCE)
 
     def holds_the_file(self) -> bool:
-        """Whether it has written on SQLite."""
-        return self._is_lazy and self._begun and self._total_changes() != self._changes_at_begin
+        """Whether it has SQLite's lock and can't let go: it has written, or is inside a block that ends as a whole."""
+        if not self._is_lazy or not self._begun:
+            return False
+        return bool(self._connection.savepoint_ids) or self._total_changes() != self._changes_at_begin
 
     def let_go(self) -> None:
         """Undo a transaction on SQLite that has only read."""
-        if self._is_lazy and self._begun and not self.holds_the_file() and not self._connection.savepoint_ids:
+        if self._is_lazy and self._begun and not self.holds_the_file():
             self._connection.connection.rollback()
             self._begun = False
 
@@ -117,8 +120,7 @@ class Work:
             if not self._committing and not self._ended and not self._barrier.alive():
                 raw = self._connection.connection
                 if raw is not None:
-                    raw.interrupt()
-                    raw.rollback()
+                    _roll_back(raw)
 
     # The steps of a turn.
 
@@ -183,7 +185,15 @@ class Work:
         if not self._beginning:
             self._check()
             self._begin()
+            if many and self._is_lazy:
+                parameters = self._checked(parameters)
         return execute(sql, parameters, many, context)
+
+    def _checked(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """The same, until the turn is given up. What came after its rollback would be stored, row by row."""
+        for row in rows:
+            self._check()
+            yield row
 
     def _check(self) -> None:
         if self._stopped is not None:
@@ -222,8 +232,9 @@ class Work:
     # Its end.
 
     def _note_commit(self) -> None:
-        """The first of the transaction's on_commit hooks."""
+        """The first of the transaction's on_commit hooks. Those of user code begin transactions as ever."""
         self._committed = True
+        _eagerly(self._connection)
 
     def _explained(self, error: Exception) -> CommitOutcome:
         if self._committed:  # an on_commit hook of user code failed; what it came after is stored
@@ -275,4 +286,24 @@ def _lazily(connection: BaseDatabaseWrapper, nested: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
+        _eagerly(connection)
+
+
+def _eagerly(connection: BaseDatabaseWrapper) -> None:
+    """Undo what `_lazily` has done."""
+    connection.__dict__.pop("_start_transaction_under_autocommit", None)
+
+
+def _roll_back(raw: sqlite3.Connection) -> None:
+    """From another thread than the one that uses it. A statement that runs there is interrupted only if it takes long.
+
+    Where a SELECT is left half read, nothing gets through any more after an interruption, not even a rollback.
+    """
+    impatience = threading.Timer(INTERVAL, raw.interrupt)
+    impatience.daemon = True
+    impatience.start()
+    try:
+        raw.rollback()
+    finally:
+        impatience.cancel()
+        impatience.join()  # the connection may serve somebody else after this

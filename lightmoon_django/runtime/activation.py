@@ -297,6 +297,8 @@ class Activation:
             turn.payload = turn.call.encode(result)
             if turn.call.finishes or turn.call.identity is not None:
                 self.complete(turn)
+            if self.columns.related:
+                self.columns.adopt_related(turn.instance)
             before, after = self.head, self.columns.snapshot(turn.instance)
             changes: dict[int, Any] = {}
             if after != before:
@@ -308,8 +310,6 @@ class Activation:
             return
         turn.before, turn.after, self.head = before, after, after
         turn.state = TurnState.COMMITTING
-        if self.columns.related:
-            self.columns.forget_related(turn.instance)
         self._hold(turn, changes)
 
     def changes(self, turn: Turn, after: Snapshot) -> tuple[Snapshot, dict[int, Any]]:

@@ -209,6 +209,8 @@ class _Handler:
         result = turn.call.message.function(turn.instance, *turn.call.take_args())
         turn.payload = turn.call.encode(result)
         activation.complete(turn)
+        if activation.columns.related:
+            activation.columns.adopt_related(turn.instance)
         after = activation.columns.snapshot(turn.instance)
         changes: dict[int, Any] = {}
         if after != activation.head:

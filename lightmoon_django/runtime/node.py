@@ -320,6 +320,7 @@ class Node:
         self.finishing = False
         if self.elsewhere is not None:
             await self.elsewhere.drain(until)
+        self._storage.discard()
         for activation in self.catalog:
             recovery.end(activation, Unavailable("This process is stopping.", retry_after=1.0))
         await self.reminders.give_back()

@@ -45,6 +45,9 @@ class Storage(Protocol):
     def idle(self) -> bool:
         """Nothing is on its way to a store."""
 
+    def discard(self) -> None:
+        """What has not left for a store yet never does."""
+
     def stop(self) -> None: ...
 
 

@@ -37,6 +37,43 @@ class Document(models.Model):
     title = models.CharField(max_length=50, default="untitled")
 
 
+class Papers(models.JSONField):
+    """Somebody's own field, which converts nothing."""
+
+
+class Sealed(models.JSONField):
+    """One that converts."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        found = super().from_db_value(value, expression, connection)
+        return None if found is None else found["sealed"]
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return super().get_db_prep_value(None if value is None else {"sealed": value}, connection, prepared)
+
+
+class Host(models.CharField):
+    """Texts that only the driver knows how to write."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else bytearray(str(value), "ascii")
+
+    def db_type(self, connection: Any) -> str:
+        return "bytea" if connection.vendor == "postgresql" else "blob"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else bytes(value).decode("ascii")
+
+
+@actor
+class Folder(models.Model):
+    """Fields of a project's own."""
+
+    papers = Papers(default=dict)
+    sealed = Sealed(default=dict)
+    host = Host(max_length=100, null=True)
+
+
 @actor(create=True)
 class Device(models.Model):
     """A UUID as key."""

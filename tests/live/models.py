@@ -364,6 +364,13 @@ class Tally(TallyMessages, models.Model):
         self.count += Log.objects.count()
         return ref(Tally, other).add.sync(1)
 
+    @message
+    def ask_within(self, other: str) -> int:
+        """Read and ask inside a block that ends as a whole."""
+        with transaction.atomic(using=Log.objects.db):
+            self.count += Log.objects.count()
+            return ref(Tally, other).add.sync(1)
+
     @message(read_only=True)
     async def look_and_log(self, text: str) -> int:
         turn.save(Log(text=text))

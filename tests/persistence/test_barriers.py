@@ -93,6 +93,24 @@ def test_a_dangling_key_fails_at_the_commit(database: World) -> None:
     assert payments(database) == 0
 
 
+def test_a_block_in_an_on_commit_hook_is_stored_as_a_whole(database: World) -> None:
+    """B30: the turn's transaction is over then, and the hook's own one begins."""
+    counter = counter_of(database)
+
+    def hook() -> None:
+        with transaction.atomic(using=database.alias):
+            Payment.objects.using(database.alias).create(counter_id=counter.key, amount=1)
+            raise ZeroDivisionError
+
+    def run(instance: Counter) -> None:
+        instance.count += 1
+        transaction.on_commit(hook, using=database.alias)
+
+    assert isinstance(counter.transact(run), Committed)
+    assert database.stored(Counter, counter.key).count == 1
+    assert payments(database) == 0
+
+
 def test_an_actor_can_delete_itself(database: World) -> None:
     """§9.16: `turn.delete(self)`."""
     counter = counter_of(database)
@@ -293,6 +311,19 @@ def test_a_turn_that_only_read_can_let_go(sqlite: World) -> None:
 
     assert isinstance(counter.transact(run), Committed)
     assert payments(sqlite) == 1
+
+
+def test_a_turn_inside_a_block_can_not_let_go(sqlite: World) -> None:
+    """§9.8: half of the block would be undone."""
+    counter = counter_of(sqlite)
+
+    def run(instance: Counter) -> None:
+        with transaction.atomic():
+            assert Payment.objects.count() == 0
+            assert barrier.wrote_in_this_thread()
+        assert not barrier.wrote_in_this_thread()
+
+    assert isinstance(counter.transact(run), Committed)
 
 
 # Save logic.

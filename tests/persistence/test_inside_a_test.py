@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.test import TestCase
 
 from lightmoon_django.actor.registry import schema_of
@@ -62,6 +64,26 @@ class Cases:
         assert self.store.commit([self.write(loaded, count=2)]) == [Lost()]
         loaded = self.load()
         assert isinstance(self.store.commit([self.write(loaded, count=2)])[0], Committed)
+
+    def test_what_a_block_of_the_test_takes_back_is_one_too(self) -> None:
+        loaded = self.load()
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic(using=self.alias):
+            (stored,) = self.store.commit([self.write(loaded, count=2)])
+            raise ZeroDivisionError
+        assert isinstance(stored, Committed)
+        ahead = dataclasses.replace(
+            loaded, version=stored.version, snapshot=(loaded.snapshot[0], 2, *loaded.snapshot[2:])
+        )
+        assert self.store.commit([self.write(ahead, note="n")]) == [Lost()]
+
+    def test_what_a_block_of_the_test_keeps_is_kept(self) -> None:
+        with transaction.atomic(using=self.alias):
+            loaded = self.load()
+            (stored,) = self.store.commit([self.write(loaded, count=2)])
+        ahead = dataclasses.replace(
+            loaded, version=stored.version, snapshot=(loaded.snapshot[0], 2, *loaded.snapshot[2:])
+        )
+        assert isinstance(self.store.commit([self.write(ahead, note="n")])[0], Committed)
 
     def test_a_failure_leaves_the_transaction_usable(self) -> None:
         loaded = self.load()

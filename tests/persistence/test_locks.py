@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from django.db import connections, transaction
+import pytest
+from django.db import DatabaseError, connections, transaction
 
+from lightmoon_django.errors import DeadlineExceeded
 from lightmoon_django.persistence.store import Committed, Loaded, Locked
-from tests.app.models import Counter, Member
+from tests.app.models import Counter, Member, Payment
+from tests.persistence.test_barriers import counter_of, payments
 from tests.persistence.world import RowHolder, World, in_thread
 
 
@@ -97,3 +102,78 @@ def test_ordinary_writers_get_the_lock_between_groups(sqlite: World) -> None:
     assert Member.objects.count() == 30
     assert took < 15.0
     assert groups[0] > 3
+
+
+# Turns that are given up on SQLite.
+
+
+def rolled_back() -> bool:
+    """Wait until the transaction of this thread has been ended from outside."""
+    until = time.monotonic() + 5.0
+    while connections["default"].connection.in_transaction and time.monotonic() < until:
+        time.sleep(0.01)
+    return not connections["default"].connection.in_transaction
+
+
+def test_rows_of_a_statement_that_goes_on_are_not_stored(sqlite: World) -> None:
+    """B72: after the rollback each would be stored by itself."""
+    counter = counter_of(sqlite)
+    alive = [True]
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        yield counter.key, 1
+        alive[0] = False
+        assert rolled_back()
+        yield counter.key, 2
+
+    def run(instance: Counter) -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.executemany("INSERT INTO testapp_payment (counter_id, amount) VALUES (%s, %s)", rows())
+
+    with pytest.raises(DeadlineExceeded):
+        counter.transact(run, alive=lambda: alive[0])
+    assert payments(sqlite) == 0
+
+
+def test_a_turn_that_has_read_half_of_its_rows_gives_the_file_back(sqlite: World) -> None:
+    """B72: a cursor that stays open is in nobody's way."""
+    counter = counter_of(sqlite)
+    for amount in range(3):
+        Payment.objects.create(counter_id=counter.key, amount=amount)
+
+    def half() -> Iterator[Payment]:
+        rows = Payment.objects.iterator(chunk_size=1)
+        next(rows)
+        return rows
+
+    assert ended_while(sqlite, half)
+
+
+def test_a_turn_inside_a_long_statement_gives_the_file_back(sqlite: World) -> None:
+    """B72: the statement is interrupted."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+    def ask() -> None:
+        with pytest.raises(DatabaseError, match="interrupted"), connections["default"].cursor() as cursor:
+            cursor.execute(endless)
+
+    assert ended_while(sqlite, ask)
+
+
+def ended_while(world: World, work: Callable[[], Any]) -> bool:
+    """Whether the transaction of a turn was ended that was given up before it does that."""
+    counter = counter_of(world)
+    alive, found = [True], list[bool]()
+
+    def run(instance: Counter) -> None:
+        given_up = threading.Timer(0.05, alive.clear)
+        Payment.objects.count()
+        given_up.start()
+        kept = work()
+        given_up.join()
+        found.append(rolled_back())
+        del kept
+
+    with pytest.raises(DeadlineExceeded):
+        counter.transact(run, alive=lambda: bool(alive))
+    return found == [True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import psycopg
@@ -10,9 +12,9 @@ from django.db import connections
 
 from lightmoon_django.persistence.settling import settle
 from lightmoon_django.persistence.silence import hang_up
-from lightmoon_django.persistence.store import Committed, Down, Loaded, Unsettled
-from tests.app.models import Counter, Document
-from tests.persistence.world import Activation, World
+from lightmoon_django.persistence.store import Committed, Down, Loaded, Locked, Unsettled
+from tests.app.models import Computed, Counter, Document
+from tests.persistence.world import Activation, RowHolder, World
 from tests.services import Postgres
 
 GONE = ConnectionError("the line went dead")
@@ -57,6 +59,26 @@ def test_a_commit_that_was_not_stored_is_stored_then(database: World) -> None:
     (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
     assert isinstance(outcome, Committed)
     assert database.stored(Counter, counter.key).count == 5
+
+
+def test_what_the_database_computed_comes_back_then_too(database: World) -> None:
+    """B28."""
+    computed = activate(database, Computed)
+    write = computed.write(base=4)
+    computed.node.commit(write)
+    (outcome,) = computed.node.run(lambda: settle(computed.node.store, [write], GONE))
+    assert isinstance(outcome, Committed)
+    assert computed.columns.make(outcome.snapshot, computed.key).double == 8
+
+
+def test_a_commit_after_which_somebody_wrote_another_column_stays_unsettled(postgresql: World) -> None:
+    """B28, B71: it was stored; but who goes on from there would never learn of the other write."""
+    counter = activate(postgresql)
+    write = counter.write(count=5)
+    counter.node.commit(write)
+    postgresql.update(Counter, counter.key, note="outside")
+    (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
+    assert isinstance(outcome, Unsettled)
 
 
 def test_a_commit_after_which_somebody_wrote_stays_unsettled(database: World) -> None:
@@ -106,16 +128,54 @@ def test_a_connection_that_breaks_during_a_group_is_settled(postgresql: World) -
     assert (postgresql.stored(Counter, one.key).count, postgresql.stored(Counter, two.key).note) == (1, "n")
 
 
+def test_what_is_stored_stays_so_when_nobody_can_say_why_another_is_not(postgresql: World) -> None:
+    """B25, B70: a migration takes the table right after a group, one of whose rows was locked."""
+    node = postgresql.node()
+    held, free = node.activate(Counter, postgresql.insert(Counter), postgresql.insert(Counter))
+    store: Any = node.store
+    execute, migration = store.execute, threading.Thread(target=_take_table, args=(postgresql,))
+
+    def slow(connection: Any, statement: Any) -> Any:
+        found = execute(connection, statement)
+        if migration.ident is None:
+            migration.start()
+            _until_waited_for(postgresql)
+        return found
+
+    store.execute = slow
+    with RowHolder(postgresql, Counter, held.key):
+        outcomes = node.commit(held.write(count=1), free.write(count=1))
+    migration.join(10)
+    assert [type(outcome) for outcome in outcomes] == [Locked, Committed]
+
+
+def _take_table(world: World) -> None:
+    with _connect(world) as other:
+        other.execute("BEGIN; LOCK TABLE testapp_counter; COMMIT")
+
+
+def _until_waited_for(world: World) -> None:
+    """Until somebody waits for a lock on a table."""
+    with _connect(world) as other:
+        while not other.execute("SELECT 1 FROM pg_locks WHERE locktype = 'relation' AND NOT granted").fetchall():
+            time.sleep(0.01)
+
+
 def _kill_backend(world: World) -> None:
     """In the store's thread: kill its own connection's server process, from another connection."""
     _kill(world, connections[world.alias].connection.info.backend_pid)
 
 
 def _kill(world: World, pid: int) -> None:
+    with _connect(world) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def _connect(world: World) -> Any:
+    """A connection that nobody else uses."""
     parameters = connections[world.alias].get_connection_params()
     chosen = {name: parameters[name] for name in ("dbname", "user", "host", "port", "password") if parameters.get(name)}
-    with psycopg.connect(**chosen, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    return psycopg.connect(**chosen, autocommit=True)
 
 
 def test_a_barrier_without_acknowledgement_that_was_stored_is_found(postgresql: World) -> None:

@@ -99,6 +99,18 @@ async def test_a_blocking_message_may_read_and_then_ask(stored: World) -> None:
     assert await one.read_then_ask.options(timeout=10)(other.key) == 1
 
 
+async def test_asking_inside_a_block_on_sqlite_is_one_too(stored: World, caplog: pytest.LogCaptureFixture) -> None:
+    """9.8: the lock can't be given up there."""
+    one, other = await stored.make(), await stored.make()
+    call = one.ask_within.options(timeout=10)(other.key)
+    if stored.backend == "postgresql":
+        assert await call == 1
+        return
+    with pytest.raises(InternalError):
+        await call
+    assert "only write lock" in caplog.text
+
+
 async def test_asking_after_a_write_on_sqlite_is_an_immediate_error(
     stored: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from lightmoon_django.errors import InternalError, InvalidParams, Rejected
 from lightmoon_django.host import host
 from tests.kinds.models import (
     Album,
+    Box,
     ByAuto,
     ByCode,
     ByOwner,
@@ -119,6 +120,26 @@ async def test_a_row_in_two_tables_is_one_actor(stored: World) -> None:
     assert (row.title, row.photos) == ("Third", 5)
 
 
+async def test_a_save_of_a_child_is_one_of_its_parents_actor(stored: World) -> None:
+    """B29: seen by the next turn."""
+    assert stored.node is not None
+    box = await stored.db(lambda: Box.objects.create(title="First", photos=3))
+    one = ref(Album, box.pk)
+    assert await one.count() == 3
+    box.photos = 5
+    await stored.db(box.save)
+    assert await one.count() == 5
+
+
+async def test_a_key_of_another_spelling_names_the_same_row(stored: World) -> None:
+    """B29: a `save()` of an object whose key is a text."""
+    one = await make(stored, ByUuid, id=uuid.UUID(int=10))
+    assert await one.add(1) == 1
+    row = ByUuid(pk=uuid.UUID(int=10).hex.upper(), count=50)
+    await stored.db(lambda: row.save(force_update=True))
+    assert await one.add(0) == 50
+
+
 async def test_a_save_of_its_own_is_called_with_every_change(stored: World) -> None:
     """B37: one that takes no arguments, for `async def` and for `def`; memory shows what it made."""
     shop = Shop(title="None Yet")
@@ -211,6 +232,24 @@ async def test_a_related_object_follows_its_key(stored: World) -> None:
     assert (await stored.db(Document.objects.get)).owner_id == adam.pk
     assert await one.give(None) == ""
     assert await one.owned_by() == ""
+
+
+async def test_a_related_object_that_gets_its_key_later_in_the_turn_is_stored(stored: World) -> None:
+    one = await make(stored, Document)
+    await one.give_before_saving("Eva")
+    assert (await stored.db(Document.objects.select_related("owner").get)).owner.name == "Eva"
+    assert await one.owned_by() == "Eva"
+
+
+async def test_a_related_object_that_has_no_key_fails_its_turn(stored: World, caplog: pytest.LogCaptureFixture) -> None:
+    """B26, B27: without an error the change would be lost."""
+    one = await make(stored, Document)
+    with pytest.raises(InternalError):
+        await one.give_new("Eva")
+    assert "has no key yet" in caplog.text
+    row = await stored.db(Document.objects.get)
+    assert (row.owner_id, row.size) == (None, 1)
+    assert not await stored.db(Owner.objects.exists)
 
 
 async def test_a_dangling_key_fails_its_own_turn(stored: World) -> None:

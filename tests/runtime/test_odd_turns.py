@@ -11,11 +11,11 @@ import pytest
 
 from lightmoon_django import ref
 from lightmoon_django.actor import registry
-from lightmoon_django.errors import Conflict, InternalError, LightMoonError, Rejected, Unavailable
+from lightmoon_django.errors import Conflict, InternalError, LightMoonError, OutcomeUnknown, Rejected, Unavailable
 from lightmoon_django.host import host
 from lightmoon_django.identity import Address
 from tests.live.models import Log, Odd, Owned, Picky, Probe, Tally
-from tests.runtime.conftest import World, eventually
+from tests.runtime.conftest import World, eventually, held_up
 
 PATIENCE = 5.0  # seconds
 
@@ -167,6 +167,34 @@ async def test_a_node_that_stops_answers_what_still_runs(world: World) -> None:
     await host.shut_down(grace=0.05)
     with pytest.raises(Unavailable):
         await soon(ask)
+
+
+async def test_what_a_stopping_node_says_was_not_done_is_never_stored(stored: World, monkeypatch: Any) -> None:
+    """B41: a change waits for a store that is busy beyond the grace, and has not left for it."""
+    leaving, waiting = await stored.make(), await stored.make()
+    await asyncio.gather(leaving.add(1), waiting.add(1))
+    activation = stored.activation(leaving)
+    assert activation is not None
+    assert activation.store is not None
+    store, told = activation.store, held_up(monkeypatch, activation, "commit")
+    asks = [asyncio.ensure_future(leaving.add(1))]
+    await eventually(lambda: store._busy, "the store is held up")
+    asks.append(asyncio.ensure_future(waiting.add(1)))
+    await eventually(lambda: store._waiting, "another change waits")
+    reminders = stored.node.reminders
+    give_back = reminders.give_back
+
+    async def slowly() -> None:
+        """What comes after the grace takes its time, and the store gets on meanwhile."""
+        told.set()
+        await eventually(lambda: store.idle, "the store is free")
+        await give_back()
+
+    monkeypatch.setattr(reminders, "give_back", slowly)
+    await host.shut_down(grace=0.05)
+    answers = await asyncio.gather(*asks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutcomeUnknown, Unavailable]
+    assert (await stored.stored(waiting.key)).count == 1
 
 
 async def test_asking_from_on_commit_of_a_blocking_turn_works(stored: World) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django.db import connection
+import contextlib
+
+from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 from lightmoon_django import ref
@@ -36,6 +38,15 @@ class InATestCase(TestCase):
         self.assertEqual(Tally.objects.count(), 1)
         with self.assertRaises(ActorNotFound):
             ref(Tally, self.row.pk + 1).add.sync(1)
+
+    def test_a_call_is_undone_with_its_block(self) -> None:
+        actor = ref(Tally, self.row.pk)
+        self.assertEqual(actor.get.sync(), 10)
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            self.assertEqual(actor.add.options(in_transaction=True).sync(5), 15)
+            raise ZeroDivisionError
+        self.assertEqual(actor.get.sync(), 10)
+        self.assertEqual(actor.add.sync(1), 11)
 
     def test_blocking_messages_and_outside_saves_work(self) -> None:
         actor = ref(Tally, self.row.pk)

@@ -2,6 +2,7 @@
 
 from tests.kinds.models.fields import (
     Album,
+    Box,
     Clock,
     Colour,
     Deal,
@@ -24,6 +25,7 @@ __all__ = [
     "Badge",
     "Bid",
     "Bidder",
+    "Box",
     "ByAuto",
     "ByCode",
     "ByOwner",

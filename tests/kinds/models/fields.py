@@ -9,7 +9,7 @@ from typing import Any
 from django.db import models
 from django.db.models.functions import Now, Upper
 
-from lightmoon_django import actor, message
+from lightmoon_django import actor, message, turn
 from lightmoon_django.errors import Rejected
 from tests.live.models import Probe
 
@@ -76,6 +76,19 @@ class Document(models.Model):
     @message
     async def give_id(self, owner: int | None) -> None:
         self.owner_id = owner
+
+    @message
+    async def give_new(self, name: str) -> None:
+        """Set a related object that will get its key with the commit only."""
+        self.size = Size.LARGE
+        self.owner = Owner(name=name)
+        turn.save(self.owner)
+
+    @message
+    def give_before_saving(self, name: str) -> None:
+        """Set a related object that gets its key later in the turn."""
+        self.owner = Owner(name=name)
+        self.owner.save()
 
     @message
     def owned_by(self) -> str:
@@ -168,10 +181,20 @@ class Album(Folder):
         return self.photos
 
     @message
+    async def count(self) -> int:
+        return self.photos
+
+    @message
     def put_blocking(self, title: str) -> int:
         self.title = title
         self.photos += 1
         return self.photos
+
+
+class Box(Album):
+    """A plain child of an actor's class."""
+
+    lids = models.IntegerField(default=1)
 
 
 @actor

@@ -135,7 +135,11 @@ class Peers:
         gone = [network for network in self._others if network not in others]
         self._alive, self._others = alive, others
         now = self._clock.monotonic()
-        self._unknown = {one: since for one, since in self._unknown.items() if one not in others}
+        self._unknown = {
+            one: since if self.whole else now  # a database that doesn't answer may know it
+            for one, since in self._unknown.items()
+            if one not in others
+        }
         lost = [one for one, since in self._unknown.items() if now - since > UNKNOWN]
         for one in lost:
             del self._unknown[one]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from lightmoon_django.cluster.peers import Peers
+from lightmoon_django.cluster.peers import UNKNOWN, Peers, Survey
 from lightmoon_django.identity import Endpoint
 from lightmoon_django.testing.clock import ManualClock
 
@@ -26,4 +26,32 @@ async def test_a_death_that_can_not_be_taken_in_ends_no_look() -> None:
         peers.refresh(looked.set)
         await asyncio.wait_for(looked.wait(), 2.0)
     assert not peers.living()
+    peers.stop()
+
+
+async def test_a_stranger_is_not_dead_because_a_database_is_silent() -> None:
+    """B42, B44: whoever counts as dead is not heard any more, though it lives and others find it."""
+    clock, dead = ManualClock(), list[int]()
+    survey = Survey({}, True)
+
+    async def found() -> Survey:
+        return survey
+
+    peers = Peers(1, clock, lambda: survey, lambda _: asyncio.ensure_future(found()), dead.append)
+
+    async def look(after: float) -> None:
+        clock.advance(after)
+        looked = asyncio.Event()
+        peers.refresh(looked.set)
+        await asyncio.wait_for(looked.wait(), 2.0)
+
+    assert peers.endpoint(2) is None
+    await look(UNKNOWN / 2)
+    survey = Survey({}, False)
+    await look(UNKNOWN)
+    survey = Survey({}, True)
+    await look(UNKNOWN / 2)  # it may be about to register, as the database is back
+    assert dead == []
+    await look(UNKNOWN)
+    assert dead == [2]
     peers.stop()

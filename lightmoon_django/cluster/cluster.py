@@ -346,12 +346,12 @@ class Cluster:
 
     # Deaths
 
-    def _died(self, network: int) -> None:
+    def _died(self, network: int, known: bool) -> None:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
         self._lookups.leaving.discard(network)
         self.placement.forget(network)
-        self.network.forget(network)
+        self.network.forget(network, for_good=known)
         self._postbox.died(network)
         self._arrivals.died(network)
         self._incoming.died(network)

@@ -176,13 +176,18 @@ class Cluster:
         return self.placement.hosting
 
     async def drain(self, until: float) -> None:
-        """Wait, until a moment of the clock, for what was sent on and what came from others to end.
+        """Wait, until a moment of the clock, for what was sent on to end, and what came from others to be answered.
 
         This node's own new calls are refused meanwhile; one that was accepted before and has bounced is sent again.
         """
         self._dispatch.draining = True
-        while (len(self._forwarding) or len(self._incoming) or len(self._lookups)) and self._clock.monotonic() < until:
+        while self._busy and self._clock.monotonic() < until:
             await asyncio.sleep(DRAIN_STEP)
+
+    @property
+    def _busy(self) -> bool:
+        under_way = len(self._forwarding) or len(self._incoming) or len(self._lookups)
+        return bool(under_way) or not self._postbox.empty  # answers that wait for room are still owed
 
     async def stop(self, linger: float = 1.0) -> None:
         """Leave the links. Others get what was answered, within `linger` seconds. Again: does nothing."""
@@ -356,12 +361,12 @@ class Cluster:
 
     # Deaths
 
-    def _died(self, network: int) -> None:
+    def _died(self, network: int, known: bool) -> None:
         logger.info("Node %s is gone.", network, extra={"action": "peer_gone", "incarnation": network})
         unsent = _calls_in(self.network.unsent(network))
         self._lookups.leaving.discard(network)
         self.placement.forget(network)
-        self.network.forget(network)
+        self.network.forget(network, for_good=known)
         self._postbox.died(network)
         self._arrivals.died(network)
         self._incoming.died(network)

@@ -133,11 +133,15 @@ class Network:
             link = self._open(incarnation)
         link.send(frame)
 
-    def forget(self, incarnation: int) -> list[bytes]:
-        """That node is dead, for good. Returns the frames to it that may not have arrived, in order."""
+    def forget(self, incarnation: int, *, for_good: bool = True) -> list[bytes]:
+        """That node is dead. Returns the frames to it that may not have arrived, in order.
+
+        Unless it is `for_good`, what comes from there opens another link.
+        """
         if self._forks != forks.count:
             return []
-        self._dead[incarnation] = None
+        if for_good:
+            self._dead[incarnation] = None
         while len(self._dead) > REMEMBERED:
             del self._dead[next(iter(self._dead))]
         self._routes.pop(incarnation, None)

@@ -20,7 +20,7 @@ logger = logging.getLogger("lightmoon")
 
 PERIOD = 0.5  # seconds between two looks, while another process is known
 SUSPICION = 0.02  # seconds until the next look after a connection broke, doubling up to the period
-UNKNOWN = 10.0  # seconds after which a process that no database knows counts as dead
+UNKNOWN = 10.0  # seconds after which a process that no database knows is given up
 
 
 class Survey(NamedTuple):
@@ -42,9 +42,12 @@ class Peers:
         clock: Clock,
         query: Query,
         run: Callable[[Query], asyncio.Future[Survey]],
-        on_dead: Callable[[int], None],
+        on_dead: Callable[[int, bool], None],
     ) -> None:
-        """`query` buries the dead and gives all living nodes. `run` runs it in a thread."""
+        """`query` buries the dead and gives all living nodes. `run` runs it in a thread.
+
+        `on_dead(network, known)` hears of who is dead, and of a stranger that wasn't known so far: it may be yet.
+        """
         self._me = me
         self._clock = clock
         self._query = query
@@ -143,7 +146,8 @@ class Peers:
         lost = [one for one, since in self._unknown.items() if now - since > UNKNOWN]
         for one in lost:
             del self._unknown[one]
-        self._tell([functools.partial(self._on_dead, network) for network in (*gone, *lost)])
+        self._tell([functools.partial(self._on_dead, one, True) for one in gone])
+        self._tell([functools.partial(self._on_dead, one, False) for one in lost])
 
     def _plan(self) -> None:
         if self._stopped or self._timer is not None or not (self._others or self._unknown):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from lightmoon_django.cluster.peers import UNKNOWN
 from tests.cluster.processes import Failed, Group
 
 
@@ -92,3 +97,31 @@ def test_a_tell_of_a_dead_node_still_runs(group: Group) -> None:
     there.do("open", gate="z")
     held.result(10)
     assert there.ask(key, "get") == 6
+
+
+@contextlib.contextmanager
+def _nobody_registers(environment: dict[str, str]) -> Iterator[None]:
+    """The table of nodes can be read and not written."""
+    if "SERVER_PG" in environment:
+        with psycopg.connect(environment["SERVER_PG"]) as connection:
+            connection.execute("LOCK TABLE lightmoon_node IN EXCLUSIVE MODE")
+            yield
+    else:
+        with contextlib.closing(sqlite3.connect(environment["SERVER_SQLITE"], isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
+
+@pytest.mark.slow
+def test_a_process_that_registers_late_is_no_stranger_for_good(group: Group) -> None:
+    """B42, B68: it says hello before its row is there; others that have waited for that in vain hear it later."""
+    (here,) = group.start(1, LEASE_SECONDS="60")
+    key = here.make()
+    with _nobody_registers(group.environment):
+        (there,) = group.start(1, LEASE_SECONDS="60")
+        there.until(lambda: there.do("known"), 1)
+        time.sleep(UNKNOWN + 2)
+    here.until(lambda: here.do("known"), 1)
+    assert there.ask(key, "add", timeout=5) == 1
+    key = there.make()
+    assert here.ask(key, "add", timeout=5) == 1

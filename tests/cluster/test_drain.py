@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
-from tests.cluster.processes import Group
+from tests.cluster.processes import PATIENCE, Group
 
 
 def test_a_graceful_stop_loses_nothing_of_those_who_stay(group: Group) -> None:
@@ -89,3 +90,23 @@ def test_a_repeated_call_does_not_wait_for_ever_for_an_owner_that_has_died(group
     assert time.monotonic() - began < 5.0
     assert here.ask(key, "add", 1, call_id="c") == 3
     assert time.monotonic() - began < 5.0
+
+
+def test_who_reads_slowly_gets_its_answers_from_a_node_that_stops(group: Group) -> None:
+    """B42: more than a link takes at once, for a node that reads nothing for longer than a second."""
+    here, there = group.start(2, LEASE_SECONDS="60")
+    key = there.make()
+    assert there.ask(key, "note", "x" * 600_000) == 1
+    held = here.asking(key, "hold", "g")
+    there.until_logged(["holding", "g"])
+    calls = [here.asking(key, "get_data") for _ in range(25)]
+    there.until_waiting(key, 25)
+    here.send(signal.SIGSTOP)
+    there.do("open", gate="g")
+    there.until_waiting(key, 0)
+    stopped = there.begin("stop", grace=10.0)
+    time.sleep(2.0)
+    here.send(signal.SIGCONT)
+    assert held.result(PATIENCE) == 1
+    assert {len(call.result(PATIENCE)["items"]) for call in calls} == {1}
+    stopped.result(PATIENCE)

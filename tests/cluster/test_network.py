@@ -90,6 +90,19 @@ async def test_a_node_that_is_not_known_yet_gets_its_frames_when_it_is(world: Wo
     await right.expect([b"early"])
 
 
+async def test_a_stranger_that_was_given_up_is_heard_when_it_is_known(world: World) -> None:
+    """B42: it was there before its row was, for longer than anybody waits."""
+    left, right = await world.node(), await world.node()
+    endpoint = world.endpoints.pop(right.incarnation)
+    right.network.send(left.incarnation, b"early")
+    await until(lambda: left.network.peers, lambda: str(left.network.stats()))
+    left.network.forget(right.incarnation, for_good=False)
+    world.endpoints[right.incarnation] = endpoint
+    await left.expect([b"early"])
+    left.network.send(right.incarnation, b"answer")
+    await right.expect([b"answer"])
+
+
 async def test_what_a_reader_raises_is_logged_and_the_frame_is_not_repeated(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ async def test_a_death_that_can_not_be_taken_in_ends_no_look() -> None:
     async def found() -> Mapping[int, Endpoint]:
         return alive.pop(0)
 
-    def fail(network: int) -> None:
+    def fail(network: int, known: bool) -> None:
         raise ZeroDivisionError
 
     peers = Peers(1, ManualClock(), dict, lambda _: asyncio.ensure_future(found()), fail)
@@ -30,14 +30,14 @@ async def test_a_death_that_can_not_be_taken_in_ends_no_look() -> None:
 
 
 async def test_a_stranger_is_not_dead_because_a_database_is_silent() -> None:
-    """B42, B44: whoever counts as dead is not heard any more, though it lives and others find it."""
-    clock, dead = ManualClock(), list[int]()
+    """B42, B44: what was sent to it still gets there."""
+    clock, dead = ManualClock(), list[tuple[int, bool]]()
     survey = Survey({}, True)
 
     async def found() -> Survey:
         return survey
 
-    peers = Peers(1, clock, lambda: survey, lambda _: asyncio.ensure_future(found()), dead.append)
+    peers = Peers(1, clock, lambda: survey, lambda _: asyncio.ensure_future(found()), lambda *one: dead.append(one))
 
     async def look(after: float) -> None:
         clock.advance(after)
@@ -53,5 +53,5 @@ async def test_a_stranger_is_not_dead_because_a_database_is_silent() -> None:
     await look(UNKNOWN / 2)  # it may be about to register, as the database is back
     assert dead == []
     await look(UNKNOWN)
-    assert dead == [2]
+    assert dead == [(2, False)]
     peers.stop()

@@ -13,7 +13,7 @@ import decimal
 import enum
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -21,12 +21,11 @@ import msgspec.inspect
 
 from lightmoon_django import hints
 from lightmoon_django.errors import InvalidParams, InvalidRequest, ParseError
+from lightmoon_django.unsafe import SUSPECT, refuse_unsafe
 
 UNSET = msgspec.UNSET
 UnsetType = msgspec.UnsetType
 Raw = msgspec.Raw
-
-DECIMAL_EXPONENT = 1000  # a larger one makes a few bytes into megabytes of digits
 
 _SCALARS = frozenset({int, str, bool, type(None)})
 
@@ -154,7 +153,7 @@ class Shape:
         self._wire = msgspec.json.Decoder(wire, dec_hook=_decode_hook)
         self._local = msgspec.msgpack.Decoder(self.hint, dec_hook=_decode_hook)
         self._scalar = hint if hint in _SCALARS else None
-        self._suspect = hints.mentions(self.hint, (decimal.Decimal, Any, object))
+        self._suspect = hints.mentions(self.hint, SUSPECT)
 
     def from_wire(self, raw: bytes | Raw) -> Any:
         """Decode what a client sent. Raises `InvalidParams` with the path."""
@@ -194,34 +193,6 @@ class Shape:
 def weigh(frame: str) -> int:
     """Bytes that a frame occupies while it waits."""
     return len(frame) if frame.isascii() else sys.getsizeof(frame)
-
-
-def refuse_unsafe(value: Any, path: str = "$") -> None:
-    """Raise `InvalidParams` for NULs, non-finite or huge decimals and unsafe integers anywhere inside `value`."""
-    kind = type(value)
-    if kind is str:
-        if "\x00" in value:
-            raise InvalidParams(f"A string must not contain NUL - at `{path}`", path=path)
-    elif kind is int:
-        if not -hints.SAFE_INTEGER <= value <= hints.SAFE_INTEGER:
-            raise InvalidParams(f"An integer beyond ±2^53 must travel as a string - at `{path}`", path=path)
-    elif kind is decimal.Decimal:
-        exponent = value.as_tuple().exponent
-        if not isinstance(exponent, int) or abs(exponent) > DECIMAL_EXPONENT:
-            raise InvalidParams(f"A decimal must be finite and of a sensible size - at `{path}`", path=path)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            refuse_unsafe(key, path)
-            refuse_unsafe(item, f"{path}.{key}")
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, item in enumerate(value):
-            refuse_unsafe(item, f"{path}[{index}]")
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            refuse_unsafe(getattr(value, name), f"{path}.{name}")
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            refuse_unsafe(getattr(value, name, None), f"{path}.{name}")
 
 
 def _invalid(error: Exception) -> InvalidParams:
@@ -276,7 +247,7 @@ class Arguments:
             wire.insert(0, ("key", str))
         self.names = tuple(field[0] for field in fields)
         self.optional = frozenset(field[0] for field in fields if len(field) > 2 and not hints.admits_none(field[1]))
-        self._suspect = any(hints.mentions(field[1], (decimal.Decimal, Any, object)) for field in local)
+        self._suspect = any(hints.mentions(field[1], SUSPECT) for field in local)
         self._by_name = msgspec.json.Decoder(_record(name, wire, positional=False), dec_hook=_decode_hook)
         self._by_position = msgspec.json.Decoder(_record(name, wire, positional=True), dec_hook=_decode_hook)
         record: type[msgspec.Struct] = _record(name, local, positional=True)

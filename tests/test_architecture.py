@@ -18,7 +18,8 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # From the bottom up. A part may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "identity", "messages", "clock", "conf", "hints", "codec", "kinds", "fields", "interpreter", "testrun"),
+    ("errors", "identity", "messages", "clock", "conf", "interpreter", "testrun"),
+    ("hints", "unsafe", "codec", "kinds", "fields"),
     ("actor", "models", "client"),
     ("persistence",),
     ("cluster",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -45,6 +46,20 @@ class ByObject(BasePermission):
 
     def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
         return True
+
+
+class AwaitedObject(Awaited):
+    """Looks at a row too."""
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return True
+
+
+class ByObjectAwaited(BasePermission):
+    """Looks at a row where nobody awaits it."""
+
+    async def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return False
 
 
 @actor(permission_classes=[AllowAny])
@@ -106,6 +121,14 @@ class Desk:
     @message(exposed=True, permission_classes=[ByObject])
     async def by_object(self) -> str:
         return "in"
+
+    @message(exposed=True, permission_classes=[AwaitedObject])
+    async def awaited_object(self) -> str:
+        return "in"
+
+    @message(exposed=True)
+    async def remind(self, when: datetime.datetime) -> str:
+        return "yes"
 
     @event
     def rung(self, times: int) -> None:
@@ -171,6 +194,23 @@ class Ward:
     @event(permission_classes=[Faulty])
     def logged(self, text: str) -> None:
         """For nobody, as its permission class is broken."""
+
+
+@actor(permission_classes=[AllowAny])
+class Square:
+    """Anybody may listen, and some events are not for everybody."""
+
+    @message(exposed=True)
+    async def watch(self, name: str) -> None:
+        self.suspected(name=name)
+
+    @event(permission_classes=[Staff])
+    def suspected(self, name: str) -> None:
+        """For the staff."""
+
+    @event(permission_classes=[Member])
+    def welcomed(self, name: str) -> None:
+        """For members."""
 
 
 @actor(permission_classes=[AllowAny], presence=["username", "email"])

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import time
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lightmoon_django import host
 from lightmoon_django.actor import registry
 from lightmoon_django.conf import Settings
-from tests.gateway.actors import Desk
+from tests.gateway.actors import Desk, Foyer
 from tests.gateway.board import Board
-from tests.gateway.wire import Wire
+from tests.gateway.wire import PATIENCE, Wire
 
-DESK = registry.name_of(Desk)
+DESK, FOYER = registry.name_of(Desk), registry.name_of(Foyer)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -95,3 +97,46 @@ async def survive(sent: list[str | bytes]) -> None:
 def test_any_frames_leave_a_session_that_answers(sent: list[str | bytes]) -> None:
     """B23: well-formed answers or none, and the next good call succeeds."""
     asyncio.run(survive(sent))
+
+
+async def test_a_long_name_with_many_values_is_read_at_once(wire: Wire, board: Board) -> None:
+    """Nobody has to be anybody for it, nothing counts it, and while it is read the node does nothing else."""
+    meta = f'{{"{"k" * 500_000}":[{",".join("0" * 240_000)}]}}'
+    async with wire:
+        began = time.monotonic()
+        for _ in range(4):
+            wire.text(f'{{"jsonrpc":"2.0","id":"x","method":"lm.subscribe","params":["{FOYER}","1",null,{meta}]}}')
+        await wire.call("lm.ping")
+        assert time.monotonic() - began < PATIENCE  # it took three times as long, and takes a tenth
+        assert [one["error"]["code"] for one in wire.frames] == [-32602] * 4
+
+
+async def test_values_that_are_too_deep_are_refused_at_every_depth(wire: Wire, board: Board) -> None:
+    """B23: also of those that are just shallow enough to be decoded."""
+    async with wire:
+        for depth in range(200, 1000):
+            meta = f'{{"a":{"[" * depth}{"]" * depth}}}'
+            wire.text(f'{{"jsonrpc":"2.0","id":"x","method":"lm.subscribe","params":["{FOYER}","1",null,{meta}]}}')
+        await wire.call("lm.ping")
+        assert {one["error"]["code"] for one in wire.frames} <= {-32602, -32700}
+
+
+@pytest.mark.parametrize(
+    ("when", "taken"),
+    [
+        ("0001-01-01T00:00:00+00:00", True),
+        ("0001-01-01T00:00:00+23:59", False),
+        ("9999-12-31T23:59:59Z", True),
+        ("9999-12-31T23:59:59-00:01", False),
+    ],
+)
+async def test_a_moment_that_no_database_gives_back_is_refused(
+    wire: Wire, board: Board, when: str, taken: bool
+) -> None:
+    """B74: PostgreSQL stores it, and whoever reads the row after that gets an error for ever."""
+    async with wire:
+        if taken:
+            assert await wire.call(f"{DESK}.remind", ["1", when]) == "yes"
+        else:
+            error = await wire.error(f"{DESK}.remind", ["1", when])
+            assert (error["code"], error["data"]["path"]) == (-32602, "$.when")

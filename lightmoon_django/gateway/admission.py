@@ -102,10 +102,14 @@ def refuse_foreign(request: HttpRequest) -> None:
 
 
 def _cookie_user(request: HttpRequest) -> Any:
-    if not hasattr(request, "user"):
-        request.session = users.session_store(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME))
-        request.user = get_user(request)
-    return users.plain(request.user)
+    try:
+        if not hasattr(request, "user"):
+            request.session = users.session_store(request.COOKIES.get(django_settings.SESSION_COOKIE_NAME))
+            request.user = get_user(request)
+        return users.plain(request.user)
+    except users.UNREADABLE:
+        request.session = users.session_store(None)
+        return users.ANONYMOUS
 
 
 def _csrf_refusal(request: HttpRequest) -> Any:

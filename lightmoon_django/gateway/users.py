@@ -11,6 +11,7 @@ from channels.sessions import CookieMiddleware, SessionMiddleware
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.db import DataError
 from django.http import HttpRequest, parse_cookie
 from django.utils.functional import LazyObject
 from rest_framework.authentication import SessionAuthentication
@@ -21,6 +22,7 @@ from rest_framework.settings import api_settings
 from lightmoon_django.errors import Forbidden
 
 ANONYMOUS = AnonymousUser()  # shared: a hundred thousand visitors need one
+UNREADABLE = (DataError, ValueError)  # what was shown has a NUL, say, which not every database can be asked for
 _CHUNK = 500  # ids per query
 
 
@@ -35,7 +37,10 @@ async def from_cookies(scope: Mapping[str, Any]) -> Mapping[str, Any]:
 
     # The answers go to the server directly: through SessionMiddleware each would cost more than its call.
     stack: Any = CookieMiddleware(SessionMiddleware(AuthMiddleware(keep)))
-    await stack(dict(scope), _nothing, _nothing)
+    try:
+        await stack(dict(scope), _nothing, _nothing)
+    except UNREADABLE:
+        return {**scope, "user": ANONYMOUS}
     return found[0]
 
 
@@ -67,6 +72,8 @@ def by_token(request: HttpRequest) -> tuple[Any, Any] | None:
                 return found
     except APIException as error:
         raise Forbidden(str(error.detail)) from None
+    except UNREADABLE:
+        raise Forbidden("The token can't be read.") from None
     return None
 
 

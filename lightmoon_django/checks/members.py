@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from lightmoon_django.actor import registry
 from lightmoon_django.actor.decorators import Event, Message
 from lightmoon_django.actor.schema import RESERVED_PARAMETERS, SchemaError, Signature, contradiction
+from lightmoon_django.gateway import policy
 
 _CLOSE = 0.75  # similarity from which a name is taken for a misspelled hook
 
@@ -109,19 +110,26 @@ def _kind(function: Any) -> str:
 def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> Iterator[CheckMessage]:
     """Whether permission classes can be found and judge anything."""
     for one in classes or ():
-        try:
-            found = import_string(one) if isinstance(one, str) else one
-        except ImportError as error:
-            found, reason = None, str(error)
-        else:
-            reason = f"{found!r} has no has_permission()."
-        if not hasattr(found, "has_permission") and not hasattr(found, "evaluate"):
+        reason = _unable(one)
+        if reason is not None:
             yield Error(
                 f"{where} has a permission class that can't be used: {reason}",
                 hint="Name classes of rest_framework.permissions, or your own with has_permission(request, view).",
                 obj=cls,
                 id="lightmoon.E011",
             )
+
+
+def _unable(given: Any) -> str | None:
+    """Why it can't judge. Those of DRF's that are composed have their methods only when they are made."""
+    try:
+        permission = import_string(given) if isinstance(given, str) else given
+    except ImportError as error:
+        return str(error)
+    if not hasattr(permission, "has_permission") and not hasattr(permission, "operator_class"):
+        return f"{permission!r} has no has_permission()."
+    mistake = policy.mistake_of(permission())
+    return mistake and f"it is {mistake}."
 
 
 def _hook_as_message(cls: type, name: str) -> CheckMessage:

@@ -1,7 +1,8 @@
 """Who may send a message or join a stream: DRF's permission classes, judged where they cost least.
 
 AllowAny and IsAuthenticated are judged on the spot. Any other class may use the database, so it runs in a thread and
-its judgement is kept for one client, message and key for `PERMISSION_TTL`. `async def has_permission` is awaited.
+its judgement is kept for one client, message and key for `PERMISSION_TTL`. `async def has_permission` is awaited; what
+can't be, as a part of a composition, is an error and no grant.
 `request` and `view` are what a DRF view would have: messages that are `read_only`, events and subscriptions look like a
 GET, others like a POST; the key stands in `view.kwargs`, and the name of the message or event in `view.action`.
 """
@@ -19,6 +20,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
+from lightmoon_django.errors import UsageError
 from lightmoon_django.gateway.threads import in_thread
 from lightmoon_django.gateway.tokens import key_of
 
@@ -86,22 +88,27 @@ class Policy:
 
     async def _ask(self, client: Client, key: str) -> str:
         permissions = [one() for one in self._classes]
+        for one in permissions:
+            mistake = mistake_of(one)
+            if mistake is not None:
+                raise UsageError(f"{self._message.name} of {self._message.actor.name} has {mistake}.")
         request = self._request(client)
         view = MessageView(self._message, key, request)
-        blocking = [one for one in permissions if not inspect.iscoroutinefunction(one.has_permission)]
+        blocking = [one for one in permissions if not _is_awaited(one) or judges_objects(one)]
         if blocking:
             refusal = await in_thread(self._ask_blocking, blocking, request, view, key)
             if refusal != GRANTED:
                 return refusal
         for one in permissions:
-            if inspect.iscoroutinefunction(one.has_permission) and not await one.has_permission(request, view):
+            if _is_awaited(one) and not await one.has_permission(request, view):
                 return _reason(one)
         return GRANTED
 
     def _ask_blocking(self, permissions: list[Any], request: Request, view: MessageView, key: str) -> str:
         try:
             for one in permissions:
-                if not one.has_permission(request, view) or not self._grants_object(one, request, view, key):
+                granted = _is_awaited(one) or one.has_permission(request, view)
+                if not granted or not self._grants_object(one, request, view, key):
                     return _reason(one)
         except (APIException, PermissionDenied, Http404) as error:
             return str(getattr(error, "detail", "")) or REFUSED
@@ -123,11 +130,28 @@ class Policy:
 
 def judges_objects(permission: Any) -> bool:
     """Whether a permission, or one of those it is composed of, has its own `has_object_permission`."""
+    owns = [getattr(type(one), "has_object_permission", None) for one in _simple(permission)]
+    return any(own is not None and own is not BasePermission.has_object_permission for own in owns)
+
+
+def mistake_of(permission: Any) -> str | None:
+    """What would be taken for a grant, because a coroutine that nobody awaits is true whatever it says."""
+    simple = _simple(permission)
+    if simple != [permission] and any(map(_is_awaited, simple)):
+        return "a permission class that is composed of one with `async def has_permission`"
+    if any(inspect.iscoroutinefunction(getattr(one, "has_object_permission", None)) for one in simple):
+        return "a permission class with `async def has_object_permission`: that is asked in a thread, by a `def`"
+    return None
+
+
+def _simple(permission: Any) -> list[Any]:
+    """What it is composed of, or itself."""
     parts = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
-    if parts:
-        return any(judges_objects(part) for part in parts)
-    own = getattr(type(permission), "has_object_permission", None)
-    return own is not None and own is not BasePermission.has_object_permission
+    return [one for part in parts for one in _simple(part)] if parts else [permission]
+
+
+def _is_awaited(permission: Any) -> bool:
+    return inspect.iscoroutinefunction(permission.has_permission)
 
 
 def _reason(permission: Any) -> str:

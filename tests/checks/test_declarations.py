@@ -9,7 +9,7 @@ import pytest
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models.signals import post_save
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
 
 from lightmoon_django import Role, actor, checks, event, message
 from lightmoon_django.actor import registry
@@ -308,6 +308,38 @@ def test_a_permission_class_that_cannot_judge_is_an_error() -> None:
         async def say(self) -> None: ...
 
     assert ids(declarations.check_actor(Room)) == ["lightmoon.E011", "lightmoon.E011"]
+
+
+class Awaited(BasePermission):
+    async def has_permission(self, request: Any, view: Any) -> bool:
+        return False
+
+
+class AwaitedOfObjects(BasePermission):
+    async def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("permission", "found"),
+    [
+        (Awaited, []),
+        (IsAdminUser | IsAuthenticated, []),
+        (Awaited | IsAdminUser, ["lightmoon.E011"]),
+        (IsAdminUser & (Awaited & IsAuthenticated), ["lightmoon.E011"]),
+        (~Awaited, ["lightmoon.E011"]),
+        (AwaitedOfObjects, ["lightmoon.E011"]),
+    ],
+)
+def test_a_coroutine_that_nobody_awaits_is_an_error(permission: Any, found: list[str]) -> None:
+    """B60, B66: it would be true whatever it says."""
+
+    @actor
+    class Room:
+        @message(exposed=True, permission_classes=[permission])
+        async def say(self) -> None: ...
+
+    assert ids(declarations.check_actor(Room)) == found
 
 
 def test_permission_classes_on_a_private_message_are_a_warning() -> None:

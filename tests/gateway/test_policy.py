@@ -11,10 +11,11 @@ from asgiref.sync import sync_to_async
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
 
 from lightmoon_django.actor import registry
+from lightmoon_django.errors import UsageError
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.gateway.policy import GRANTED, Policy, judges_objects
 from tests.app.models import Counter
-from tests.gateway.actors import Awaited, ByObject, Desk, Member
+from tests.gateway.actors import Awaited, ByObject, ByObjectAwaited, Desk, Member
 from tests.gateway.board import Board
 from tests.gateway.people import browser
 from tests.gateway.wire import OWN, Wire
@@ -65,6 +66,25 @@ async def test_a_permission_may_be_judged_by_a_coroutine(wire: Wire) -> None:
 async def test_an_object_permission_without_a_row_is_a_refusal(wire: Wire) -> None:
     async with wire:
         assert (await wire.error(f"{DESK}.by_object", ["1"]))["code"] == 4003
+
+
+async def test_a_coroutine_does_not_replace_the_judgement_of_the_object(wire: Wire) -> None:
+    """B60: that there is no row is a refusal also where the rest is awaited."""
+    async with wire:
+        assert (await wire.error(f"{DESK}.awaited_object", ["open"]))["code"] == 4003
+
+
+@pytest.mark.parametrize(
+    "permission", [Awaited & AllowAny, Awaited | Member, ~(~Awaited), Member & (Awaited & AllowAny), ByObjectAwaited]
+)
+@pytest.mark.filterwarnings("ignore:coroutine")
+async def test_a_coroutine_that_nobody_awaits_is_no_grant(board: Board, permission: Any) -> None:
+    """B60: it is true whatever it would say."""
+    async with Wire():
+        (session,) = live.sessions()
+        policy = Policy(registry.schema_of(Counter).messages["add"], (permission,))
+        with pytest.raises(UsageError, match="has a permission class"):
+            await policy.judge(session, "closed")
 
 
 async def test_calls_behind_a_judgement_keep_their_order(wire: Wire, board: Board) -> None:

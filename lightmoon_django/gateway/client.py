@@ -146,10 +146,14 @@ class Client:
                 self._answers = Answers(self.hub.settings.OUTBOX_BYTES)
             self._answers.keep(ident, call.fingerprint, frame)
 
+    def fingerprint(self, method: str, params: bytes) -> int:
+        """Of one call of its user: sent by somebody whom the session has become, it is a different one."""
+        return hash((key_of(self.user), method, params)) or 1
+
     def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
         """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.
 
-        Raises `InvalidRequest` when the id stands for another method or other params.
+        Raises `InvalidRequest` when the id stands for another method, other params or another user.
         """
         if self._calls:
             running = self._calls.get(ident)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
+from lightmoon_django.actor.registry import KEY_LIMIT
 from lightmoon_django.errors import InvalidRequest
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
@@ -194,7 +195,9 @@ class Client:
         self.voided += 1
 
     def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
-        """Keep what permission classes said for `PERMISSION_TTL`."""
+        """Keep what permission classes said for `PERMISSION_TTL`, unless the key is one that few actors have."""
+        if len(key) > KEY_LIMIT:
+            return
         if self._judgements is None or len(self._judgements) >= _JUDGEMENTS:
             self._judgements = {}
         self._judgements[message, key] = (refusal, self.hub.monotonic() + self.hub.settings.PERMISSION_TTL)

@@ -30,7 +30,7 @@ class Route:
         self._message = message
         self._name = message.wire_name
         self._decode = message.signature.arguments.from_wire
-        self._canonical = hub.keys_of(message.actor)
+        self._canonical = message.actor.keys
         self._once = message.options.once
         self._timeout = message.timeout or hub.settings.CALL_TIMEOUT
 

@@ -111,12 +111,7 @@ def _kind(function: Any) -> str:
 def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> Iterator[CheckMessage]:
     """Whether permission classes can be found and judge anything."""
     for one in classes or ():
-        try:
-            found = import_string(one) if isinstance(one, str) else one
-        except (ImportError, ValueError) as error:
-            reason: str | None = str(error)
-        else:
-            reason = _unable(found)
+        reason = _unable(one)
         if reason is not None:
             yield Error(
                 f"{where} has a permission class that can't be used: {reason}",
@@ -126,8 +121,12 @@ def check_permissions(cls: type, where: str, classes: Iterable[Any] | None) -> I
             )
 
 
-def _unable(permission: Any) -> str | None:
+def _unable(given: Any) -> str | None:
     """Why it can't judge, if it can't. One that is composed, as `IsAuthenticated & IsAdminUser`, has parts that can."""
+    try:
+        permission = import_string(given) if isinstance(given, str) else given
+    except (ImportError, ValueError) as error:
+        return str(error)
     parts = [getattr(permission, name) for name in ("op1_class", "op2_class") if hasattr(permission, name)]
     for part in parts:
         if (reason := _unable(part)) is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
+from lightmoon_django.actor.registry import KEY_LIMIT
 from lightmoon_django.errors import InvalidRequest
 from lightmoon_django.gateway.answers import Answers
 from lightmoon_django.gateway.limits import Bucket
@@ -154,10 +155,14 @@ class Client:
         """Whether its answer waits for the client to come back."""
         return False
 
+    def fingerprint(self, method: str, params: bytes) -> int:
+        """Of one call of its user: sent by somebody whom the session has become, it is a different one."""
+        return hash((key_of(self.user), method, params)) or 1
+
     def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
         """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.
 
-        Raises `InvalidRequest` when the id stands for another method or other params.
+        Raises `InvalidRequest` when the id stands for another method, other params or another user.
         """
         if self._calls:
             running = self._calls.get(ident)
@@ -198,7 +203,9 @@ class Client:
         self.voided += 1
 
     def remember(self, message: MessageSchema | EventSchema, key: str, refusal: str) -> None:
-        """Keep what permission classes said for `PERMISSION_TTL`."""
+        """Keep what permission classes said for `PERMISSION_TTL`, unless the key is one that few actors have."""
+        if len(key) > KEY_LIMIT:
+            return
         if self._judgements is None or len(self._judgements) >= _JUDGEMENTS:
             self._judgements = {}
         self._judgements[message, key] = (refusal, self.hub.monotonic() + self.hub.settings.PERMISSION_TTL)

@@ -20,7 +20,6 @@ from lightmoon_django.gateway.sweep import Sweep
 
 if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
-    from lightmoon_django.actor.schema import ActorSchema
     from lightmoon_django.gateway.poll import Poll
     from lightmoon_django.gateway.session import Session
     from lightmoon_django.gateway.sse import EventStream
@@ -30,7 +29,6 @@ RETRY_AFTER = 0.5  # seconds after which clients come back at the earliest when 
 RETURNS_PER_SECOND = 500  # clients of one server that come back elsewhere
 ANSWERS_WITHIN = 3.0  # seconds that a server which stops waits for its clients' calls to end before it closes
 _LOOK_AGAIN = 0.02  # seconds between looks whether they have
-_KNOWN_KEYS = 16_384  # of one actor class; a primary key's validators cost more than the rest of a call's way in
 
 
 class Hub:
@@ -57,7 +55,6 @@ class Hub:
         self.sweep = Sweep(self)
         self.rates = Rates(self.settings, self.monotonic)
         self._streams: dict[str, StreamRoute] = {}
-        self._keys: dict[str, Callable[[str], str]] = {}
         farewell.prepare(self._say_goodbye)
 
     def find(self, method: str) -> Route:
@@ -78,13 +75,6 @@ class Hub:
             if schema is None or not schema.reachable:
                 raise ActorNotFound(f"There is no actor {actor[:100]!r}.")
             found = self._streams[actor] = StreamRoute(schema, self)
-        return found
-
-    def keys_of(self, schema: ActorSchema) -> Callable[[str], str]:
-        """`schema.keys` with a memory of good keys, shared by all messages of the actor."""
-        found = self._keys.get(schema.name)
-        if found is None:
-            found = self._keys[schema.name] = functools.lru_cache(_KNOWN_KEYS)(schema.keys)
         return found
 
     def has_room(self) -> bool:

@@ -104,7 +104,14 @@ class Rates:
 
     def _address(self, told: str, connected: str) -> str:
         last = told.rpartition(",")[2].strip()
-        return _normal(last, own=True) if last else _normal(str(connected or ""), own=False)
+        return _normal(_without_port(last), own=True) if last else _normal(str(connected or ""), own=False)
+
+
+def _without_port(text: str) -> str:
+    """As some proxies add it, another one for each connection: `8.8.8.8:4000`, `[2a00::1]:4000`."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @functools.lru_cache(1024)

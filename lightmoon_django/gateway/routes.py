@@ -9,7 +9,7 @@ from lightmoon_django.actor.repeat import identity
 from lightmoon_django.codec import UNSET, Raw, UnsetType
 from lightmoon_django.errors import Forbidden, InvalidRequest
 from lightmoon_django.gateway.calls import WireCall
-from lightmoon_django.gateway.guards import Guards
+from lightmoon_django.gateway.guards import NOTHING, Guards
 from lightmoon_django.gateway.policy import GRANTED, NOT_AUTHENTICATED, Policy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Route:
         self._message = message
         self._name = message.wire_name
         self._decode = message.signature.arguments.from_wire
-        self._canonical = hub.keys_of(message.actor)
+        self._canonical = message.actor.keys
         self._once = message.options.once
         self._timeout = message.timeout or hub.settings.CALL_TIMEOUT
 
@@ -71,7 +71,7 @@ class Route:
         key = self._canonical(found[0])
         fingerprint = 0
         if type(ident) is str and client.remembers:
-            fingerprint = hash((self._name, payload)) or 1
+            fingerprint = client.fingerprint(self._name, payload)
             if client.recall(ident, fingerprint, sink):
                 return None
         now = self.hub.monotonic()
@@ -115,6 +115,20 @@ class StreamRoute(Route):
     @staticmethod
     def _reads(message: MessageSchema) -> bool:
         return True
+
+    async def judge(self, client: Client, key: str) -> tuple[str, frozenset[str]]:
+        """Why it may not be followed, if so, and the events that the client may not see: both of one user.
+
+        What permission classes of the stream raise by mistake is raised.
+        """
+        while True:
+            voided = client.voided
+            refusal = self.policy.known(client, key, self.hub.monotonic())
+            if refusal is None:
+                refusal = await self.policy.judge(client, key)
+            hidden = await self.guards.judge(client, key) if refusal == GRANTED else NOTHING
+            if voided == client.voided:
+                return refusal, hidden
 
 
 def structured(params: Raw | UnsetType) -> bytes:

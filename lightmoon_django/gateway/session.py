@@ -132,12 +132,18 @@ class Session(Client):
         super().rebind(user, auth, proof)
         self.proven_at = self.hub.monotonic()
         self.hub.list(self)
-        another = before != tokens.key_of(user)
-        if another:
+        if before != tokens.key_of(user):
             self.forget_judgements()
-        for call in self.streams():  # those that know who follows them must be joined anew
-            if another and (call.schema.presence is not None or call.schema.view_for is not None):
-                self.withdraw(call.address, "another user")
+            self._hand_over_streams()
+
+    def _hand_over_streams(self) -> None:
+        """They go on for another user, who sees no guarded event before it is judged. That is done at once."""
+        for call in self.streams():
+            call.hidden = call.schema.guarded
+            if call.schema.presence is not None or call.schema.view_for is not None:
+                self.withdraw(call.address, "another user")  # those know who follows them, and must be joined anew
+        if self._streams:
+            self.hub.sweep.examine((self,), afresh=True)
 
     def look_anew(self) -> None:
         """The user may see other things than before: join the streams anew where that depends on the user."""

@@ -45,7 +45,7 @@ def subscribe(client: Client, sink: Sink, request_id: str | None, ident: Any, pa
     key = route.canonical(key)
     if meta is not None:
         _check_meta(route, meta)
-    fingerprint = hash(("lm.subscribe", params)) or 1
+    fingerprint = session.fingerprint("lm.subscribe", params)
     if type(ident) is str and session.recall(ident, fingerprint, sink):
         return None
     session.check_alive()
@@ -74,15 +74,9 @@ def _check_room(session: Session, address: Address) -> None:
 
 
 async def _judged(route: StreamRoute, session: Session, call: WireSubscription) -> None:
-    voided = None
-    while voided != session.voided:  # who loses a right before it is followed is looked for by no sweep
-        voided = session.voided
-        refusal = route.policy.known(session, call.key, session.hub.monotonic())
-        if refusal is None:
-            refusal = await route.policy.judge(session, call.key)
-        if refusal != GRANTED:
-            raise Forbidden(refusal)
-        call.hidden = await route.guards.judge(session, call.key)
+    refusal, call.hidden = await route.judge(session, call.key)
+    if refusal != GRANTED:
+        raise Forbidden(refusal)
     session.check_alive()
     _check_room(session, call.address)
     if type(call.ident) is str and session.recall(call.ident, call.fingerprint, call.sink):

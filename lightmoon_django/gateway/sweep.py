@@ -31,8 +31,9 @@ class Sweep:
         self._hub = hub
         self._listening: dict[Session, None] = {}
         self._timer: Cancellable | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._due: dict[Session, bool] = {}  # to be judged by a pass that is about to begin, and whether afresh
+        # By whether afresh: a change that is known waits for nobody who is only looked at because it is time.
+        self._tasks: dict[bool, asyncio.Task[None]] = {}
+        self._due: dict[bool, dict[Session, None]] = {True: {}, False: {}}  # to be judged by a pass about to begin
 
     def watch(self, session: Session) -> None:
         """A session follows a stream."""
@@ -61,12 +62,16 @@ class Sweep:
 
         `afresh`: something has changed, so that nothing counts which was judged before.
         """
+        due = self._due[afresh]
         for session in sessions:
             if afresh:
                 session.forget_judgements()
-            self._due[session] = afresh or self._due.get(session, False)
-        if self._due and self._task is None:
-            self._task = self._hub.loop.create_task(self._run())
+            due[session] = None
+        self._begin(afresh)
+
+    def _begin(self, afresh: bool) -> None:
+        if self._due[afresh] and afresh not in self._tasks:
+            self._tasks[afresh] = self._hub.loop.create_task(self._run(afresh))
 
     def examine_all(self, *, afresh: bool = False) -> None:
         """Judge everybody who may be sent something; `afresh` forgets also what was judged of those who only call."""
@@ -81,27 +86,29 @@ class Sweep:
         if self._listening or self._hub.by_user:
             self.wake()
             self.examine_all()
+            self._begin(True)  # those for whom it failed
 
-    async def _run(self) -> None:
-        sessions: dict[Session, bool] = {}
+    async def _run(self, afresh: bool) -> None:
+        sessions: dict[Session, None] = {}
         try:
-            while self._due:
-                sessions, self._due = self._due, {}
-                await self._look(sessions)
-                for session, afresh in sessions.items():
-                    if afresh:
+            while self._due[afresh]:
+                sessions, self._due[afresh] = self._due[afresh], {}
+                await self._look(sessions, afresh)
+                if afresh:
+                    for session in sessions:
                         session.look_anew()
                 await self._judge(sessions)
         except Exception as error:  # the database is away, say; the next pass tries again
+            alive = {one: None for one in sessions if one.id in self._hub.sessions}
+            self._due[afresh] = {**alive, **self._due[afresh]}
             internal(error)
-            self._due |= {session: True for session, afresh in sessions.items() if afresh}
         finally:
-            self._task = None
+            del self._tasks[afresh]
 
-    async def _look(self, sessions: dict[Session, bool]) -> None:
+    async def _look(self, sessions: Iterable[Session], afresh: bool) -> None:
         """Whether they are still who they were."""
         claims = []
-        for session, afresh in sessions.items():
+        for session in sessions:
             if credentials.expired(session):
                 session.sign_out("token")
             elif session.authenticated:
@@ -115,21 +122,19 @@ class Sweep:
                 await asyncio.sleep(0)
 
     async def _judge(self, sessions: Iterable[Session]) -> None:
-        for number, session in enumerate(sessions, 1):
+        """Those who follow the most streams come last, and keep only each other waiting."""
+        for number, session in enumerate(sorted(sessions, key=lambda one: one.followed), 1):
             for call in session.streams():
                 await self._judge_one(session, call)
             if number % _PAUSE == 0:
                 await asyncio.sleep(0)
 
     async def _judge_one(self, session: Session, call: WireSubscription) -> None:
-        route = self._hub.stream(call.schema.name)
-        refusal = route.policy.known(session, call.key, self._hub.monotonic())
-        if refusal is None:
-            try:
-                refusal = await route.policy.judge(session, call.key)
-            except Exception as error:  # a permission class that can't say is not a grant
-                refusal = internal(error).message
+        try:
+            refusal, hidden = await self._hub.stream(call.schema.name).judge(session, call.key)
+        except Exception as error:  # a permission class that can't say is not a grant
+            refusal, hidden = internal(error).message, call.hidden
         if refusal != GRANTED:
             session.withdraw(call.address, "forbidden")
-        elif call.schema.guarded:
-            call.hidden = await route.guards.judge(session, call.key)
+        else:
+            call.hidden = hidden

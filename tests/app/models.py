@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from rest_framework.permissions import BasePermission
 
 from lightmoon_django import actor, message
 
@@ -88,6 +89,24 @@ class Room(models.Model):
 
     slug = models.CharField(primary_key=True, max_length=40)
     topic = models.CharField(max_length=100, default="")
+
+
+class Patient(BasePermission):
+    """Judged in a thread."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return True
+
+
+@actor(permission_classes=[Patient])
+class Scroll(models.Model):
+    """A text of any length as key."""
+
+    text = models.TextField(primary_key=True)
+
+    @message(exposed=True)
+    async def read(self) -> str:
+        return self.text
 
 
 class Place(models.Model):

@@ -196,6 +196,23 @@ class Ward:
         """For nobody, as its permission class is broken."""
 
 
+@actor(permission_classes=[AllowAny])
+class Square:
+    """Anybody may listen, and some events are not for everybody."""
+
+    @message(exposed=True)
+    async def watch(self, name: str) -> None:
+        self.suspected(name=name)
+
+    @event(permission_classes=[Staff])
+    def suspected(self, name: str) -> None:
+        """For the staff."""
+
+    @event(permission_classes=[Member])
+    def welcomed(self, name: str) -> None:
+        """For members."""
+
+
 @actor(permission_classes=[AllowAny], presence=["username", "email"])
 class Foyer:
     """Everybody sees who is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,21 +11,21 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.models import Session as DjangoSession
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import override_settings
 from django.utils import timezone
 
 from lightmoon_django import access
 from lightmoon_django.actor import registry
-from lightmoon_django.gateway import credentials
+from lightmoon_django.gateway import credentials, users
 from lightmoon_django.gateway import registry as live
 from tests.gateway import exchange, people
-from tests.gateway.actors import Club, Desk, Member, Office
+from tests.gateway.actors import Club, Desk, Lot, Member, Office
 from tests.gateway.board import Board
 from tests.gateway.people import BY_NAME, browser, make_user
 from tests.gateway.wire import OWN, Wire, eventually
 
-DESK, OFFICE, CLUB = (registry.name_of(cls) for cls in (Desk, Office, Club))
+DESK, OFFICE, CLUB, LOT = (registry.name_of(cls) for cls in (Desk, Office, Club, Lot))
 FORBIDDEN = {"actor": OFFICE, "key": "1", "reason": "forbidden"}
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,6 +135,53 @@ async def test_a_change_that_only_the_project_knows_is_judged_at_once(board: Boa
         assert anonymous.frames == []
         await sync_to_async(change)(None)
         assert (await anonymous.notified("lm.reset"))["reason"] == "forbidden"
+
+
+async def test_a_change_that_is_known_waits_for_no_other_judgement(
+    settle_board: Callable[..., Board], members: type[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60: one whose permission takes its time, or who follows very much, holds up nobody's withdrawal."""
+    settle_board(PERMISSION_TTL=0.05)
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def has_permission(self: Any, request: Any, view: Any) -> bool:
+        if view.kwargs["key"] == "slow" and not members.allowed:
+            waits.set()
+            goes_on.wait(10)
+        return members.allowed
+
+    monkeypatch.setattr(Member, "has_permission", has_permission)
+    user, cookie, _ = await browser("ada")
+    async with Wire(headers=(OWN, cookie)) as wire, Wire() as slow:
+        await slow.call("lm.subscribe", [CLUB, "slow"])
+        await wire.call("lm.subscribe", [CLUB, "1"])
+        members.allowed = False
+        try:
+            await asyncio.to_thread(waits.wait, 10)
+            await sync_to_async(access.changed)(user)
+            assert (await wire.notified("lm.reset"))["reason"] == "forbidden"
+            assert slow.frames == []
+        finally:
+            goes_on.set()
+
+
+async def test_a_change_is_not_forgotten_when_the_database_is_away(
+    settle_board: Callable[..., Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60, B35: what somebody sees of an actor is judged as soon as that can be done."""
+    settle_board(PERMISSION_TTL=0.05)
+    user, cookie, _ = await browser("ada")
+    reload = users.reload
+
+    def away(found: Any) -> Any:
+        monkeypatch.setattr(users, "reload", reload)
+        raise OperationalError("The server has gone away.")
+
+    async with Wire(headers=(OWN, cookie)) as wire:
+        await wire.call("lm.subscribe", [LOT, "1"])
+        monkeypatch.setattr(users, "reload", away)
+        await sync_to_async(access.changed)(user)
+        assert (await wire.notified("lm.reset"))["reason"] == "access changed"
 
 
 async def test_a_session_over_http_ends_with_its_login(board: Board) -> None:

@@ -12,11 +12,11 @@ from asgiref.sync import sync_to_async
 
 from lightmoon_django.actor import registry
 from lightmoon_django.gateway import registry as live
-from tests.gateway.actors import Staff, Ward
+from tests.gateway.actors import Member, Square, Staff, Ward
 from tests.gateway.people import browser
 from tests.gateway.wire import OWN, Wire, eventually
 
-WARD = registry.name_of(Ward)
+WARD, SQUARE = registry.name_of(Ward), registry.name_of(Square)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,3 +104,52 @@ async def test_who_is_put_out_while_its_events_are_judged_follows_nothing(
         live.sessions()[0].sign_out("user")
         goes_on.set()
         assert (await nurse.answer(asked))["error"]["code"] == 4003
+
+
+async def test_who_is_put_out_sees_no_guarded_event_until_that_is_judged(
+    node: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60: what was granted to the user is not granted to nobody, however long the judgement takes."""
+    goes_on = threading.Event()
+
+    def has_permission(self: Any, request: Any, view: Any) -> bool:
+        return bool(request.user.is_staff) or not goes_on.wait(10)
+
+    monkeypatch.setattr(Staff, "has_permission", has_permission)
+    badge, _ = await _people()
+    async with Wire(headers=(OWN, badge)) as nurse, Wire() as other:
+        await nurse.call("lm.subscribe", [SQUARE, "1"])
+        await other.call(f"{SQUARE}.watch", ["1", "bob"])
+        assert await nurse.notified("lm.event")
+        next(one for one in live.sessions() if one.authenticated).sign_out("user")
+        try:
+            await other.call(f"{SQUARE}.watch", ["1", "the secret"])
+            await nurse.call("lm.ping")
+            assert [one["method"] for one in nurse.frames] == ["lm.expired", "lm.skip"]
+        finally:
+            goes_on.set()
+
+
+async def test_what_is_judged_of_several_events_is_of_one_user(
+    node: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B60: the user is found gone between two of them."""
+    badge, _ = await _people()
+    ends = False
+
+    def has_permission(self: Any, request: Any, view: Any) -> bool:
+        if ends:
+            type(request.user).objects.filter(pk=request.user.pk).update(is_active=False)
+        return bool(request.user.is_staff)
+
+    async with Wire(headers=(OWN, badge)) as nurse:
+        await nurse.call("lm.subscribe", [SQUARE, "1"])
+        (session,) = live.sessions()
+        (call,) = session.streams()
+        assert call.hidden == set()
+        monkeypatch.setattr(Staff, "has_permission", has_permission)
+        monkeypatch.setattr(Member, "allowed", False)
+        ends = True
+        session.hub.sweep.examine([session], afresh=True)
+        assert await nurse.notified("lm.expired") == {"reason": "user"}
+        await eventually(lambda: call.hidden == {"suspected", "welcomed"}, "the judgement")

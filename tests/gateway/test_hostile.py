@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import time
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from lightmoon_django import host
 from lightmoon_django.actor import registry
 from lightmoon_django.conf import Settings
+from tests.app.models import Scroll
 from tests.gateway.actors import Desk, Foyer
 from tests.gateway.board import Board
 from tests.gateway.wire import PATIENCE, Wire
@@ -140,3 +144,20 @@ async def test_a_moment_that_no_database_gives_back_is_refused(
         else:
             error = await wire.error(f"{DESK}.remind", ["1", when])
             assert (error["code"], error["data"]["path"]) == (-32602, "$.when")
+
+
+async def test_nothing_is_kept_of_long_keys(node: Callable[[], Any]) -> None:
+    """Neither that they are good ones, nor what permission classes said of them."""
+    scroll = registry.name_of(Scroll)
+    async with Wire() as wire:
+        assert (await wire.error(f"{scroll}.read", ["x"]))["code"] == 4004
+        tracemalloc.start()
+        try:
+            for number in range(50):
+                assert (await wire.error(f"{scroll}.read", [f"{number:0100000}"]))["code"] == 4004
+            wire.sent.clear()
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert kept < 2_000_000  # of five

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.test import override_settings
 
 from lightmoon_django.actor import registry
 from lightmoon_django.errors import Overloaded
@@ -17,6 +19,7 @@ from lightmoon_django.gateway.limits import KEPT_ANSWERS
 from tests.gateway.actors import Club, Desk, Member
 from tests.gateway.board import Board
 from tests.gateway.exchange import SESSION, Exchange, hello, request
+from tests.gateway.people import BY_NAME, make_user
 from tests.gateway.wire import Wire, eventually
 
 DESK, CLUB = registry.name_of(Desk), registry.name_of(Club)
@@ -84,6 +87,30 @@ async def test_an_id_belongs_to_its_session(board: Board) -> None:
     async with Wire() as one, Wire() as other:
         assert await one.call(f"{DESK}.add", ["1"], id="a") == 1
         assert await other.call(f"{DESK}.add", ["1"], id="a") == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(REST_FRAMEWORK=BY_NAME)
+async def test_an_id_belongs_to_its_user(board: Board) -> None:
+    """B50, B60: who logs in after somebody else on the same connection is not given that one's answers."""
+    for name in ("ada", "bob"):
+        await sync_to_async(make_user)(name)
+    async with Wire(headers=()) as wire:
+        await wire.call("lm.hello", {"protocol": 1, "token": "Name ada"})
+        assert await wire.call(f"{DESK}.private", ["1"], id="answered") == "in"
+        board.hold = True
+        wire.ask(f"{DESK}.private", ["1"], id="in flight")
+        await eventually(lambda: len(board.posted) == 2, "the call")
+        live.sessions()[0].sign_out("token")
+        await wire.call("lm.hello", {"protocol": 1, "token": "Name bob"})
+        for id in ("answered", "in flight"):
+            assert (await wire.error(f"{DESK}.private", ["1"], id=id))["code"] == -32600
+        board.release()
+        assert (await wire.answer("in flight"))["result"] == "in"
+        live.sessions()[0].sign_out("token")
+        await wire.call("lm.hello", {"protocol": 1, "token": "Name ada"})
+        assert await wire.call(f"{DESK}.private", ["1"], id="answered") == "in"
+        assert len(board.posted) == 2
 
 
 async def test_copies_in_a_batch_are_answered_there(wire: Wire, board: Board) -> None:

@@ -62,9 +62,8 @@ class Memberships:
                 await (self._groups.join if wanted else self._groups.leave)(str(address))
             except Exception as error:
                 logger.debug("The group of %s can't be %s now: %s", address, "joined" if wanted else "left", error)
-                if wanted:
-                    await asyncio.sleep(RETRY)
-                    self._due.add(address)
+                await asyncio.sleep(RETRY)
+                self._due.add(address)
             else:
                 if wanted and address in self._wanted:
                     self._joined(address)

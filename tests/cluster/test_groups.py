@@ -182,6 +182,11 @@ async def test_a_layer_that_swallows_a_membership_is_asked_again(monkeypatch: py
     layer.times = 2
     layer.groups.clear()
     await until(lambda: group_name(str(address)) in layer.groups, lambda: "The membership was not renewed.")
+    member.groups._every = 1000.0  # nor is it asked for anything else
+    layer.times = 2
+    memberships.unwant(address)
+    await until(lambda: not layer.groups, lambda: "It did not leave.")
+    await until(lambda: not memberships._tasks, lambda: "It does not come to rest.")
     await memberships.stop()
 
 

@@ -41,6 +41,7 @@ class ModelColumns:
         self._thaw = _compiled(self.fields, values.thawer)
         self._normalize = dict(_compiled(self.fields, values.normalizer))
         self._prepare = [values.preparer(field, connection) for field in self.fields]
+        self._as_read = dict(_compiled(self.fields, values.reader))
         self._automatic = [(i, field) for i, field in enumerate(self.fields) if values.sets_itself(field)]
         self._pk = self.fields.index(self.model._meta.pk)
         self.generated = tuple(i for i, field in enumerate(self.fields) if field.generated)
@@ -128,7 +129,14 @@ class ModelColumns:
                 final = (*final[:i], value, *final[i + 1 :])
                 if old == value:
                     continue
-            changed[i] = self._prepared(i, value)
+            prepared = self._prepared(i, value)
+            if prepared is not value and (read := self._as_read.get(i)) is not None:
+                value = read(prepared)
+                instance.__dict__[self.names[i]] = value
+                final = (*final[:i], value, *final[i + 1 :])
+                if old == value:
+                    continue
+            changed[i] = prepared
         if changed and self._automatic:
             final = self._apply_automatic(final, changed, instance)
         return final, changed

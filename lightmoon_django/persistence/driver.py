@@ -138,16 +138,24 @@ class Request(Protocol):
 class _Question:
     """A load or find, with the way its outcome takes back."""
 
-    __slots__ = ("done", "item", "tries", "wanted")
+    __slots__ = ("done", "item", "take", "tries", "wanted")
 
-    def __init__(self, item: Load | Find, done: Callable[[Any], None], wanted: Callable[[], bool] | None) -> None:
+    def __init__(
+        self,
+        item: Load | Find,
+        done: Callable[[Any], None],
+        wanted: Callable[[], bool] | None,
+        take: Callable[[], None] | None = None,
+    ) -> None:
         self.item = item
         self.done = done
         self.wanted = wanted or _always
+        self.take = take or _nothing
         self.tries = 0
 
-    def take(self) -> None:
-        """Nothing changes with it."""
+
+def _nothing() -> None:
+    pass
 
 
 def _always() -> bool:
@@ -184,9 +192,18 @@ class StoreQueue:
         self._busy = False
         self._scheduled = False
 
-    def load(self, load: Load, done: Callable[[LoadOutcome], None], wanted: Callable[[], bool] | None = None) -> None:
-        """Claim and read. A locked row is tried again, as long as it is `wanted`, until `done` hears something else."""
-        self._add(_Question(load, done, wanted))
+    def load(
+        self,
+        load: Load,
+        done: Callable[[LoadOutcome], None],
+        wanted: Callable[[], bool] | None = None,
+        take: Callable[[], None] | None = None,
+    ) -> None:
+        """Claim and read. A locked row is tried again, as long as it is `wanted`, until `done` hears something else.
+
+        `take` is told each time that it leaves for the store's thread.
+        """
+        self._add(_Question(load, done, wanted, take))
 
     def commit(self, request: Request) -> None:
         """Store its `Write`. Locked rows and an absent database are tried again, apart from everybody else's writes."""
@@ -258,7 +275,7 @@ class StoreQueue:
         loads = [request for request in group if type(request.item) is Load]
         writes = [request for request in group if type(request.item) is Write]
         finds = [request for request in group if type(request.item) is Find]
-        for request in writes:
+        for request in (*loads, *writes):
             request.take()
         self._executor.submit(
             lambda: self._run(loads, writes, finds),

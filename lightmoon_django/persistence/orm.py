@@ -139,6 +139,9 @@ class OrmStore(RecordStore):
     def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
         pass
 
+    def unbound_waits(self, connection: BaseDatabaseWrapper) -> None:
+        pass
+
     def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
         return None
 

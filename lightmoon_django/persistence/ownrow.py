@@ -38,6 +38,9 @@ class Home(Protocol):
     def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
         """Let no lock be waited for longer than that, in the transaction that has just begun."""
 
+    def unbound_waits(self, connection: BaseDatabaseWrapper) -> None:
+        """That transaction is over: locks are waited for as long as the project wants."""
+
     def transaction_id(self, connection: BaseDatabaseWrapper) -> str | None:
         """What `settled` needs to find out whether this transaction was committed."""
 

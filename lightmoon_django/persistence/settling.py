@@ -9,15 +9,19 @@ have been stored.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from django.db import DataError, IntegrityError
+
 from lightmoon_django.actor.schema import ActorSchema
-from lightmoon_django.persistence.records import StaleReminder
 from lightmoon_django.persistence.rows import Row
 from lightmoon_django.persistence.store import CommitOutcome, Committed, Failed, Lost, Unsettled, Write
 from lightmoon_django.persistence.table import Table
+
+logger = logging.getLogger("lightmoon")
 
 PATIENCE = 2.0  # seconds for the database to come back; after that callers learn that the outcome is unknown
 PAUSE = 0.05  # seconds between attempts to connect
@@ -63,14 +67,11 @@ def _settle(store: Settler, write: Write, error: Exception) -> CommitOutcome:
         if isinstance(outcome, Committed) or not (write.changes or write.records):
             return outcome
         return _looked(store, write, error) if isinstance(outcome, Lost) and write.changes else Unsettled(error)
-    except StaleReminder:  # what it expected may have been replaced by the first try
+    except (IntegrityError, DataError) as found:  # so was the first try
+        return Failed(found)
+    except Exception:  # a lock, a connection that broke again, or a reminder that the first try has replaced
+        logger.info("A commit stays in doubt.", exc_info=True, extra={"action": "unsettled"})
         return Unsettled(error)
-    except Exception as found:
-        try:
-            store.reconnect()
-        except Exception:
-            return Unsettled(error)
-        return Failed(found) if store.look(write.schema, write.key) is not None else Unsettled(error)
 
 
 def _looked(store: Settler, write: Write, error: Exception) -> CommitOutcome:

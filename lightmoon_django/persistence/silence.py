@@ -25,8 +25,8 @@ from lightmoon_django.persistence.watch import Watch
 _watch = Watch()
 
 
-class _Wait:
-    """Implements `watch.Watched`."""
+class Wait:
+    """A time after which a connection is broken. Implements `watch.Watched`."""
 
     def __init__(self, connection: BaseDatabaseWrapper, until: float) -> None:
         self._connection = connection
@@ -35,6 +35,7 @@ class _Wait:
         self._ended = False
 
     def end(self) -> None:
+        """Nobody waits any more. From any thread."""
         with self._lock:
             self._ended = True
 
@@ -45,15 +46,15 @@ class _Wait:
 
 
 @contextlib.contextmanager
-def at_most(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
+def at_most(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[Wait | None]:
     """Inside, the connection breaks once that time is over. To connect may take longer."""
     if connection.vendor == "sqlite":
-        yield
+        yield None
         return
-    wait = _Wait(connection, time.monotonic() + seconds)
+    wait = Wait(connection, time.monotonic() + seconds)
     _watch.add(wait)
     try:
-        yield
+        yield wait
     finally:
         wait.end()
         _watch.discard(wait)

@@ -26,6 +26,7 @@ from lightmoon_django.persistence.wallclock import system_clock
 
 MOST_ROWS = 128  # of one UPDATE; powers of two below it make up any group, so that few statements are prepared
 _CAN_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
+DRIVERS_OWN = 5.0  # seconds that Python's driver waits for the file's lock where a project sets nothing
 BUSY = 100  # milliseconds that the store waits for the file's lock before its group counts as locked
 
 
@@ -67,6 +68,11 @@ class SqliteStore(OrmStore):
     def bound_waits(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def unbound_waits(self, connection: BaseDatabaseWrapper) -> None:
+        seconds = connection.get_connection_params().get("timeout", DRIVERS_OWN)
+        with quiet_cursor(connection) as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def beat(self, heartbeat: Callable[[], bool]) -> bool:

@@ -24,7 +24,7 @@ from lightmoon_django.errors import UsageError
 from lightmoon_django.persistence import refusal
 from lightmoon_django.persistence.ownrow import Home, OwnRow, Refused, contains
 from lightmoon_django.persistence.records import StaleReminder
-from lightmoon_django.persistence.silence import at_most
+from lightmoon_django.persistence.silence import Wait, at_most
 from lightmoon_django.persistence.store import (
     Barrier,
     CommitOutcome,
@@ -71,6 +71,7 @@ class Work:
         self._sealing = threading.Lock()  # a commit and the end of an abandoned turn meet here
         self._committed = False
         self._ended = False
+        self._wait: Wait | None = None  # for a server that may have gone silent
         self._raw: Any = None  # the driver's connection that all this happens on
         self._transaction_id: str | None = None
         self._outcome: CommitOutcome = Committed(barrier.version)
@@ -79,7 +80,7 @@ class Work:
         try:
             connect(self._connection)
             self._raw = self._connection.connection
-            with _lazily(self._connection, self._nested), self._patiently():
+            with _lazily(self._connection, self._nested), self._patiently() as self._wait:
                 self._transaction()
         except CannotConnect as error:
             return Down(error.error)
@@ -91,7 +92,7 @@ class Work:
             self._end()
         return self._outcome
 
-    def _patiently(self) -> contextlib.AbstractContextManager[None]:
+    def _patiently(self) -> contextlib.AbstractContextManager[Wait | None]:
         """A server ends what is past its deadline by itself, unless the way to it is dead."""
         if self._nested:
             return contextlib.nullcontext()
@@ -232,9 +233,13 @@ class Work:
     # Its end.
 
     def _note_commit(self) -> None:
-        """The first of the transaction's on_commit hooks. Those of user code begin transactions as ever."""
+        """The first of the transaction's on_commit hooks. Those of user code use the connection as ever."""
         self._committed = True
         _eagerly(self._connection)
+        if self._wait is not None:
+            self._wait.end()
+        if self._begun and not self._nested:
+            self._home.unbound_waits(self._connection)
 
     def _explained(self, error: Exception) -> CommitOutcome:
         if self._committed:  # an on_commit hook of user code failed; what it came after is stored

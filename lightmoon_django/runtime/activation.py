@@ -364,10 +364,13 @@ class Activation:
         else:
             release(self, turn)
 
-    def committed(self, outcome: Committed, *, last: bool) -> None:
-        """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own."""
+    def committed(self, outcome: Committed, asked_at: float, *, last: bool) -> None:
+        """A write is stored, or a look has found the row unchanged. `last`: no later turn waits for its own.
+
+        It is known of the moment when the store was asked: this loop may have stood still since.
+        """
         self.version = outcome.version
-        self.verified_at = self.monotonic()
+        self.verified_at = asked_at
         if outcome.snapshot is not None and last:
             self.head = outcome.snapshot
             if self.running is None:

@@ -94,7 +94,8 @@ class Barriers:
 
     def _attend(self, turn: Turn, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run it in a worker, which no longer counts once the turn is abandoned."""
-        turn.runner = _Leash(turn, self._workers.submit(job, done))
+        since = turn.activation.monotonic()
+        turn.runner = _Leash(turn, self._workers.submit(job, done), since)
 
     def _handled(self, activation: Activation, turn: Turn, work: _Handler, outcome: Any) -> None:
         """A `def` turn's transaction has ended."""
@@ -140,7 +141,7 @@ class Barriers:
         """The transaction is committed. It has seen the row only if it brings it along: one without queries has not."""
         turn.state = TurnState.COMMITTING
         if type(outcome) is Committed and outcome.snapshot is not None:
-            activation.committed(outcome, last=True)
+            activation.committed(outcome, turn.runner.since, last=True)
             turn.after = activation.head
         elif not activation.fresh() and not (turn.deletes or turn.saves):
             activation.gate.hold_unverified(turn, activation.head)
@@ -178,11 +179,12 @@ def _may_go_on(turn: Turn) -> bool:
 class _Leash:
     """What `turn.runner` is while a worker has the turn."""
 
-    __slots__ = ("_job", "_turn")
+    __slots__ = ("_job", "_turn", "since")
 
-    def __init__(self, turn: Turn, job: Abandonable) -> None:
+    def __init__(self, turn: Turn, job: Abandonable, since: float) -> None:
         self._turn = turn
         self._job = job
+        self.since = since
 
     def cancel(self) -> None:
         """A thread can't be interrupted: its queries are refused, and if its actor went on, it no longer counts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +97,7 @@ class Catalog:
                 Load(*row_of(schema, activation.key)),
                 lambda outcome: self._loaded(activation, outcome),
                 lambda: activation.state is ActivationState.LOADING,
+                functools.partial(_ask, activation),
             )
 
     def _loaded(self, activation: Activation, outcome: LoadOutcome) -> None:
@@ -147,7 +149,6 @@ class Catalog:
         activation.head = snapshot
         activation.version = row.version
         activation.epoch = new_epoch(row.claimed_at)
-        activation.verified_at = activation.monotonic()
         activation.guard = self._node.guard()
         if activation.repeats is not None:
             activation.repeats.claimed()
@@ -343,6 +344,11 @@ class Catalog:
         limit = activation.schema.idle_after or self._node.settings.IDLE_AFTER
         if now - activation.idle_since >= limit:
             self.deactivate(activation)
+
+
+def _ask(activation: Activation) -> None:
+    """Its row is read now, or a little later."""
+    activation.verified_at = activation.monotonic()
 
 
 def _leaving(activation: Activation, waiting: list[Call]) -> list[Call]:

@@ -43,7 +43,7 @@ class Ticket:
     It must not end up in a reference cycle: one is made per write, and cycles would be left to the garbage collector.
     """
 
-    __slots__ = ("_gate", "item", "stored", "taken", "tries", "turns")
+    __slots__ = ("_gate", "item", "left_at", "stored", "taken", "tries", "turns")
 
     def __init__(self, gate: Gate, write: Write, turns: list[Turn]) -> None:
         self._gate = gate
@@ -51,12 +51,14 @@ class Ticket:
         self.turns = turns
         self.tries = 0
         self.taken = False  # on its way: takes no more changes
+        self.left_at = 0.0  # when the row was asked, at the earliest: it may be another by the time of the answer
         self.stored = False
 
     def take(self) -> None:
         """The write leaves for the store now."""
         self.taken = True
         self.item.version = self._gate.version
+        self.left_at = self._gate._activation.monotonic()
 
     def wanted(self) -> bool:
         """What was accepted is stored as soon as it can be."""
@@ -213,7 +215,7 @@ class Gate:
             ticket.stored = True
             if outcome.snapshot is not None and ticket.turns:
                 self._correct(ticket.turns[-1].after, outcome.snapshot)
-            self._activation.committed(outcome, last=not self._tickets)
+            self._activation.committed(outcome, ticket.left_at, last=not self._tickets)
             if self._tickets:
                 self._submit()
             self.advance()

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models.signals import ModelSignal, post_save, pre_save
 
 from lightmoon_django.errors import DeadlineExceeded
-from lightmoon_django.persistence import barrier
+from lightmoon_django.persistence import barrier, work
 from lightmoon_django.persistence.store import Committed, Failed, Locked, Lost, Missing, UnitOfWork
 from tests.app.models import Audited, Counter, Payment, Restaurant, Signalled
 from tests.persistence.world import Activation, RowHolder, World
@@ -109,6 +109,49 @@ def test_a_block_in_an_on_commit_hook_is_stored_as_a_whole(database: World) -> N
     assert isinstance(counter.transact(run), Committed)
     assert database.stored(Counter, counter.key).count == 1
     assert payments(database) == 0
+
+
+def test_an_on_commit_hook_may_outlast_the_turns_deadline(database: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B30: it belongs to no turn any more, so its connection is not cut."""
+    monkeypatch.setattr(work, "SILENCE", 0.1)
+    counter = counter_of(database)
+
+    def hook() -> None:
+        time.sleep(0.7)
+        Payment.objects.using(database.alias).create(counter_id=counter.key, amount=1)
+
+    def run(instance: Counter) -> None:
+        instance.count += 1
+        transaction.on_commit(hook, using=database.alias)
+
+    assert isinstance(counter.transact(run, seconds_left=lambda: 0.3), Committed)
+    assert payments(database) == 1
+
+
+def test_an_on_commit_hook_waits_for_the_file_as_the_project_wants(sqlite: World) -> None:
+    """B30, §9.8: not only as long as its turn still had."""
+    counter = counter_of(sqlite)
+    taken, holder = threading.Event(), threading.Thread(target=lambda: hold())
+
+    def hold() -> None:
+        with transaction.atomic():
+            Payment.objects.count()
+            taken.set()
+            time.sleep(0.5)
+        connections.close_all()
+
+    def hook() -> None:
+        holder.start()
+        taken.wait(10)
+        Payment.objects.create(counter_id=counter.key, amount=1)
+
+    def run(instance: Counter) -> None:
+        instance.count += 1
+        transaction.on_commit(hook)
+
+    assert isinstance(counter.transact(run, seconds_left=lambda: 0.05), Committed)
+    holder.join(10)
+    assert payments(sqlite) == 1
 
 
 def test_an_actor_can_delete_itself(database: World) -> None:

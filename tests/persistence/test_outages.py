@@ -12,7 +12,7 @@ from django.db import connections
 
 from lightmoon_django.persistence.settling import settle
 from lightmoon_django.persistence.silence import hang_up
-from lightmoon_django.persistence.store import Committed, Down, Loaded, Locked, Unsettled
+from lightmoon_django.persistence.store import Committed, Down, Failed, Loaded, Locked, Unsettled
 from tests.app.models import Computed, Counter, Document
 from tests.persistence.world import Activation, RowHolder, World
 from tests.services import Postgres
@@ -79,6 +79,25 @@ def test_a_commit_after_which_somebody_wrote_another_column_stays_unsettled(post
     postgresql.update(Counter, counter.key, note="outside")
     (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
     assert isinstance(outcome, Unsettled)
+
+
+def test_a_commit_stays_unsettled_while_its_table_is_locked(postgresql: World) -> None:
+    """B28, B70: a migration has the table. It was stored, so nobody is told that it failed, and nobody tries again."""
+    counter = activate(postgresql)
+    write = counter.write(count=5)
+    counter.node.commit(write)
+    with _connect(postgresql) as migration, migration.transaction():
+        migration.execute("LOCK TABLE testapp_counter")
+        (outcome,) = counter.node.run(lambda: settle(counter.node.store, [write], GONE))
+    assert isinstance(outcome, Unsettled)
+
+
+def test_a_commit_in_doubt_that_the_database_refuses_has_failed(database: World) -> None:
+    """B28: then the first try was refused, too."""
+    counter = activate(database)
+    (outcome,) = counter.node.run(lambda: settle(counter.node.store, [counter.write(count=13)], GONE))
+    assert isinstance(outcome, Failed)
+    assert isinstance(counter.commit(count=6), Committed)
 
 
 def test_a_commit_after_which_somebody_wrote_stays_unsettled(database: World) -> None:

@@ -44,7 +44,7 @@ def test_a_wait_ends_with_its_time(connection: Any) -> None:
 def test_what_was_answered_in_time_leaves_the_connection_whole(connection: Any) -> None:
     with silence.at_most(connection, 60.0), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    wait = silence._Wait(connection, time.monotonic() - 1)
+    wait = silence.Wait(connection, time.monotonic() - 1)
     wait.end()
     wait.end_if_abandoned()  # the watch had looked just before
     with connection.cursor() as cursor:

@@ -138,3 +138,31 @@ def test_a_value_that_only_the_driver_can_write_is_stored(database: World) -> No
     assert [type(outcome) for outcome in outcomes] == [Committed] * 3
     assert database.stored(Folder, one.key).host == "moon"
     assert database.stored(Counter, counter.key).count == 5
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value", "kept"),
+    [
+        (Counter, "count", 2.5, 2),
+        (Counter, "count", "7", 7),
+        (Counter, "count", True, 1),
+        (Counter, "name", 7, "7"),
+        (Member, "active", 0, False),
+        (Member, "ratio", "1.5", 1.5),
+        (Member, "counter_id", "", None),
+    ],
+)
+def test_memory_has_what_the_column_made_of_it(database: World, cls: Any, name: str, value: Any, kept: Any) -> None:
+    """B37: who goes on from there must not go on from something else than after a reload."""
+    one = activate(database, cls)
+    assert getattr(stored(database, one, **{name: value}), name) == kept
+    now = getattr(one.instance, name)
+    assert (type(now), now) == (type(kept), kept)
+    assert one.after == one.columns.snapshot(one.instance)
+    assert isinstance(one.transact(lambda instance: None), Committed)
+
+
+def test_what_the_column_makes_the_same_is_no_change(database: World) -> None:
+    one = activate(database, Counter, count=2)
+    assert not one.write(count=2.5).changes
+    assert one.instance.count == 2

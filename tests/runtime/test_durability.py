@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
+from lightmoon_django.actor import registry
 from lightmoon_django.errors import ActorNotFound, Conflict, InternalError, LightMoonError, Rejected, UsageError
 from tests.live.models import Log, Probe, Tally
 from tests.runtime.conftest import World, eventually
@@ -133,6 +134,38 @@ async def test_a_queryset_update_is_visible_within_a_second(stored: World) -> No
     while await actor.get() != 100:
         assert time.monotonic() - began < 2.0, "still the old count"
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("step", "message"), [("commit", "add"), ("load", "get"), ("transact", "with_log")])
+async def test_what_a_loop_knew_before_it_stood_still_is_old(
+    stored: World, monkeypatch: Any, step: str, message: str
+) -> None:
+    """B71: the second counts from when the row was seen, however late that is heard of."""
+    actor, other = await stored.make(count=1), await stored.make()
+    await (other if step == "load" else actor).get()
+    store: Any = stored.node.store_of(registry.schema_of(Tally)).store
+    real, begun, seen = getattr(store, step), threading.Event(), threading.Event()
+
+    def watched(asked: Any) -> Any:
+        begun.set()
+        found = real(asked)
+        seen.set()
+        return found
+
+    def write() -> None:
+        seen.wait(10)
+        Tally.objects.filter(pk=actor.key).update(count=100)
+        connections.close_all()
+
+    monkeypatch.setattr(store, step, watched)
+    call = asyncio.ensure_future(getattr(actor, message)(*(["x"] if step == "transact" else [])))
+    await eventually(begun.is_set, "the store is asked")
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join(10)
+    time.sleep(1.1)
+    await call
+    assert await actor.get() == 100
 
 
 async def test_raw_sql_is_never_overwritten(stored: World) -> None:

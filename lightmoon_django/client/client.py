@@ -161,7 +161,7 @@ class Client:
     async def tell(self, method: str, params: Any = None) -> None:
         """Send a notification. Raises `Unavailable` when there is no connection within `timeout` seconds."""
         frame = notification(method, params)
-        if not self._usable:
+        while not self._usable:
             await self.call("lm.ping", {})  # waits for a connection, as calls do
         if self._connection is not None:
             self._connection.send(frame)

@@ -181,6 +181,15 @@ def test_many_large_calls_at_once_are_all_answered(visitors: Any, transport: str
     assert visitor.window.js("s.states") == ["connecting", "open"]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_call_that_the_server_can_not_read_ends_and_others_go_on(visitors: Any, transport: str) -> None:
+    """B19, B23, B62: and those that were sent together with it."""
+    visitor = visitors(transport)
+    visitor.window.js("s.garble()")
+    assert visitor.told("garbled") == [[[1, "parse_error", "parse_error", 3]]]
+    assert visitor.window.js("s.states") == ["connecting", "open"]
+
+
 def test_pages_see_each_other_come_and_go(browser: Browser, server: Server) -> None:
     """Presence, over every transport: by a snapshot, a diff, a page that is closed and one that is left."""
     windows = {}

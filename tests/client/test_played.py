@@ -26,6 +26,7 @@ class Played:
         self.heartbeat = heartbeat
         self.silent = False  # nothing is answered any more, and nothing is closed
         self.full = False  # who comes is told to come later
+        self.leaving = False  # its next answer to a ping is its last word
         self.connections = 0
         self.pings: asyncio.Queue[None] = asyncio.Queue()
         self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -46,6 +47,10 @@ class Played:
             if message["method"] == "lm.hello":
                 hello = {"protocol": 1, "session": "s", "heartbeat": self.heartbeat, "recovered": self.connections > 1}
                 await self.answer(message, hello)
+            elif message["method"] == "lm.ping" and self.leaving:
+                self.leaving = False
+                closing = {"jsonrpc": "2.0", "method": "lm.closing", "params": {"reason": "shutdown"}}
+                self.at_once({"jsonrpc": "2.0", "id": message["id"], "result": None}, closing)
             elif message["method"] == "lm.ping":
                 await self.answer(message, None)
                 self.pings.put_nowait(None)
@@ -242,3 +247,15 @@ async def test_a_stream_that_is_left_before_it_is_joined_again_is_left_at_the_se
         await client.call("lm.ping")
         events.close()
         await server.asked("lm.unsubscribe")
+
+
+async def test_what_is_told_waits_for_a_connection_that_takes_it() -> None:
+    """B42: one that closes in the moment it is there is none."""
+    async with play() as (server, client):
+        await server.hang_up()
+        while client.state is State.OPEN:
+            await asyncio.sleep(0.001)
+        server.leaving = True
+        await client.tell("chat.Room.say", {"key": "1"})
+        await server.asked("chat.Room.say")
+        assert server.connections == 3

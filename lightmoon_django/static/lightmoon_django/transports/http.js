@@ -153,6 +153,7 @@ export class HttpTransport {
       if (response.status === 413) return this.#tooLarge(body);
       const answer = response.status === 204 ? undefined : await response.json();
       if (this.over) return false;
+      if (answer?.id === null && body.startsWith("[")) return "alone"; // the server can't read one of them
       if (!response.ok) this.#down(refused(response));
       else if (answer) this.#hold(answer, response.headers.get("LightMoon-Cursor"));
       return response.ok;

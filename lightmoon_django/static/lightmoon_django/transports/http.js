@@ -115,11 +115,11 @@ export class HttpTransport {
   }
 
   async #begin(hello) {
-    const { session, heartbeat, recovered } = hello.result;
+    const { session, heartbeat, recovered, cursor } = hello.result;
     if (!session) return this.#down(); // a server without streams, as under WSGI
     this.heartbeat = heartbeat ?? this.heartbeat;
     this.session.token = session;
-    if (!recovered) this.session.cursor = "0";
+    this.session.cursor = recovered ? (this.session.cursor ?? cursor) : "0";
     this.#greeting = hello;
     this.heard();
     let refusal; // else the line broke; nothing more is known

@@ -259,3 +259,29 @@ async def test_what_is_told_waits_for_a_connection_that_takes_it() -> None:
         await client.tell("chat.Room.say", {"key": "1"})
         await server.asked("chat.Room.say")
         assert server.connections == 3
+
+
+async def test_nobody_is_said_to_have_left_while_nobody_is_connected() -> None:
+    """Who isn't listed yet after a break may have come back meanwhile; their time begins anew with the next answer."""
+
+    def listed(*users: str) -> dict[str, Any]:
+        found = {user: {"info": {}, "connections": {user: {}}} for user in users}
+        return {"run": "r", "rev": 1, "grace": 0.1, "count": {}, "users": found}
+
+    async with play() as (server, client):
+        room = client.actor("chat.Room", "1")
+        changes = room.events("presence")
+        await server.joined(1, presence=listed("1", "2"))
+        await anext(changes)
+        await server.hang_up()
+        await server.joined(1, recovered=True, state=None, presence=listed("1"))
+        await anext(changes)
+        server.full = True
+        await server.hang_up()
+        await asyncio.sleep(0.3)
+        assert sorted((room.presence or {})["users"]) == ["1", "2"]
+        server.full = False
+        await server.joined(1, recovered=True, state=None, presence=listed("1"))
+        while "2" in (room.presence or {})["users"]:
+            change = await anext(changes)
+        assert list(change.data["leaves"]) == ["2"]

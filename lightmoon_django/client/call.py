@@ -125,6 +125,15 @@ class Call:
             if self.state is CallState.SENT and self._wire is not None:
                 self._wire.send(cancellation(self.id))
 
+    def give_up(self, error: LightMoonError) -> None:
+        """No connection is waited for any more. Of a call that was sent nobody knows whether it happened."""
+        if self.state is CallState.QUEUED:
+            self.fail(error)
+        else:
+            unknown = _unknown()
+            unknown.__cause__ = error
+            self.fail(unknown)
+
     def fail(self, error: LightMoonError) -> None:
         """End it, unless it has ended."""
         if self._end():

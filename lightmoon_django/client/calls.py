@@ -71,10 +71,10 @@ class Calls:
         for call in tuple(self._calls.values()):
             call.disconnected(resumable=resumable)
 
-    def fail(self, error: LightMoonError) -> None:
-        """End all."""
+    def give_up(self, error: LightMoonError) -> None:
+        """End all: there will be no connection for them."""
         for call in tuple(self._calls.values()):
-            call.fail(error)
+            call.give_up(error)
 
     @property
     def under_way(self) -> bool:

@@ -161,7 +161,7 @@ class Client:
     async def tell(self, method: str, params: Any = None) -> None:
         """Send a notification. Raises `Unavailable` when there is no connection within `timeout` seconds."""
         frame = notification(method, params)
-        if not self._usable:
+        while not self._usable:
             await self.call("lm.ping", {})  # waits for a connection, as calls do
         if self._connection is not None:
             self._connection.send(frame)
@@ -281,7 +281,7 @@ class Client:
         if isinstance(error, UpgradeNeeded) or (never_in and not error.retryable):
             self._stop(error)
         elif not error.retryable:
-            self._calls.fail(error)
+            self._calls.give_up(error)
         return error.retry_after or 0.0
 
     def _opened(self, connection: Connection) -> None:
@@ -381,7 +381,7 @@ class Client:
         self._refusal = error
         if self._first is not None and not self._first.done():
             self._first.set_exception(error)
-        self._calls.fail(error)
+        self._calls.give_up(error)
         for stream in tuple(self._streams.values()):
             stream.close(error, quietly=quietly)
         self._streams.clear()

@@ -51,6 +51,10 @@ class Presence:
         self._show({**waiting, **self._listed}, found["count"])
         return True
 
+    def disconnected(self) -> None:
+        """The connection is gone: who may be on their way back is waited for when there is another."""
+        self._stop_timer()
+
     def forget(self) -> None:
         """Nobody listens any more, or the server said no."""
         self._stop_timer()

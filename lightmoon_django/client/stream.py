@@ -183,6 +183,7 @@ class Stream:
         if self._state is StreamState.LIVE:
             self._lost = "reconnected"
         self._backoff.reset()
+        self.presence.disconnected()
         self._enter(StreamState.BROKEN)
 
     def close(self, error: LightMoonError, *, quietly: bool = False) -> None:

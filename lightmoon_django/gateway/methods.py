@@ -94,6 +94,8 @@ def _welcome(client: Client, sink: Sink, request_id: str | None, token: str | No
         "recovered": recovered,
         "expires": _seconds_left(client),
     }
+    if session is not None and session is not client.now:  # it comes over HTTP, where messages are numbered
+        value["cursor"] = str(session.backlog.cursor)
     answer(sink, request_id, value)
     if session is not None and recovered:
         session.flush()

@@ -6,12 +6,13 @@ by the database first is awaited, and then the reader waits too, so that calls a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from lightmoon_django import codec
 from lightmoon_django.codec import Envelope, Raw, UnsetType
-from lightmoon_django.errors import InvalidRequest, LightMoonError, TooLarge
+from lightmoon_django.errors import InvalidRequest, LightMoonError, ParseError, TooLarge
 from lightmoon_django.gateway import frames, methods, subscriptions
 from lightmoon_django.gateway.batch import Batch
 from lightmoon_django.gateway.limits import BATCH_LIMIT, check_request
@@ -32,6 +33,9 @@ _METHODS: dict[str, methods.Method] = {
 }
 
 
+_FRONT = re.compile(r'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*("[\w.:/-]{1,100}"|-?\d{1,15})\s*,', re.ASCII)
+
+
 def receive(client: Client, frame: str, sink: Sink) -> Awaitable[None] | None:
     """One frame from a client. What is returned must be awaited before the next frame is received. Never raises."""
     try:
@@ -39,6 +43,9 @@ def receive(client: Client, frame: str, sink: Sink) -> Awaitable[None] | None:
         envelope = codec.decode_envelope(frame)
     except InvalidRequest as error:
         return _receive_other(client, frame, sink, error)
+    except ParseError as error:
+        _refuse_unread(sink, _id_in_front(frame), error)
+        return None
     except LightMoonError as error:
         _refuse_unread(sink, frames.NULL, error)
         return None
@@ -143,6 +150,15 @@ def _refuse_malformed(envelope: Envelope, request_id: str | None, sink: Sink) ->
         return  # an answer, to nothing that was asked; answering it could go on for ever
     missing = "method" if isinstance(envelope.method, UnsetType) else 'jsonrpc": "2.0'
     _refuse_unread(sink, request_id or frames.NULL, InvalidRequest(f'A request needs "{missing}".'))
+
+
+def _id_in_front(frame: str) -> str:
+    """The encoded id of something that can't be read, where clients put it; or null.
+
+    Half a character in a text, or too deep an argument, is a mistake of a call that somebody waits for.
+    """
+    found = _FRONT.match(frame)
+    return frames.NULL if found is None else found[1]
 
 
 def _id_of(frame: str | Raw) -> str:

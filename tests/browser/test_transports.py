@@ -181,6 +181,37 @@ def test_many_large_calls_at_once_are_all_answered(visitors: Any, transport: str
     assert visitor.window.js("s.states") == ["connecting", "open"]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_call_that_the_server_can_not_read_ends_and_others_go_on(visitors: Any, transport: str) -> None:
+    """B19, B23, B62: and those that were sent together with it."""
+    visitor = visitors(transport)
+    visitor.window.js("s.garble()")
+    assert visitor.told("garbled") == [[[1, "parse_error", "parse_error", 3]]]
+    assert visitor.window.js("s.states") == ["connecting", "open"]
+
+
+NOBODY = """
+(async (transport) => {
+  const { Client } = await import("/static/lightmoon_django/index.js");
+  const client = new Client({ url: "/lightmoon/ws", transports: [transport], token: "Name nobody" });
+  const call = client.call("server.Clicks.add", { key: "nobody" });
+  const failed = await call.catch(({ type, retryable }) => [type, retryable]);
+  client.close();
+  return failed;
+})
+"""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_whose_token_is_refused_says_so_at_once(browser: Browser, server: Server, transport: str) -> None:
+    """B60, B62: its calls don't wait for a connection that it can't have."""
+    window = browser.window(f"http://127.0.0.1:{server.port}/static/empty.html")
+    try:
+        assert window.js(f"{NOBODY}('{transport}')") == ["forbidden", False]
+    finally:
+        window.close()
+
+
 def test_pages_see_each_other_come_and_go(browser: Browser, server: Server) -> None:
     """Presence, over every transport: by a snapshot, a diff, a page that is closed and one that is left."""
     windows = {}

@@ -289,6 +289,17 @@ async def test_calls_made_without_a_connection_wait_for_one_or_end(dial: Dial, n
         await clicks.add()
 
 
+async def test_a_client_that_is_closed_does_not_say_of_a_sent_call_that_nothing_happened(dial: Dial, key: str) -> None:
+    """B57: whoever believes that makes it again."""
+    async with dial() as client:
+        clicks = client.actor("server.Clicks", key)
+        call = asyncio.create_task(clicks.sleep())
+        await asyncio.sleep(0)
+        await client.call("lm.ping", {})
+    with pytest.raises(OutcomeUnknown):
+        await call
+
+
 async def test_a_second_task_is_told_that_a_reader_is_one_tasks(dial: Dial, key: str) -> None:
     """The first one reads on, and a reader of its own serves the second."""
     async with dial() as client:

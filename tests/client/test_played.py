@@ -26,6 +26,7 @@ class Played:
         self.heartbeat = heartbeat
         self.silent = False  # nothing is answered any more, and nothing is closed
         self.full = False  # who comes is told to come later
+        self.leaving = False  # its next answer to a ping is its last word
         self.connections = 0
         self.pings: asyncio.Queue[None] = asyncio.Queue()
         self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -46,6 +47,10 @@ class Played:
             if message["method"] == "lm.hello":
                 hello = {"protocol": 1, "session": "s", "heartbeat": self.heartbeat, "recovered": self.connections > 1}
                 await self.answer(message, hello)
+            elif message["method"] == "lm.ping" and self.leaving:
+                self.leaving = False
+                closing = {"jsonrpc": "2.0", "method": "lm.closing", "params": {"reason": "shutdown"}}
+                self.at_once({"jsonrpc": "2.0", "id": message["id"], "result": None}, closing)
             elif message["method"] == "lm.ping":
                 await self.answer(message, None)
                 self.pings.put_nowait(None)
@@ -242,3 +247,41 @@ async def test_a_stream_that_is_left_before_it_is_joined_again_is_left_at_the_se
         await client.call("lm.ping")
         events.close()
         await server.asked("lm.unsubscribe")
+
+
+async def test_what_is_told_waits_for_a_connection_that_takes_it() -> None:
+    """B42: one that closes in the moment it is there is none."""
+    async with play() as (server, client):
+        await server.hang_up()
+        while client.state is State.OPEN:
+            await asyncio.sleep(0.001)
+        server.leaving = True
+        await client.tell("chat.Room.say", {"key": "1"})
+        await server.asked("chat.Room.say")
+        assert server.connections == 3
+
+
+async def test_nobody_is_said_to_have_left_while_nobody_is_connected() -> None:
+    """Who isn't listed yet after a break may have come back meanwhile; their time begins anew with the next answer."""
+
+    def listed(*users: str) -> dict[str, Any]:
+        found = {user: {"info": {}, "connections": {user: {}}} for user in users}
+        return {"run": "r", "rev": 1, "grace": 0.1, "count": {}, "users": found}
+
+    async with play() as (server, client):
+        room = client.actor("chat.Room", "1")
+        changes = room.events("presence")
+        await server.joined(1, presence=listed("1", "2"))
+        await anext(changes)
+        await server.hang_up()
+        await server.joined(1, recovered=True, state=None, presence=listed("1"))
+        await anext(changes)
+        server.full = True
+        await server.hang_up()
+        await asyncio.sleep(0.3)
+        assert sorted((room.presence or {})["users"]) == ["1", "2"]
+        server.full = False
+        await server.joined(1, recovered=True, state=None, presence=listed("1"))
+        while "2" in (room.presence or {})["users"]:
+            change = await anext(changes)
+        assert list(change.data["leaves"]) == ["2"]

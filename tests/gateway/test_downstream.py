@@ -328,6 +328,24 @@ async def test_ids_and_streams_belong_to_the_session_whatever_carries_it(board: 
     assert board.ran("add") == 1
 
 
+async def test_who_comes_from_a_websocket_learns_where_the_numbers_stand(board: Board) -> None:
+    """B56: to put an answer behind the messages that it stands behind, from the first one on."""
+    token = await begin()
+    stream = await Events(token).opened()
+    board.publish(DESK, "1", 1)
+    await stream.until(1)
+    async with Wire() as wire:
+        assert "cursor" not in await wire.call("lm.hello", {"protocol": 1, "session": token})
+        await wire.call("lm.subscribe", [DESK, "1"])
+        await wire.disconnect(1006)
+    board.publish(DESK, "1", 2)
+    found = await hello(session=token)
+    assert (found["recovered"], found["cursor"]) == (True, "1")
+    again = Events(token, cursor=found["cursor"])
+    assert [id for id, _ in await again.until(1)] == ["2"]
+    await again.disconnect()
+
+
 async def test_a_post_keeps_its_session_alive(settle_board: Callable[..., Board]) -> None:
     settle_board(SESSION_GRACE=0.2)
     token = await begin()

@@ -237,6 +237,16 @@ async def test_a_bad_frame_is_answered_and_the_session_lives(wire: Wire, frame: 
         assert await wire.call(f"{DESK}.add", ["1"]) == 1
 
 
+@pytest.mark.parametrize("note", ['"\\ud83d"', "[" * 50_000 + "]" * 50_000], ids=["half a character", "too deep"])
+async def test_a_request_that_can_not_be_read_is_answered_with_its_id(wire: Wire, board: Board, note: str) -> None:
+    """B19, B74: its caller waits for that id. A text that was cut within an emoji is enough."""
+    async with wire:
+        for id in ('"a-1"', "7"):
+            wire.text(f'{{"jsonrpc":"2.0","id":{id},"method":"{DESK}.price","params":["1","1",{note}]}}')
+            assert (await wire.answer(json.loads(id)))["error"]["code"] == -32700
+        assert board.posted == []
+
+
 async def test_after_a_thousand_bad_messages_a_good_one_succeeds(wire: Wire) -> None:
     """B23."""
     async with wire:

@@ -65,6 +65,11 @@ export class Call {
     if (this.state === CallState.ADRIFT) this.fail(outcomeUnknown());
   }
 
+  /** No connection is waited for any more. Of a call that was sent nobody knows whether it happened. */
+  giveUp(error) {
+    this.fail(this.state === CallState.QUEUED ? error : outcomeUnknown(error));
+  }
+
   fail(error) {
     if (this.#end()) this.#reject(error);
   }

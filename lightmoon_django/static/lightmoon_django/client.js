@@ -331,7 +331,7 @@ export class Client {
   }
 
   #failAll(error) {
-    for (const call of [...this.#calls.values()]) call.fail(error);
+    for (const call of [...this.#calls.values()]) call.giveUp(error);
   }
 
   #enter(state) {

@@ -38,6 +38,8 @@ export const overloaded = (retryAfter) =>
 export const unavailable = (message) =>
   new LightMoonError(message, { code: 5003, type: "unavailable", retryable: true });
 
+export const forbidden = (message) => new LightMoonError(message, { code: 4003, type: "forbidden" });
+
 /** Tell the developer about an error that no code can catch. */
 export function report(error) {
   if (typeof globalThis.reportError === "function") globalThis.reportError(error);

@@ -170,14 +170,14 @@ export class Stream {
     if (found.recovered) this.#goOn(found, attempt);
     else this.#begin(found);
     for (const [method, params] of early) if (attempt === this.#attempt) this.receive(method, params);
+    if (attempt === this.#attempt) this.#overlay.settle();
   }
 
   #goOn({ state, events }, attempt) {
     this.#lost = undefined;
     for (const params of events) if (attempt === this.#attempt && this.#follows(params)) this.#take(params);
-    if (attempt !== this.#attempt) return;
-    if (state) this.#overlay.accept(state, events.map(({ mark }) => mark)); // where users see different things
-    this.#overlay.settle();
+    if (!state || attempt !== this.#attempt) return;
+    this.#overlay.accept(state, events.map(({ mark }) => mark)); // where users see different things
   }
 
   #begin({ epoch, seq, state }) {

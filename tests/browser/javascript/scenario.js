@@ -83,6 +83,13 @@ export class Scenario {
     this.log.push(["heaved", await Promise.all(calls)]);
   }
 
+  /** Calls at once of which some can't be read: a text that ends within a character, and one nested too deeply. */
+  async garble() {
+    const deep = Array.from({ length: 3000 }).reduce((inner) => [inner], []);
+    const calls = [1, "\u{1f600}".slice(0, 1), deep, 2].map((n) => this.#clicks.add(n).catch(({ type }) => type));
+    this.log.push(["garbled", await Promise.all(calls)]);
+  }
+
   /** Add so many times one, optimistically, and keep each count that is shown. */
   hurry(times) {
     const clicks = this.#clicks;

@@ -167,3 +167,33 @@ test("what JSON can't carry rejects and hurts nothing else", async (server) => {
   server.connection.answer("good", 1);
   equal(await good, 1);
 });
+
+const no = { code: 4003, message: "No.", data: { type: "forbidden", retryable: false } };
+const ends = {
+  "is closed": (server, client) => client.close(),
+  "is refused": async (server, client, clock) => {
+    server.connection.drop();
+    await clock.pass(1);
+    server.connection.open();
+    server.connection.refuse("lm.hello", no);
+  },
+  "is outdated": async (server, client, clock) => {
+    client.on("upgrade", () => {});
+    server.connection.drop();
+    await clock.pass(1);
+    server.connection.open();
+    server.connection.refuse("lm.hello", { ...no, code: 4026, data: { type: "upgrade_needed", retryable: false } });
+  },
+};
+for (const [how, end] of Object.entries(ends)) {
+  test(`B57: a client that ${how} doesn't say of a call that it was sent: nothing happened`, async (server, clock) => {
+    const client = make(server, { backoff: { random: () => 0.5 } });
+    const sent = failure(client.call("sent", {}));
+    await server.greet();
+    await end(server, client, clock);
+    const error = await sent;
+    equal([error.type, error.retryable], ["outcome_unknown", false]);
+    ok(error.cause instanceof LightMoonError, "why");
+    client.close();
+  });
+}

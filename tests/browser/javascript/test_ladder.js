@@ -470,3 +470,57 @@ test("B51: a call that is aborted while it waits for another one's answer is nev
   equal(http.open.filter(({ path }) => path === "rpc"), [], "what was sent besides");
   client.close();
 });
+
+test("B62: an answer is held back from the first one on that comes over an event stream in a WebSocket's place", async (server, clock) => {
+  const http = new Http();
+  const client = make(server, http);
+  const room = Room("1", client);
+  const seen = [];
+  room.on("said", (data) => seen.push(data));
+  await server.greet({ session: "t/1:x" });
+  server.connection.answer("lm.subscribe", { epoch: "a", seq: 0, recovered: false, state: null, events: [] });
+  for (const seconds of [2, 2, 4]) {
+    server.connection.drop();
+    await clock.pass(seconds);
+  }
+  await http.greet({ recovered: true, cursor: "5" });
+  equal(http.last("sse").query, { session: "t/1:x", cursor: "5" });
+  const stream = http.stream();
+  await stream.write(":\n\n");
+  http.last("rpc").answer({ epoch: "a", seq: 0, recovered: true, state: null, events: [] }, { "LightMoon-Cursor": "5" });
+  await settle();
+  const call = room.say("hi").then(() => seen.push("answered"));
+  await settle();
+  http.last("rpc").answer(1, { "LightMoon-Cursor": "6" });
+  await settle();
+  equal(seen, []);
+  await stream.event(6, { method: "lm.event", params: { actor: "chat.Room", key: "1", epoch: "a", seq: 1, name: "said", data: 1 } });
+  await call;
+  equal(seen, [1, "answered"]);
+  client.close();
+});
+
+test("an update stays shown until the state of its call, which overtook the answer to the subscription, is taken", async (server, clock) => {
+  const http = new Http();
+  const client = make(server, http, { transports: ["sse"] });
+  const room = Room("1", client);
+  const seen = [];
+  room.subscribe((state) => seen.push(state?.n));
+  await http.greet();
+  let stream = http.stream();
+  await stream.write(":\n\n");
+  http.last("rpc").answer({ epoch: "a", seq: 0, recovered: false, state: { n: 0 }, events: [] });
+  await settle();
+  await stream.event(1, { method: "lm.reset", params: { actor: "chat.Room", key: "1", reason: "moved" } });
+  room.optimistic(() => ({ n: 5 }), () => room.say("hi"));
+  await settle();
+  const { body, answer } = http.last("rpc");
+  await clock.pass(1);
+  answer(null, { "LightMoon-Cursor": "2" });
+  const params = { actor: "chat.Room", key: "1", epoch: "a", seq: 1, set: { n: 5 }, mark: body.mark };
+  await stream.event(2, { method: "lm.state", params });
+  http.last("rpc").answer({ epoch: "a", seq: 0, recovered: true, state: null, events: [] }, { "LightMoon-Cursor": "1" });
+  await settle();
+  equal(seen, [undefined, 0, 5, 5]);
+  client.close();
+});

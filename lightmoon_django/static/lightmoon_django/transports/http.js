@@ -1,4 +1,4 @@
-import { LightMoonError, overloaded } from "../errors.js";
+import { LightMoonError, forbidden, overloaded } from "../errors.js";
 import { Upstream } from "./upstream.js";
 
 const PATIENCE = 10; // seconds at most beyond the heartbeat that the server may be silent
@@ -115,11 +115,11 @@ export class HttpTransport {
   }
 
   async #begin(hello) {
-    const { session, heartbeat, recovered } = hello.result;
+    const { session, heartbeat, recovered, cursor } = hello.result;
     if (!session) return this.#down(); // a server without streams, as under WSGI
     this.heartbeat = heartbeat ?? this.heartbeat;
     this.session.token = session;
-    if (!recovered) this.session.cursor = "0";
+    this.session.cursor = recovered ? (this.session.cursor ?? cursor) : "0";
     this.#greeting = hello;
     this.heard();
     let refusal; // else the line broke; nothing more is known
@@ -153,7 +153,8 @@ export class HttpTransport {
       if (response.status === 413) return this.#tooLarge(body);
       const answer = response.status === 204 ? undefined : await response.json();
       if (this.over) return false;
-      if (!response.ok) this.#down(refused(response));
+      if (answer?.id === null && body.startsWith("[")) return "alone"; // the server can't read one of them
+      if (!response.ok) this.#down(refused(response, this.#owner.open ? undefined : answer.detail));
       else if (answer) this.#hold(answer, response.headers.get("LightMoon-Cursor"));
       return response.ok;
     } catch {
@@ -200,9 +201,10 @@ export class HttpTransport {
   }
 }
 
-/** Why the server didn't even look: too much came from here. */
-function refused({ status, headers }) {
+/** Why the server didn't even look: too much came from here; or it lets nobody in who shows this, and says so. */
+function refused({ status, headers }, detail) {
   if (status === 429) return overloaded(Number(headers.get("Retry-After")) || 1);
+  if ((status === 401 || status === 403) && detail) return forbidden(detail);
 }
 
 /** Where Django keeps the token, unless the project says otherwise. */

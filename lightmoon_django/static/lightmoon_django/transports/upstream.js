@@ -33,21 +33,22 @@ export class Upstream {
 
   async #run(lane, frames) {
     this.#lanes.set(lane, frames);
+    let alone = 0; // so many go one by one
     while (frames.length) {
-      const batch = this.#next(frames);
+      const batch = this.#next(frames, alone-- > 0 ? 1 : MOST);
       const answered = await this.#post(batch.length === 1 ? batch[0] : `[${batch.join(",")}]`);
       if (!answered) break;
       if (answered !== "alone") continue;
-      this.limit = 0;
+      alone = batch.length;
       frames.unshift(...batch);
     }
     this.#lanes.delete(lane);
   }
 
   /** Take what goes together; no character has more than three bytes. */
-  #next(frames) {
+  #next(frames, most) {
     let [count, room] = [0, this.limit - 1];
-    while (count < frames.length && count < MOST) {
+    while (count < frames.length && count < most) {
       room -= 3 * frames[count].length + 1;
       if (room < 0 && count) break;
       count += 1;

@@ -282,7 +282,7 @@ async def test_a_durable_tell_is_sent_again_after_a_crash_and_processed_once(sto
 async def test_a_durable_tell_of_an_unknown_outcome_is_sent_again(
     stored: World, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """B42, B50: at its deadline nobody knows whether the receiver's turn is stored; later it turns out that it isn't."""
+    """B42, B50: at its deadline nobody knows whether the receiver's turn is stored; then it turns out that it isn't."""
     settings.LIGHTMOON = {"CALL_TIMEOUT": 0.3}
     one, other = await stored.make(), await stored.make(count=10)
     assert await other.get() == 10

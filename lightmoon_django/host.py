@@ -55,6 +55,7 @@ class Host:
         self._ending: Node | None = None  # while `stop` waits for it, and others for the lock
         self._storage: Any = None
         self._thread: threading.Thread | None = None
+        self._failed: asyncio.Task[None] | None = None  # the end of one that could not start
         self._end: Callable[[], object] = _nothing  # lets that thread end
         self.roles: tuple[str, ...] = ()  # of nodes that start from now on, instead of the setting's
         self._lent = False  # the node lives in the threads that tests lend it
@@ -109,7 +110,11 @@ class Host:
 
         self._thread = threading.Thread(target=run, name="lightmoon-node", daemon=True)
         self._thread.start()
-        return ready.result(START_TIMEOUT)
+        try:
+            return ready.result(START_TIMEOUT)
+        except BaseException:
+            self._thread = None
+            raise
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Node:
         settings = conf.settings()
@@ -130,7 +135,7 @@ class Host:
         self._storage = storage
         self._lent = testrun.active()
         interpreter.tune()
-        self._node = Node(
+        node = Node(
             loop=loop,
             clock=testrun.equipment.clock or SystemClock(),
             settings=settings,
@@ -142,13 +147,18 @@ class Host:
             verify_after=0.0 if testrun.active() else 1.0,
         )
         if links is not None:
-            links.open(self._node, storage)
-            if self._node.elsewhere is not None:
-                storage.open_directory()
-            self._node.reminders.start()
-        self._node.ticking = not (testrun.active() and isinstance(self._node.clock, SystemClock))
-        self._node.observers.extend(testrun.equipment.observers)
-        return self._node
+            try:
+                links.open(node, storage)
+                if node.elsewhere is not None:
+                    storage.open_directory()
+            except BaseException:  # without links it must have no actors, as others can't know of them
+                self._failed = loop.create_task(node.stop(0.0))
+                raise
+            node.reminders.start()
+        node.ticking = not (testrun.active() and isinstance(node.clock, SystemClock))
+        node.observers.extend(testrun.equipment.observers)
+        self._node = node
+        return node
 
     def stop(self, grace: float = 10.0) -> None:
         """Stop the node from outside its loop: turns finish, rows are given back. Without a node, nothing happens."""

@@ -262,9 +262,8 @@ def failure(id: int, error: LightMoonError, position: Position | None = None) ->
     kind = f"{cls.__module__}:{cls.__qualname__}"
     names = [name for one, carried in _CARRIED if isinstance(error, one) for name in carried]
     detail = {name: getattr(error, name) for name in names if getattr(error, name, None) is not None}
-    message = error.message if hasattr(error, "message") else str(error)
-    # Half a surrogate, as in a file's name, can't travel.
-    message = message[:LONGEST_TEXT].encode(errors="backslashreplace").decode()
+    message = (error.message if hasattr(error, "message") else str(error))[:LONGEST_TEXT]
+    message = message.encode(errors="backslashreplace").decode()  # half a surrogate, as in a file's name, can't travel
     return Failure(id, kind, message, error.code, _packed(detail), position)
 
 

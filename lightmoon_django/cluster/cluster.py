@@ -132,8 +132,12 @@ class Cluster:
         self._postbox = Postbox(self.network.send, clock)
         self._streaming = Streaming(me, home, clock, self.network, self._postbox, layer)
         self._forwarding = Forwarding(me, self._postbox, clock, home.post, self._joined, self._streaming.grouped)
-        turn_of = self._forwarding.turns.get
-        self._incoming = Incoming(me, clock, self._reply, home.post, home.cancel, turn_of, self._streaming.outlets)
+        self._incoming = Incoming(
+            *(me, clock, self._reply, home.post, home.cancel),
+            turn_of=self._forwarding.turns.get,
+            outlets=self._streaming.outlets,
+            crowded=self._postbox.crowded,
+        )
         self._users = Users(load_user, self._in_thread, clock)
         self._arrivals = Arrivals(self._users, clock, self._handle, self._incoming.refuse)
         self._dispatch = Dispatch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
 from lightmoon_django.actor.call import Call, Subscription
@@ -12,7 +12,7 @@ from lightmoon_django.actor.repeat import Identity, said
 from lightmoon_django.clock import Clock
 from lightmoon_django.cluster.outlets import Outlet, Outlets
 from lightmoon_django.cluster.translation import ForeignTurn, message_of, subscription_of
-from lightmoon_django.errors import InternalError, LightMoonError, TooLarge
+from lightmoon_django.errors import InternalError, LightMoonError, Overloaded, TooLarge
 from lightmoon_django.identity import Position
 from lightmoon_django.messages import (
     MAX_PAYLOAD,
@@ -136,8 +136,12 @@ class Incoming:
         cancel: Callable[[Call], None],
         turn_of: Callable[[int], Turn | None],
         outlets: Outlets,
+        crowded: Container[int],
     ) -> None:
-        """`send` never raises. `turn_of` finds a turn of this node that waits for a call to another one."""
+        """`send` never raises. `turn_of` finds a turn of this node that waits for a call to another one.
+
+        `crowded` are the peers for which too many answers wait already.
+        """
         self._me = me
         self._clock = clock
         self._send = send
@@ -146,6 +150,7 @@ class Incoming:
         self._turn_of = turn_of
         self.outlets = outlets
         self.left = False  # the links: nobody can follow by them any more
+        self._crowded = crowded
         self._calls: dict[tuple[int, int], Foreign] = {}
         self._bounced: OrderedDict[tuple[int, str, str], int] = OrderedDict()
 
@@ -157,6 +162,10 @@ class Incoming:
         remote = frame.call if isinstance(frame, Follow) else frame
         if self._bounced.get((peer, remote.actor, remote.key)) == remote.generation:
             self._send(peer, encode(Bounce(remote.id, None)))
+            return
+        if peer in self._crowded:
+            error = Overloaded("Too many answers wait for room on the way to the caller's node.", retry_after=1.0)
+            self.refuse(peer, remote.id, error)
             return
         try:
             call = self._made(peer, frame, user)

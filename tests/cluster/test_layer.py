@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from lightmoon_django.cluster.carriers.layer import AT_ONCE, LayerCarrier, channel_name
+from lightmoon_django.cluster.carriers.layer import ALL_AT_ONCE, AT_ONCE, LayerCarrier, channel_name
 from lightmoon_django.cluster.carriers.redis import QuickRedis, quick
 from lightmoon_django.cluster.inbox import Inbox
 from lightmoon_django.identity import Endpoint, new_incarnation
@@ -282,6 +283,31 @@ async def test_the_quick_way_keeps_its_connections_and_closes_them(own_redis: Re
     pool = layer.connection(0).connection_pool
     assert not pool._in_use_connections
     assert {one.socket_timeout for one in pool._available_connections} == {pool.make_connection().socket_timeout}
+    await layer.close_pools()
+
+
+async def test_a_node_that_stops_while_redis_hangs_gives_its_connections_back(
+    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B44: a process that loses its lease stops again and again, and the pool holds so many."""
+    monkeypatch.setattr("lightmoon_django.cluster.carriers.layer.SEND_PATIENCE", 0.3)
+    layer = RedisChannelLayer(hosts=[own_redis.url])
+    carrier = LayerCarrier(1, quick(layer, ChannelFull), full=ChannelFull)
+    ends = [Endpoint("", "", channel_name(2 + number)) for number in range(ALL_AT_ONCE)]
+    await asyncio.gather(*[carrier.carry(end.channel, b"before") for end in ends])
+    assert own_redis._process is not None
+    own_redis._process.send_signal(signal.SIGSTOP)
+    try:
+        for end in ends:
+            path = carrier.open(end, lambda lost: None)
+            assert path is not None
+            for _ in range(AT_ONCE):
+                path.send(b"packet")
+            path.close()
+        await carrier.stop()
+        assert not layer.connection(0).connection_pool._in_use_connections
+    finally:
+        own_redis._process.send_signal(signal.SIGCONT)
     await layer.close_pools()
 
 

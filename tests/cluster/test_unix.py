@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -258,6 +259,32 @@ async def test_a_listener_of_another_user_is_not_talked_to(
     assert not any(heard)
     await node.network.stop()
     server.close()
+
+
+async def test_a_connection_of_which_nobody_knows_whose_it_is_is_replaced(
+    world: World, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B44: another file may be one too many just as the way to another process is opened again."""
+    left, right = await world.node(), await world.node()
+    left.network.send(right.incarnation, b"before")
+    await right.expect([b"before"])
+    (carrier,) = right.network._carriers
+    await carrier.stop()
+    real, failed = sockets.peer_uid, list[int]()
+
+    def peer_uid(fd: int) -> int | None:
+        if not failed:
+            failed.append(fd)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(fd)
+
+    monkeypatch.setattr(sockets, "peer_uid", peer_uid)
+    again = UnixCarrier(right.incarnation, host=HOST, directory=directory)
+    await again.start(right.network)
+    left.network.send(right.incarnation, b"after")
+    await right.expect([b"before", b"after"], 10.0)
+    assert failed
+    await again.stop()
 
 
 async def test_a_stream_of_nonsense_is_closed_and_the_node_goes_on(world: World) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
+from typing import Any
 
 import pytest
+from channels.exceptions import InvalidChannelLayerError
 
 from lightmoon_django import ref
 from lightmoon_django.errors import (
@@ -288,3 +290,11 @@ async def test_a_row_of_which_no_instance_can_be_made_is_an_error_at_once(
         with pytest.raises(InternalError):
             await asyncio.wait_for(actor.get(), PATIENCE / 2)
     assert await actor.get() == 0
+
+
+async def test_a_server_whose_layer_is_broken_has_no_actors(world: World, settings: Any) -> None:
+    """B3: others could not know of them."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "no.such.Layer"}}
+    for _ in range(2):
+        with pytest.raises(InvalidChannelLayerError):
+            host.on_this_loop()

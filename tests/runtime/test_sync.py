@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from channels.exceptions import InvalidChannelLayerError
 
 from lightmoon_django import ref
 from lightmoon_django.errors import OutcomeUnknown, Rejected
@@ -98,6 +100,19 @@ def test_a_loop_that_stands_still_leaves_the_outcome_open(real_threads: None, mo
     row.refresh_from_db()
     assert row.count == 2
     stalling.join()
+
+
+def test_a_process_whose_layer_is_broken_has_no_actors(real_threads: None, settings: Any) -> None:
+    """B3: not with the second call either; others could not know of them. When it is mended, it has."""
+    row, layers = Tally.objects.create(), settings.CHANNEL_LAYERS
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "no.such.Layer"}}
+    for _ in range(2):
+        with pytest.raises(InvalidChannelLayerError):
+            row.add.sync(1)
+    settings.CHANNEL_LAYERS = layers
+    assert row.add.sync(1) == 1
+    assert host.node is not None
+    assert host.node.elsewhere is not None
 
 
 def test_a_forked_child_drops_the_parents_node(real_threads: None) -> None:

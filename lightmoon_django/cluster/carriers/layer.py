@@ -68,6 +68,8 @@ class LayerCarrier:
             _, late = await asyncio.wait(self.sending, timeout=SEND_PATIENCE)
             for task in late:
                 task.cancel()
+            if late:  # or what they have of a Redis is not given back
+                await asyncio.wait(late, timeout=SEND_PATIENCE)
         if (give_back := getattr(self.layer, "give_back", None)) is not None:  # the quick way keeps connections
             await give_back()
 

@@ -80,7 +80,10 @@ def peer_uid(fd: int) -> int | None:
 
 def is_own(fd: int) -> bool:
     """Whether the other end belongs to this user, as far as the system tells; else the modes must do."""
-    uid = peer_uid(fd)
+    try:
+        uid = peer_uid(fd)
+    except OSError:  # it has hung up, or this process has as many files open as it may
+        return False
     return uid is None or uid == os.getuid()
 
 

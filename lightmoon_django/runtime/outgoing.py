@@ -20,6 +20,7 @@ from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import InternalError, LightMoonError
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
+from lightmoon_django.runtime.failure import for_operators
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -39,6 +40,10 @@ class DurableTell(Tell):
     now: Callable[[], datetime.datetime]
     home: StoreQueue
     due: DueTell | None  # None: its first sending
+
+    @property
+    def late(self) -> bool:
+        return self.due is None
 
     def resolve(self, payload: bytes) -> None:
         _delivered(self)
@@ -77,7 +82,7 @@ class OutgoingTells:
         """Send a stored tell again. `home` is the store that it came from."""
         tell, node = due.tell, self._node
         if due.attempts > node.settings.DEAD_LETTER_ATTEMPTS:
-            _bury(home, due, "It was sent too often.")
+            _bury(home, due, due.error or "It was sent too often, and nothing was heard of it.")
             return
         schema = registry.by_name(tell.actor)
         message = schema.messages.get(tell.message) if schema is not None else None
@@ -106,10 +111,19 @@ def _delivered(tell: DurableTell) -> None:
 def _retry(tell: DurableTell, due: DueTell, error: LightMoonError) -> None:
     delay = min(BACK_OFF * 2 ** (due.attempts - 1), LONGEST_BACK_OFF)
     wake_at = moment(tell.now() + delay)
-    tell.home.query(lambda store: store.postpone(due, wake_at, str(error)), _noted)
+    tell.home.query(lambda store: store.postpone(due, wake_at, for_operators(error)), _noted)
 
 
 def _bury(home: StoreQueue, due: DueTell, error: str) -> None:
+    tell = due.tell
+    logger.error(
+        "The tell of %s to %s:%s is a dead letter: %s",
+        tell.message,
+        tell.actor,
+        tell.key,
+        error,
+        extra={"action": "dead_letter", "actor": f"{tell.actor}:{tell.key}"},
+    )
     home.query(lambda store: store.bury(due, error, None), _noted)
 
 

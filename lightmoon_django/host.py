@@ -22,7 +22,7 @@ from django.conf import settings as django_settings
 from django.db import close_old_connections, connections
 
 from lightmoon_django import conf, interpreter, testrun
-from lightmoon_django.actor.call import Ask, Call, Tell
+from lightmoon_django.actor.call import Ask, Call, Tell, Told
 from lightmoon_django.actor.placement import CALLER
 from lightmoon_django.actor.ref import CallOptions
 from lightmoon_django.actor.repeat import identity
@@ -246,7 +246,7 @@ class Host:
     def tell(self, message: MessageSchema, key: str, payload: bytes, options: CallOptions) -> None:
         turn = current()
         node = self.anywhere()
-        call = self._prepare(Tell, node, message, key, payload, options)
+        call = self._prepare(Tell if turn is None else Told, node, message, key, payload, options)
         call.chain = ()
         call.origin = None
         if turn is not None:

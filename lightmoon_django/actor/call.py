@@ -98,6 +98,11 @@ class Call:
         """Whether it makes a missing row, where the actor is declared so."""
         return self.message.creates
 
+    @property
+    def late(self) -> bool:
+        """Whether a node that stops takes it all the same: a turn has sent it, and turns come to their end."""
+        return self.origin is not None
+
     def take_args(self) -> tuple[Any, ...]:
         """Arguments that no earlier run has touched."""
         args, self.args = self.args, None
@@ -166,6 +171,14 @@ class Tell(Call):
             error,
             extra={"action": "tell_failed", "actor": str(self.address), "code": error.code},
         )
+
+
+class Told(Tell):
+    """A tell that a turn has sent."""
+
+    __slots__ = ()
+
+    late = True
 
 
 class Subscription(Call):

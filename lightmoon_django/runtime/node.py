@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.surroundings import Elsewhere, Lease, Storage
 from lightmoon_django.runtime.whereabouts import Told, Whereabouts
 from lightmoon_django.runtime.workers import WorkerPool
+
+logger = logging.getLogger("lightmoon")
 
 VERIFY_AFTER = 1.0  # seconds that an unwritten row is trusted without a look at the database
 
@@ -78,6 +81,7 @@ class Node:
         )
         self.stopping = False
         self.ending = False  # `stop` was called
+        self.ended = False  # it waits for no activation any more
         self.ticking = True  # False: a test owns the time, but gave no clock; then no timer ticks
         self._storage = storage
         self._workers = workers
@@ -111,7 +115,7 @@ class Node:
                 return
             if self.elsewhere is not None and self.elsewhere.takes(call):
                 return
-            if self.stopping:
+            if self.stopping and (self.ended or not call.late):
                 call.reject(Unavailable("This process is stopping.", retry_after=1.0))
                 return
             try:
@@ -309,6 +313,14 @@ class Node:
             if not len(self.catalog) and not self.handover and not self.moves:
                 break
             await asyncio.sleep(0.005)
+        self.ended = True
+        if grace and len(self.catalog):
+            logger.warning(
+                "%d actors did not come to their end within %g s.",
+                len(self.catalog),
+                grace,
+                extra={"action": "stop_timeout"},
+            )
         if self.elsewhere is not None:
             await self.elsewhere.drain(until)
         for activation in self.catalog:

@@ -22,7 +22,7 @@ class Settings:
     CALL_TIMEOUT: float = 30.0
     """The deadline of an ask that names none, queueing included."""
     ACTIVATE_TIMEOUT: float = 10.0
-    """How long loading and `on_activate` may take together before waiting callers get an error."""
+    """How long loading may take, and `on_activate` after it, before waiting callers get an error."""
     IDLE_AFTER: float = 300.0
     """An activation that nobody called for this long leaves memory."""
     MAILBOX_LIMIT: int = 1000

@@ -22,7 +22,7 @@ class Settings:
     CALL_TIMEOUT: float = 30.0
     """The deadline of an ask that names none, queueing included."""
     ACTIVATE_TIMEOUT: float = 10.0
-    """How long loading and `on_activate` may take together before waiting callers get an error."""
+    """How long loading may take, and `on_activate` after it, before waiting callers get an error."""
     IDLE_AFTER: float = 300.0
     """An activation that nobody called for this long leaves memory."""
     MAILBOX_LIMIT: int = 1000
@@ -46,7 +46,8 @@ class Settings:
     USER_RATE_BURST: int = 1000
     """Calls that a user may send at once before that rate applies."""
     ADDRESS_RATE_LIMIT: float = 2000.0
-    """Calls and polls per second from one address, likewise. Addresses that aren't public are not limited."""
+    """Calls and polls per second from one address, likewise. Addresses that aren't public are not limited, but for
+    those that `CLIENT_ADDRESS_HEADER` tells."""
     ADDRESS_RATE_BURST: int = 4000
     """Calls and polls that an address may send at once before that rate applies."""
     CONNECT_RATE_LIMIT: float = 20.0

@@ -107,8 +107,9 @@ class Remindable(Generic[P]):
     def at(self, when: datetime.datetime, /, *args: P.args, **kwargs: P.kwargs) -> Reminder:
         """Send it at that time, to the microsecond; at once if that is past.
 
-        It replaces an earlier reminder of the same name. Set once more to the time that it fired for, nothing happens,
-        so that `on_activate` may set what the fields say.
+        It replaces an earlier reminder of the same name. Set once more to the time that it fired for, nothing happens
+        while the actor stays in memory. A later activation doesn't know of that firing: where `on_activate` sets what
+        the fields say, let them say too that it is done.
         """
         return self._remind("at", args, kwargs, due_at=_due(when, zoned=self._bound.actor.zoned))
 

@@ -146,7 +146,10 @@ class TurnProxy:
 
     @property
     def user(self) -> Any:
-        """The user on whose behalf the chain of calls began; Django's `AnonymousUser` or None when there is none."""
+        """The user on whose behalf the chain of calls began; Django's `AnonymousUser` or None when there is none.
+
+        A reminder runs as nobody, and so does a tell of a `once` message that had to be sent again.
+        """
         return self._turn.call.user
 
     @property

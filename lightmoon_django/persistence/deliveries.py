@@ -132,7 +132,7 @@ def _tell(row: Outgoing) -> DueTell:
         user=row.user,
         wake_at=row.wake_at,
     )
-    return DueTell(tell=tell, attempts=row.attempts + 1)
+    return DueTell(tell=tell, attempts=row.attempts + 1, error=row.last_error)
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -80,6 +80,8 @@ class MemoryRecords:
         if one is not None:
             one.due = dataclasses.replace(due, attempts=due.attempts if counts else due.attempts - 1)
             one.wake_at, one.last_error = wake_at, storable(error)
+            if isinstance(one.due, DueTell):
+                one.due = dataclasses.replace(one.due, error=one.last_error)
 
     def delivered(self, ids: Sequence[bytes]) -> None:
         for id in ids:

@@ -86,6 +86,7 @@ class DueTell:
 
     tell: Outgoing
     attempts: int
+    error: str = ""  # what became of the last delivery, if anything was heard of it
 
 
 Due = DueReminder | DueTell

@@ -42,6 +42,7 @@ class Runners:
         self.attending = 0  # runners that are awake and will look at the queue
         self.stopped = False
         self._all: set[Runner] = set()
+        self._sentinel: asyncio.Task[None] | None = None
 
     def add(self, activation: Activation) -> None:
         """Queue an activation for a visit."""
@@ -57,6 +58,8 @@ class Runners:
         if self.parked:
             self.parked.pop().wake()
         else:
+            if self._sentinel is None:
+                self._sentinel = self.loop.create_task(self._until_the_loop_ends(), context=contextvars.Context())
             runner = Runner(self)
             self._all.add(runner)
             runner.task.add_done_callback(lambda _: self._all.discard(runner))
@@ -66,6 +69,16 @@ class Runners:
         self.stopped = True
         for runner in list(self._all):
             runner.task.cancel()
+        if self._sentinel is not None:
+            self._sentinel.cancel()
+
+    async def _until_the_loop_ends(self) -> None:
+        """Runners outlive a cancellation. Only a loop that ends, as after a second Ctrl-C, cancels this task too."""
+        try:
+            await self.loop.create_future()
+        finally:
+            if not self.stopped:
+                self.stop()
 
 
 class Runner:

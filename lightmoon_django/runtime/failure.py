@@ -43,3 +43,9 @@ def explained(error: BaseException, call: Call, debug: bool) -> LightMoonError:
         extra={"action": "turn_failed", "actor": str(call.address), "error_id": hidden.error_id},
     )
     return hidden
+
+
+def for_operators(error: LightMoonError) -> str:
+    """The error for who may know what no client may."""
+    cause = error.__cause__
+    return str(error) if cause is None else f"{type(cause).__name__}: {cause}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ from lightmoon_django.runtime.streams import Subscriber
 from lightmoon_django.runtime.surroundings import Elsewhere, Lease, Storage
 from lightmoon_django.runtime.whereabouts import Told, Whereabouts
 from lightmoon_django.runtime.workers import WorkerPool
+
+logger = logging.getLogger("lightmoon")
 
 VERIFY_AFTER = 1.0  # seconds that an unwritten row is trusted without a look at the database
 
@@ -318,6 +321,13 @@ class Node:
                 break
             await asyncio.sleep(0.005)
         self.finishing = False
+        if grace and len(self.catalog):
+            logger.warning(
+                "%d actors did not come to their end within %g s.",
+                len(self.catalog),
+                grace,
+                extra={"action": "stop_timeout"},
+            )
         if self.elsewhere is not None:
             await self.elsewhere.drain(until)
         self._storage.discard()

@@ -20,6 +20,7 @@ from lightmoon_django.actor.turn import Turn
 from lightmoon_django.errors import InternalError, InvalidParams, LightMoonError, MethodNotFound, OutcomeUnknown
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import DueTell, Outgoing
+from lightmoon_django.runtime.failure import for_operators
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -51,7 +52,7 @@ class DurableTell(Tell):
         if not error.retryable and not isinstance(error, _UNHEARD):
             _delivered(self)  # the receiver has said no
         elif self.due is not None:
-            _retry(self.home, self.due, str(error), self.now())
+            _retry(self.home, self.due, for_operators(error), self.now())
 
 
 class OutgoingTells:
@@ -88,7 +89,7 @@ class OutgoingTells:
             home.query(lambda store: store.postpone(due, wake_at, "", counts=False), _noted)
             return
         if due.attempts > node.settings.DEAD_LETTER_ATTEMPTS:
-            _bury(home, due, "It was sent too often.")
+            _bury(home, due, due.error or "It was sent too often, and nothing was heard of it.")
             return
         schema = registry.by_name(tell.actor)
         message = schema.messages.get(tell.message) if schema is not None else None
@@ -120,6 +121,15 @@ def _retry(home: StoreQueue, due: DueTell, error: str, now: datetime.datetime) -
 
 
 def _bury(home: StoreQueue, due: DueTell, error: str) -> None:
+    tell = due.tell
+    logger.error(
+        "The tell of %s to %s:%s is a dead letter: %s",
+        tell.message,
+        tell.actor,
+        tell.key,
+        error,
+        extra={"action": "dead_letter", "actor": f"{tell.actor}:{tell.key}"},
+    )
     home.query(lambda store: store.bury(due, error, None), _noted)
 
 

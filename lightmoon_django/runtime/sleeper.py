@@ -19,6 +19,7 @@ from lightmoon_django.errors import ActorNotFound, DeadlineExceeded, LightMoonEr
 from lightmoon_django.persistence.driver import StoreQueue
 from lightmoon_django.persistence.records import Due, DueReminder, StaleReminder
 from lightmoon_django.persistence.store import Store
+from lightmoon_django.runtime.failure import for_operators
 
 if TYPE_CHECKING:
     from lightmoon_django.runtime.node import Node
@@ -216,7 +217,7 @@ class Sleeper:
         elif error.retryable and not isinstance(error, DeadlineExceeded):
             self.retry(due, str(error), max(error.retry_after or 0.0, SHORTLY))
         else:
-            self.retry(due, _explained(error))
+            self.retry(due, for_operators(error))
 
     def left_to(self, call: ReminderCall, node: int) -> None:
         """Its actor is at that node, which claims it next. 0: that isn't known, and somebody tries again soon."""
@@ -297,9 +298,3 @@ def _claim(store: Store, now: int, until: int, limit: int) -> tuple[list[Due], i
     if earliest is None or earliest > now:
         return [], earliest, paused
     return store.due(now, until, limit), store.next_due(), paused
-
-
-def _explained(error: LightMoonError) -> str:
-    """The error for the operator, who may know what no client may."""
-    cause = error.__cause__
-    return str(error) if cause is None else f"{type(cause).__name__}: {cause}"

@@ -24,7 +24,7 @@ from lightmoon_django.errors import (
 )
 from lightmoon_django.host import host
 from lightmoon_django.models import Node
-from tests.live.models import Made, Probe, Tally
+from tests.live.models import Made, Probe, Scratch, Tally
 from tests.runtime.conftest import PATIENCE, TestRouter, World, eventually
 
 
@@ -259,6 +259,38 @@ async def test_a_stopping_node_finishes_what_it_accepted(stored: World) -> None:
     assert all(isinstance(answer, Unavailable) for answer in answers if not isinstance(answer, int))
     row = await stored.stored(actor.key)
     assert row.count == len(good) == 50
+
+
+async def test_a_stop_that_takes_too_long_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """B41: as docs/deploy.md says; one that doesn't is not."""
+    actor = await world.make()
+    await actor.add(1)
+    await host.shut_down(grace=5.0)
+    assert "stop_timeout" not in [getattr(one, "action", "") for one in caplog.records]
+    holding = asyncio.ensure_future(actor.hold("g"))
+    await eventually(lambda: ("holding", "g") in Probe.log, "it is busy")
+    await host.shut_down(grace=0.2)
+    assert "stop_timeout" in [getattr(one, "action", "") for one in caplog.records]
+    with pytest.raises(Unavailable):
+        await holding
+
+
+@pytest.mark.parametrize("way", ["tell", "ask"])
+async def test_what_is_said_at_the_end_is_stored(stored: World, way: str) -> None:
+    """B42: also where the actor that hears it isn't in memory; nobody else could take it."""
+    keeper, leaver = await stored.make(), ref(Scratch, "leaver")
+    await leaver.add(7)
+
+    async def leave(self: Any) -> None:
+        if isinstance(self, Scratch):
+            if way == "tell":
+                keeper.add.tell(self.count)
+            else:
+                await keeper.add(self.count)
+
+    Probe.deactivate = leave
+    await host.shut_down()
+    assert (await stored.stored(keeper.key)).count == 7
 
 
 async def test_a_call_that_expired_during_a_stall_of_the_loop_never_runs(stored: World) -> None:

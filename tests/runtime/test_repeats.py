@@ -377,7 +377,9 @@ async def test_a_durable_tell_of_an_unknown_outcome_is_sent_again(
     await eventually(lambda: Probe.log.count(("pay", 3)) == 2, "it arrives again")
 
 
-async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, settings: Any) -> None:
+async def test_a_tell_that_always_fails_becomes_a_dead_letter(
+    stored: World, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """B24: after a number of attempts, with its arguments and error; the receiver goes on, and it can be replayed."""
     settings.LIGHTMOON = {"DEAD_LETTER_ATTEMPTS": 2}
     one, other = await stored.make(), await stored.make(count=10)
@@ -390,6 +392,9 @@ async def test_a_tell_that_always_fails_becomes_a_dead_letter(stored: World, set
         await other.get()
     letters = await until_buried(stored, other)
     assert [(one.what, one.message, one.attempts) for one in letters] == [("tell", "pay", 3)]
+    assert "live_unlucky" in letters[0].error
+    logged = [one for one in caplog.records if getattr(one, "action", "") == "dead_letter"]
+    assert [one.levelname for one in logged] == ["ERROR"]
     assert not await stored.db(Outgoing.objects.exists)
     assert await other.add(1) == 11
     await stored.db(operations.replay, letters[0])

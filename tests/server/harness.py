@@ -68,10 +68,15 @@ class Server:
             time.sleep(0.02)  # it needs the processor more than this loop does
         pytest.fail(f"{self.kind} does not listen after {PATIENCE} s")
 
-    def end(self, how: signal.Signals = signal.SIGKILL) -> int:
-        """Send a signal and wait. Answers the exit status."""
+    def tell(self, how: signal.Signals) -> None:
+        """Send a signal."""
         assert self._process is not None
         self._process.send_signal(how)
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal and wait. Answers the exit status."""
+        self.tell(how)
+        assert self._process is not None
         return self._process.wait(PATIENCE)
 
     def stop(self) -> None:

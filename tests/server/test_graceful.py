@@ -181,3 +181,19 @@ def test_a_rolling_restart_loses_nothing(databases: Databases, tmp_path: Path) -
             one.end()
         for server in servers:
             server.stop()
+
+
+def test_a_second_interrupt_ends_a_server_soon(databases: Databases, tmp_path: Path) -> None:
+    """B41: as of somebody who presses Ctrl-C again. Uvicorn leaves the end of its lifespan out then."""
+    server = Server("uvicorn", databases.sqlite(tmp_path))
+    try:
+        server.start()
+        with server.client() as client:
+            assert client.call("server.Clicks.add", key="a") == 1
+            client.send("server.Clicks.slow", {"key": "a", "seconds": 60})
+            time.sleep(0.5)
+            server.tell(signal.SIGINT)
+            time.sleep(0.3)
+            server.end(signal.SIGINT)  # fails if it doesn't end
+    finally:
+        server.stop()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpRequest
 
 from lightmoon_django.actor.registry import KEY_LIMIT
-from lightmoon_django.errors import InvalidRequest
+from lightmoon_django.errors import InvalidRequest, Overloaded
 from lightmoon_django.gateway.answers import Answers
-from lightmoon_django.gateway.limits import Bucket
+from lightmoon_django.gateway.limits import COPIES, Bucket
 from lightmoon_django.gateway.tokens import key_of
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ class Client:
     def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
         """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.
 
-        Raises `InvalidRequest` when the id stands for another method, other params or another user.
+        Raises `InvalidRequest` when the id stands for another method, other params or another user, and `Overloaded`
+        when many copies wait already: no rate counts them.
         """
         if self._calls:
             running = self._calls.get(ident)
@@ -170,6 +171,8 @@ class Client:
                 _compare(running.fingerprint, fingerprint, ident)
                 if running.copies is None:
                     running.copies = []
+                if len(running.copies) >= COPIES:
+                    raise Overloaded("Too many copies of this call wait for its answer.", retry_after=1.0)
                 running.copies.append(sink)
                 return True
         if self._answers is not None:

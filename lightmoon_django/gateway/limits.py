@@ -7,6 +7,7 @@ from typing import NoReturn
 from lightmoon_django.errors import Overloaded, TooLarge
 
 BATCH_LIMIT = 1000  # messages; a million of two bytes each would be answered with a hundred megabytes
+COPIES = 1000  # of one call, that wait for its answer
 KEPT_FRAMES = 256  # handed out over HTTP and not yet acknowledged, of one session
 KEPT_ANSWERS = 64  # answers by string id of one session
 

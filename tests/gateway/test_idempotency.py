@@ -15,7 +15,7 @@ from lightmoon_django.actor import registry
 from lightmoon_django.errors import Overloaded
 from lightmoon_django.gateway import registry as live
 from lightmoon_django.gateway.answers import Answers
-from lightmoon_django.gateway.limits import KEPT_ANSWERS
+from lightmoon_django.gateway.limits import COPIES, KEPT_ANSWERS
 from tests.gateway.actors import Club, Desk, Member
 from tests.gateway.board import Board
 from tests.gateway.exchange import SESSION, Exchange, hello, request
@@ -35,6 +35,19 @@ async def test_an_equal_id_in_flight_runs_once_and_answers_every_copy(wire: Wire
         board.release()
         assert [(await wire.answer("a"))["result"] for _ in range(3)] == [1, 1, 1]
         assert len(board.posted) == 2
+
+
+async def test_copies_of_a_call_in_flight_are_bounded(wire: Wire, board: Board) -> None:
+    """No rate counts them, and each holds something until the call has ended."""
+    board.hold = True
+    async with wire:
+        for _ in range(COPIES + 3):
+            wire.ask(f"{DESK}.add", ["1"], id="a")
+        refused = [(await wire.answer("a"))["error"] for _ in range(2)]
+        assert [(one["code"], one["data"]["retryable"]) for one in refused] == [(4029, True)] * 2
+        board.release()
+        assert [(await wire.answer("a"))["result"] for _ in range(COPIES + 1)] == [1] * (COPIES + 1)
+        assert len(board.posted) == 1
 
 
 async def test_an_id_sent_again_gets_the_first_answer(wire: Wire, board: Board) -> None:

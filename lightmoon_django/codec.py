@@ -134,6 +134,11 @@ def encode_local(value: Any) -> bytes:
         raise _unencodable(error) from None
 
 
+def plain_local(payload: bytes) -> Any:
+    """What `encode_local` made, for people to read: without the types that hints would give."""
+    return msgspec.msgpack.decode(payload)
+
+
 def _unencodable(error: Exception) -> Exception:
     if isinstance(error, RecursionError):
         return ValueError("The value is nested too deeply, or contains itself.")

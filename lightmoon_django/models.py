@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import models
 
+from lightmoon_django import codec
 from lightmoon_django.fields import OwnerField
 
 
@@ -156,6 +157,12 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} {self.message} to {self.actor}:{self.key}"
+
+    @property
+    def arguments(self) -> list[Any]:
+        """What it was sent with, in the order of the message's parameters, as plain values."""
+        found: list[Any] = codec.plain_local(bytes(self.payload))
+        return found
 
 
 class Pause(models.Model):

@@ -393,6 +393,7 @@ async def test_a_tell_that_always_fails_becomes_a_dead_letter(
     letters = await until_buried(stored, other)
     assert [(one.what, one.message, one.attempts) for one in letters] == [("tell", "pay", 3)]
     assert "live_unlucky" in letters[0].error
+    assert letters[0].arguments == [3]
     logged = [one for one in caplog.records if getattr(one, "action", "") == "dead_letter"]
     assert [one.levelname for one in logged] == ["ERROR"]
     assert not await stored.db(Outgoing.objects.exists)

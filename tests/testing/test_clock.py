@@ -100,13 +100,13 @@ def test_what_comes_due_runs_in_order_at_its_own_moment(clock: Any) -> None:
         clock.call_at(start + after, then)
 
     def told() -> None:
-        seen.append((clock.monotonic() - start, Probe.log.count(1)))
+        seen.append((round(clock.monotonic() - start, 6), Probe.log.count(1)))
 
     at(20, told)
     at(10, lambda: [ref(Scratch, "a").record.tell(1), at(15, told)])
     clock.advance(30)
     assert seen == [(15, 1), (20, 1)]
-    assert clock.monotonic() - start == 30
+    assert clock.monotonic() - start == pytest.approx(30)  # the machine's own time has many digits
     assert node is host.node
 
 

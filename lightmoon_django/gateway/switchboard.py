@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lightmoon_django.actor.call import Call
     from lightmoon_django.clock import Clock
     from lightmoon_django.conf import Settings
-    from lightmoon_django.gateway.session import Session
+    from lightmoon_django.gateway.following import Follower
     from lightmoon_django.identity import Address
 
 
@@ -28,8 +28,8 @@ class Switchboard(Protocol):
     def cancel(self, call: Call) -> None:
         """Take it back. Queued, it never runs; running, it is rolled back; committing, its result still comes."""
 
-    def unsubscribe(self, address: Address, subscriber: Session, user: Any) -> None:
+    def unsubscribe(self, address: Address, subscriber: Follower, user: Any) -> None:
         """Stop pushing that stream, at once. Nothing happens when it wasn't subscribed."""
 
-    def describe(self, address: Address, subscriber: Session, meta: Mapping[str, Any]) -> None:
+    def describe(self, address: Address, subscriber: Follower, meta: Mapping[str, Any]) -> None:
         """Show others who follow that stream what this subscriber says of itself."""

@@ -56,7 +56,7 @@ async def test_nobody_is_there_whose_node_died_before_the_subscription_was_durab
     answered = held_up(monkeypatch, activation, "commit")
     cluster._on_frame(PEER, follow(actor, "session-1"))
     await eventually(lambda: len(activation.gate), "it waits for the database")
-    cluster._died(PEER)
+    cluster._died(PEER, True)
     answered.set()
     await eventually(lambda: not len(activation.gate), "it is durable")
     clock.advance(node.settings.PRESENCE_GRACE)

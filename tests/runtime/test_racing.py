@@ -8,10 +8,7 @@ from typing import Any
 
 from lightmoon_django.actor.call import Ask
 from lightmoon_django.actor.ref import CallOptions
-from lightmoon_django.cluster.incoming import Incoming
-from lightmoon_django.cluster.outlets import Outlets
 from lightmoon_django.host import host
-from lightmoon_django.messages import Follow, Remote
 from tests.runtime.conftest import PATIENCE, World, eventually, held_up
 
 
@@ -41,30 +38,3 @@ async def test_a_caller_that_leaves_while_it_is_answered_holds_nobody_up(stored:
     await eventually(lambda: len(activation.gate) == 2, "the next one waits for it")
     told.set()
     assert await asyncio.wait_for(reading, PATIENCE / 2) == 1
-
-
-async def test_a_node_that_dies_while_it_joins_a_stream_follows_nothing(stored: World, monkeypatch: Any) -> None:
-    """B38, B42: nobody would ever take it out, and the actor would be kept in memory for it."""
-    actor, node, peer = await stored.make(), stored.node, 7
-    await actor.get()
-    activation = stored.activation(actor)
-    assert activation is not None
-    outlets = Outlets(
-        lambda *_: True,
-        lambda *_: None,
-        node.loop.call_soon,
-        lambda outlet, id, session, user: node.follower_left(outlet.address, id, session, user),
-    )
-    incoming = Incoming(1, node.clock, lambda *_: None, node.post, node.cancel, lambda _: None, outlets)
-    told = held_up(monkeypatch, activation, "commit")
-    writing = asyncio.ensure_future(actor.add())
-    await eventually(lambda: len(activation.gate) == 1, "it is being stored")
-    call = Remote(1, *activation.address, "on_subscribe", b"", "wire", 10.0, "session-1", None, (), None, 1, 0)
-    incoming.run(peer, Follow(call, None, False), None)
-    await eventually(lambda: len(activation.gate) == 2, "the subscription waits for it")
-    incoming.died(peer)
-    outlets.died(peer)
-    told.set()
-    await writing
-    assert not activation.subscribed
-    assert outlets.find(peer, activation.address) is None

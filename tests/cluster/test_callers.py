@@ -66,8 +66,9 @@ def test_a_shell_hosts_actors_while_nobody_else_does(group: Group) -> None:
     assert server.ask("b", "add", 0, actor="live.Made") == 11
 
 
-@pytest.mark.parametrize("first", ["add.tell(3)", "add.sync(3)"])
-@pytest.mark.parametrize(("last", "counts"), [("ask_other", "3 1"), ("tell_other", "4 1")])
+@pytest.mark.parametrize(
+    ("first", "last", "counts"), [("add.tell(3)", "tell_other", "4 1"), ("add.sync(3)", "ask_other", "3 1")]
+)
 def test_what_a_process_told_runs_to_its_end_before_that_ends(group: Group, first: str, last: str, counts: str) -> None:
     """B42, B68: in a process that is alone; also what the turn itself asks and tells of others."""
     shell(group, "Tally.objects.create(pk=1); Tally.objects.create(pk=2)")

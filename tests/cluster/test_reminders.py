@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.cluster.processes import Group
 
 REMINDERS = 30
@@ -12,6 +14,7 @@ APART = 0.1  # seconds between two of them
 LATE = 5.0  # seconds past the last one, on a machine that has other things to do
 
 
+@pytest.mark.slow
 def test_a_reminder_fires_in_time_wherever_its_actor_is(group: Group) -> None:
     """B45: whichever process claims it, and however many there are that would have to give it back."""
     owner, *_ = group.start(4)

@@ -37,6 +37,7 @@ class Client:
         "id",
         "proof",
         "user",
+        "user_key",
         "voided",
     )
 
@@ -58,6 +59,7 @@ class Client:
     def become(self, user: Any) -> None:
         """From now on it is `user` who asks; what was judged before is void."""
         self.user = user
+        self.user_key = key_of(user)
         self.authenticated = bool(user is not None and user.is_authenticated)
         self._judgements = None
         self._shared = None
@@ -112,7 +114,7 @@ class Client:
 
     def _buckets(self) -> tuple[Bucket, ...]:
         rates = self.hub.rates
-        user = rates.users.of(key_of(self.user)) if self.authenticated else None
+        user = rates.users.of(self.user_key) if self.authenticated else None
         return tuple(one for one in (user, rates.addresses.of(self.address)) if one is not None)
 
     def start(self, call: Any) -> None:
@@ -157,7 +159,7 @@ class Client:
 
     def fingerprint(self, method: str, params: bytes) -> int:
         """Of one call of its user: sent by somebody whom the session has become, it is a different one."""
-        return hash((key_of(self.user), method, params)) or 1
+        return hash((self.user_key, method, params)) or 1
 
     def recall(self, ident: str, fingerprint: int, sink: Sink) -> bool:
         """Whether this call was sent before: then the first one's answer goes to `sink`, now or when it comes.

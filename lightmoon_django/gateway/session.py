@@ -89,12 +89,12 @@ class Session(Follower):
 
     def rebind(self, user: Any, auth: Any = None, proof: str | None = None) -> None:
         """The session is `user`'s from now on."""
-        before = tokens.key_of(self.user)
+        before = self.user_key
         self.hub.unlist(self)
         super().rebind(user, auth, proof)
         self.proven_at = self.hub.monotonic()
         self.hub.list(self)
-        if before != tokens.key_of(user):
+        if before != self.user_key:
             self.forget_judgements()
             self._hand_over_streams()
 
@@ -151,7 +151,7 @@ class Session(Follower):
     @property
     def scope(self) -> str:
         """Within which a string id names one call, across the connections of one session and one user."""
-        return f"{tokens.key_of(self.user)}/{self.lineage}"
+        return f"{self.user_key}/{self.lineage}"
 
     def token(self) -> str:
         """What a later connection shows to go on with this session, which now outlives its connection."""
@@ -162,7 +162,7 @@ class Session(Follower):
     def continue_(self, token: str) -> None:
         """Go on within the ids of a session that is lost, if it was this user's. Otherwise this one stays a new one."""
         claim = tokens.read(token)
-        if claim is not None and claim.user == tokens.key_of(self.user):
+        if claim is not None and claim.user == self.user_key:
             self.hub.retire(self)
             self.earlier = claim.lineage
 

@@ -40,6 +40,8 @@ class Watcher:
             params = frame["params"]
             if params["run"] == self.run and params["rev"] <= self.rev:
                 continue  # sent before the snapshot was taken
+            if params["run"] != self.run and not self.told:
+                continue  # the same, of a list that ended before
             assert (params["run"], params["rev"]) == (self.run, self.rev + 1), "a gap"
             self.rev += 1
             self.told.append(params)

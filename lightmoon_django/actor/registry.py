@@ -32,7 +32,7 @@ OWNER_FIELD = "lightmoon_owner"
 HOOKS = ("on_activate", "on_deactivate", "on_subscribe", "on_unsubscribe")
 PASS = "pass-over"  # the system message whose turn does nothing
 INHERIT = "inherit-answers"  # the system message with what an earlier activation remembers; it has no turn
-KEY_LIMIT = 255  # characters of a memory-only actor's key
+KEY_LIMIT = 255  # characters of a memory-only actor's key, and of those keys that are remembered as good ones
 KEYS_KNOWN = 16_384  # keys of one class
 
 _registered: dict[type, ActorOptions] = {}

@@ -277,23 +277,25 @@ def test_a_reply_that_makes_the_last_one_leave_lets_the_others_through() -> None
     assert replies == [1, 2]
 
 
-def test_who_leaves_while_it_catches_up_hears_nothing_more() -> None:
+def one_who_catches_up() -> tuple[Desk, Slow]:
+    """Another one has heard three frames already. It leaves when it hears the first."""
     desk = Desk()
-    early, slow = Session("early"), Slow("slow", desk, 1)
-    desk.join(early, 0)
+    slow = Slow("slow", desk, 1)
+    desk.join(Session("early"), 0)
     desk.receive(1, 2, 3)
     desk.join(slow, 0)
+    return desk, slow
+
+
+def test_who_leaves_while_it_catches_up_hears_nothing_more() -> None:
+    desk, slow = one_who_catches_up()
     desk.receive(3, 2, 1)
     assert slow.heard == [1]
 
 
 def test_who_leaves_and_joins_again_while_it_catches_up_begins_where_it_joined() -> None:
     """B55: the answer to its second subscription had waited for it, and has an earlier position."""
-    desk = Desk()
-    early, slow = Session("early"), Slow("slow", desk, 1)
-    desk.join(early, 0)
-    desk.receive(1, 2, 3)
-    desk.join(slow, 0)
+    desk, slow = one_who_catches_up()
     desk.after(1, lambda: desk.join(slow, 0))
     desk.receive(3, 2, 1)
     assert slow.heard == [1]

@@ -6,9 +6,9 @@ const RENEWAL_ID = 2;
 
 /**
  * One connection from its handshake to its end, over one transport. It tells its owner: `opened(connection, hello)`
- * once, `received(message, connection)` for each message, `renewed(connection, hello)` when it took another token, and in any case
- * `lost(connection, error)` once, where `error` is set if the server refused the handshake
- * or said when to come back.
+ * once, `received(message, connection)` for each message, `renewed(connection, hello)` when it took another token, and
+ * in any case `lost(connection, error)` once, where `error` is set if the server refused the handshake or said when to
+ * come back.
  */
 export class Connection {
   #owner;

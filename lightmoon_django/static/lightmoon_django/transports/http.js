@@ -172,7 +172,8 @@ export class HttpTransport {
   }
 
   #hold(answer, after) {
-    const behind = this.#leaving || after === null || this.session.cursor === undefined || Number(after) <= Number(this.session.cursor);
+    const { cursor } = this.session;
+    const behind = this.#leaving || after === null || cursor === undefined || Number(after) <= Number(cursor);
     if (behind && !this.#held.length) this.#answer(answer);
     else this.#held.push({ answer, after: Number(after) });
   }
